@@ -1,0 +1,75 @@
+# Two environments, never one: kfp and Airflow do not resolve together (docs/architecture.md).
+# .venv          service, local backend, kfp, tests
+# .venv-airflow  Apache Airflow with the provider, and its tests
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.11
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+BIN := .venv/bin
+AIRFLOW_BIN := .venv-airflow/bin
+PYTEST := $(BIN)/python -m pytest
+AIRFLOW_PYTEST := $(AIRFLOW_BIN)/python -m pytest
+LOCK := pyproject.toml uv.lock
+
+.PHONY: help env demo test test-unit test-contract test-integration test-provider test-main-job test-all \
+	test-corpus test-airflow test-faults test-web lint format bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+env: .venv/.made .venv-airflow/.made ## both environments, from nothing but Python 3.11 and PyPI
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet "uv>=0.9"
+
+.venv/.made: $(LOCK) | $(filter .uv/bin/uv,$(UV))
+	$(UV) sync --frozen --quiet --python $(PYTHON) --extra service --extra local --extra dev
+	@touch $@
+
+.venv-airflow/.made: $(LOCK) | $(filter .uv/bin/uv,$(UV))
+	UV_PROJECT_ENVIRONMENT=.venv-airflow $(UV) sync --frozen --quiet --python $(PYTHON) --extra airflow --group dags
+	@touch $@
+
+demo: env ## everything from nothing: ETL and retraining on real data; ONCE=1 stops it at the end
+	$(BIN)/python -m deploy.laptop $(if $(ONCE),--once)
+
+test: env ## units, contracts, integration with PostgreSQL, and one main job through a real Airflow
+	$(MAKE) --no-print-directory test-unit test-provider test-contract test-integration test-main-job
+
+test-unit: .venv/.made
+	$(PYTEST) tests/unit -q
+
+test-provider: .venv-airflow/.made
+	$(AIRFLOW_PYTEST) tests/unit/provider tests/unit/airflow_dags tests/integration/provider -q
+
+test-contract: .venv/.made
+	$(PYTEST) tests/contract -q
+
+test-integration: .venv/.made
+	$(PYTEST) tests/integration -q
+
+test-main-job: env
+	$(PYTEST) tests/e2e/test_main_job.py -q
+
+test-all: test test-corpus test-airflow test-faults test-web ## all of it, as CI runs it
+
+lint: env ## formatting, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(AIRFLOW_BIN)/mypy -p bridge.provider
+
+format: .venv/.made ## formats the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: env ## figures: submissions per second, overhead, load on the backend
+	$(BIN)/python -m tests.bench
+
+clean: ## removes what was made here, environments included
+	rm -rf .venv .venv-airflow .uv .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The bridge between Apache Airflow and Kubeflow Pipelines. Importing this imports nothing else."""

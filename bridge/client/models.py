@@ -1,0 +1,350 @@
+"""The messages of the bridge's own API (``/api/v1``), shared by the service, the client and the provider.
+
+Names and shapes here are the API: the service answers with them and its OpenAPI document is made
+from them. Times are UTC with a zone; ids are UUIDs as text.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+JsonValue = Any
+ItemT = TypeVar("ItemT")
+
+
+class Message(BaseModel):
+    """What every message has: unknown fields are kept out, so that old and new versions can talk."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+
+class Request(BaseModel):
+    """A message that is sent to the service: an unknown field is a mistake and is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OriginModel(Message):
+    """Who asked for a run; see ``bridge.domain.identity.Origin``."""
+
+    scheduler: str | None = None
+    deployment: str | None = None
+    team: str | None = None
+    user: str | None = None
+    dag_id: str | None = None
+    dag_run_id: str | None = None
+    dag_run_start: datetime | None = None
+    task_id: str | None = None
+    map_index: int = -1
+    try_number: int = 1
+    max_tries: int = 0
+    logical_date: datetime | None = None
+    partition_key: str | None = None
+    url: str | None = None
+    asset_events: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class InputModel(Message):
+    """One piece of data a submission names; see ``bridge.domain.lineage.InputVersion``."""
+
+    name: str = Field(min_length=1, max_length=255)
+    uri: str = Field(min_length=1, max_length=4096)
+    version: str | None = Field(default=None, max_length=255)
+    version_kind: str | None = Field(default=None, max_length=64)
+    rows: int | None = Field(default=None, ge=0)
+    bytes: int | None = Field(default=None, ge=0)
+    producer: OriginModel | None = None
+
+
+class PipelineVersionModel(Message):
+    """A registered pipeline, by name and optionally by the name of its version."""
+
+    name: str
+    version: str | None = None
+
+
+class SubmitRequest(Request):
+    """``POST /runs``. Exactly one of ``spec`` (compiled pipeline as YAML text) and ``pipeline`` is given.
+
+    ``inputs`` are stored as edges and handed to the pipeline: the parameter named by an input gets
+    its URI, or the list of URIs if the parameter is a list, unless ``arguments`` names it already.
+    """
+
+    backend: str | None = None
+    project: str = "default"
+    namespace: str | None = None
+    spec: str | None = None
+    pipeline: PipelineVersionModel | None = None
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    inputs: list[InputModel] = Field(default_factory=list, max_length=10_000)
+    experiment: str | None = Field(default=None, max_length=255)
+    display_name: str | None = Field(default=None, max_length=255)
+    service_account: str | None = None
+    pipeline_root: str | None = None
+    caching: bool | None = None
+    labels: dict[str, str] = Field(default_factory=dict, max_length=64)
+    on_retry: Literal["new_run", "retry_failed_tasks"] = "new_run"
+    on_clear: Literal["cancel_then_new", "adopt", "detach"] = "cancel_then_new"
+    gate: str | None = Field(default=None, max_length=2000)
+    origin: OriginModel = Field(default_factory=OriginModel)
+
+
+class CancelRequest(Request):
+    """``POST /runs/{id}:cancel``; a cancel of a superseded try or generation is refused with 409.
+
+    ``key`` and ``try_number`` say on whose behalf; a person who cancels leaves both out.
+    """
+
+    key: UUID | None = None
+    try_number: int | None = None
+    reason: str | None = Field(default=None, max_length=1000)
+
+
+class ErrorModel(Message):
+    """Why a run or task failed; ``task`` is the failed component's path, ``log_tail`` its last lines."""
+
+    message: str
+    code: str | None = None
+    task: str | None = None
+    log_tail: list[str] = Field(default_factory=list)
+
+
+class GateModel(Message):
+    """A gate's verdict; ``passed`` is null when it could not be judged, ``reason`` says why."""
+
+    expression: str
+    passed: bool | None
+    numbers: dict[str, float | None] = Field(default_factory=dict)
+    reason: str
+    last_good_run: UUID | None = None
+
+
+class PipelineModel(Message):
+    """A pipeline version: name, sha256 of the compiled spec, and its registered version name if any."""
+
+    name: str
+    digest: str
+    version_name: str | None = None
+
+
+class RunLinks(Message):
+    """Where a person can look: the bridge's page, the KFP UI and the scheduler's page of the task."""
+
+    bridge: str | None = None
+    kfp: str | None = None
+    scheduler: str | None = None
+
+
+class RunModel(Message):
+    """A run as readers see it. ``state`` is KFP's word, ``phase`` the bridge's own progress,
+    ``mirror`` how complete the copy of tasks, artifacts and metrics is."""
+
+    run_id: UUID
+    kfp_run_id: UUID
+    submission_key: UUID | None = None
+    attempt: int = 1
+    backend: str
+    project: str
+    namespace: str | None = None
+    pipeline: PipelineModel
+    display_name: str
+    experiment: str | None = None
+    state: str
+    phase: str
+    mirror: str
+    over: bool
+    good: bool
+    version: int
+    created_at: datetime
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    stale_since: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    revivals: int = 0
+    error: ErrorModel | None = None
+    gate: GateModel | None = None
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+    origin: OriginModel = Field(default_factory=OriginModel)
+    links: RunLinks = Field(default_factory=RunLinks)
+    warnings: list[str] = Field(default_factory=list)
+
+
+class TaskModel(Message):
+    """A task of a run; ``path`` is the dotted path of names from the pipeline's root."""
+
+    task_id: str
+    name: str
+    path: str
+    parent_task_id: str | None = None
+    kind: str | None = None
+    iteration: int | None = None
+    state: str
+    cached: bool = False
+    pod_name: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: ErrorModel | None = None
+    inputs: dict[str, JsonValue] = Field(default_factory=dict)
+    outputs: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ArtifactUseModel(Message):
+    """One use of an artifact by a task of a run."""
+
+    run_id: UUID
+    task_path: str
+    key: str
+    direction: Literal["INPUT", "OUTPUT"]
+    index: int = 0
+
+
+class ArtifactModel(Message):
+    """An artifact, by our opaque id; ``ref`` is what XCom carries."""
+
+    artifact_id: UUID
+    type: str
+    uri: str | None = None
+    name: str | None = None
+    digest: str | None = None
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    created_at: datetime | None = None
+    uses: list[ArtifactUseModel] = Field(default_factory=list)
+
+    @property
+    def ref(self) -> str:
+        """The reference ``bridge://artifacts/<id>``."""
+        return f"bridge://artifacts/{self.artifact_id}"
+
+
+class MetricModel(Message):
+    """A scalar metric; ``key`` is ``task.name`` as gates write it."""
+
+    key: str
+    task_path: str
+    name: str
+    value: float
+    step: int = 0
+
+
+class MetricBlobModel(Message):
+    """A structured metric: ``kind`` is ``roc``, ``confusion_matrix`` or ``text``."""
+
+    task_path: str
+    name: str
+    kind: str
+    content: JsonValue
+
+
+class MetricsModel(Message):
+    """``GET /runs/{id}/metrics``."""
+
+    scalars: list[MetricModel] = Field(default_factory=list)
+    blobs: list[MetricBlobModel] = Field(default_factory=list)
+
+
+class DatasetVersionModel(Message):
+    """One version of a dataset, who wrote it and how much it held."""
+
+    dataset_id: UUID
+    uri: str
+    version: str | None = None
+    version_kind: str | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    written_at: datetime | None = None
+    producer: OriginModel | None = None
+
+
+class ExplainInput(DatasetVersionModel):
+    """An input edge of a run: which version of which dataset, under which parameter."""
+
+    name: str
+
+
+class ExplainModel(Message):
+    """``GET /runs/{id}/explain``: which DagRun, data, parameters, code and environment made this run,
+    and what came out of it. ``unknown`` lists what could not be told; it is never guessed."""
+
+    run: RunModel
+    parent: OriginModel | None = None
+    inputs: list[ExplainInput] = Field(default_factory=list)
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    images: dict[str, str] = Field(default_factory=dict)
+    packages: dict[str, list[str]] = Field(default_factory=dict)
+    models: list[ArtifactModel] = Field(default_factory=list)
+    artifacts: list[ArtifactModel] = Field(default_factory=list)
+    metrics: list[MetricModel] = Field(default_factory=list)
+    unknown: list[str] = Field(default_factory=list)
+
+
+class EventModel(Message):
+    """One numbered event of the outbox."""
+
+    number: int
+    type: str
+    time: datetime
+    run_id: UUID | None = None
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Page(Message, Generic[ItemT]):
+    """One page of a listing; ``next_cursor`` is opaque and absent on the last page."""
+
+    items: list[ItemT]
+    next_cursor: str | None = None
+
+
+class BackendStatus(Message):
+    """How the bridge gets on with one backend; times in seconds."""
+
+    name: str
+    url: str
+    reachable: bool
+    stale_since: datetime | None = None
+    last_fast_sweep_at: datetime | None = None
+    last_slow_sweep_at: datetime | None = None
+    last_sweep_seconds: float | None = None
+    tick_seconds: float | None = None
+    last_error: str | None = None
+    active_runs: int = 0
+    queued_runs: int = 0
+
+
+class StatusModel(Message):
+    """``GET /status``: version, database, backends and worker of this installation."""
+
+    version: str
+    database: str
+    schema_revision: str | None = None
+    workers: int = 0
+    mirror_backlog: int = 0
+    backends: list[BackendStatus] = Field(default_factory=list)
+
+
+class ProblemField(Message):
+    """One thing wrong with a request: where, and what to do about it."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Message):
+    """RFC 9457 problem details with two members of our own: ``retryable`` and ``errors``.
+
+    ``type`` is a stable ``urn:kfbridge:problem:<slug>``; programs decide on it, never on ``detail``.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    retryable: bool = False
+    errors: list[ProblemField] = Field(default_factory=list)
+    retry_after_seconds: float | None = None

@@ -1,0 +1,57 @@
+"""What a repeated request gets: the rules of DESIGN's Submitting, as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.domain.lineage import OnClear, OnRetry
+from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
+from bridge.domain.states import RunPhase, RuntimeState
+from tests.unit.domain.builders import NOON, a_run, a_submission
+
+P, S = RunPhase, RuntimeState
+SAME_BODY, OTHER_BODY = "a" * 64, "b" * 64
+ENDED_FAILED = {"phase": P.ENDED, "state": S.FAILED}
+
+
+@pytest.mark.parametrize(
+    ("run", "body", "try_number", "on_retry", "answer"),
+    [
+        ({}, SAME_BODY, 2, OnRetry.NEW_RUN, Answer.SAME),
+        ({}, OTHER_BODY, 2, OnRetry.NEW_RUN, Answer.CONFLICT),
+        ({}, SAME_BODY, 1, OnRetry.NEW_RUN, Answer.ZOMBIE),
+        ({"phase": P.ACTIVE, "state": S.RUNNING}, SAME_BODY, 3, OnRetry.NEW_RUN, Answer.ADOPT),
+        ({"phase": P.ACTIVE, "state": S.RUNNING}, OTHER_BODY, 3, OnRetry.NEW_RUN, Answer.ADOPT),
+        ({"phase": P.SUBMITTING}, SAME_BODY, 3, OnRetry.NEW_RUN, Answer.ADOPT),
+        ({"phase": P.ACTIVE, "state": S.CANCELING}, SAME_BODY, 3, OnRetry.NEW_RUN, Answer.WAIT),
+        ({"phase": P.ACTIVE, "cancel_requested_at": NOON}, SAME_BODY, 3, OnRetry.NEW_RUN, Answer.WAIT),
+        ({"phase": P.ENDED, "state": S.SUCCEEDED}, OTHER_BODY, 3, OnRetry.NEW_RUN, Answer.ADOPT),
+        ({"phase": P.ENDED, "state": S.SKIPPED}, SAME_BODY, 3, OnRetry.RETRY_FAILED_TASKS, Answer.ADOPT),
+        (ENDED_FAILED, SAME_BODY, 3, OnRetry.NEW_RUN, Answer.NEW_RUN),
+        (ENDED_FAILED, SAME_BODY, 3, OnRetry.RETRY_FAILED_TASKS, Answer.RETRY_TASKS),
+        ({"phase": P.ENDED, "state": S.CANCELED}, OTHER_BODY, 3, OnRetry.NEW_RUN, Answer.NEW_RUN),
+        ({"phase": P.REJECTED}, SAME_BODY, 3, OnRetry.RETRY_FAILED_TASKS, Answer.NEW_RUN),
+        ({"phase": P.LOST}, SAME_BODY, 3, OnRetry.RETRY_FAILED_TASKS, Answer.NEW_RUN),
+        (ENDED_FAILED, SAME_BODY, 2, OnRetry.NEW_RUN, Answer.SAME),
+    ],
+)
+def test_repeats(run: dict[str, Any], body: str, try_number: int, on_retry: OnRetry, answer: Answer) -> None:
+    stored = a_submission(try_number=2, request_digest=SAME_BODY)
+    assert answer_repeat(stored, a_run(**run), body, try_number, on_retry) is answer
+
+
+@pytest.mark.parametrize(
+    ("older", "on_clear", "answer"),
+    [
+        (None, OnClear.CANCEL_THEN_NEW, ClearAnswer.NEW_RUN),
+        ({"phase": P.ENDED, "state": S.SUCCEEDED}, OnClear.ADOPT, ClearAnswer.NEW_RUN),
+        ({"phase": P.ACTIVE}, OnClear.CANCEL_THEN_NEW, ClearAnswer.CANCEL_THEN_NEW),
+        ({"phase": P.QUEUED}, OnClear.CANCEL_THEN_NEW, ClearAnswer.CANCEL_THEN_NEW),
+        ({"phase": P.SUBMITTING}, OnClear.ADOPT, ClearAnswer.ADOPT),
+        ({"phase": P.ACTIVE}, OnClear.DETACH, ClearAnswer.NEW_RUN),
+    ],
+)
+def test_clears(older: dict[str, Any] | None, on_clear: OnClear, answer: ClearAnswer) -> None:
+    assert answer_clear(None if older is None else a_run(**older), on_clear) is answer
