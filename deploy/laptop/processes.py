@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -32,6 +33,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def port_is_free(port: int) -> bool:
+    """Whether nobody listens on the port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def wait_for(condition: Callable[[], T | None], *, seconds: float, what: str, pause: float = 0.1) -> T:
@@ -95,10 +107,9 @@ class ManagedProcess:
         """Ends the process and all that it started; after the grace, by SIGKILL."""
         if self._process.poll() is None:
             self._process.send_signal(self._stop_signal)
-            try:
+            # What outlives the grace is ended below.
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace_seconds)
-            except subprocess.TimeoutExpired:
-                pass  # what is left is ended below
         left = self.family()
         for process in left:
             _signal(process, signal.SIGTERM)

@@ -131,7 +131,7 @@ runs = st.builds(
     submitted_at=st.sampled_from([None, NOON]),
 )
 sights: st.SearchStrategy[Seen] = st.one_of(
-    st.none(), st.just(Missing()), st.sampled_from(RuntimeState).map(lambda state: seen(state))
+    st.none(), st.just(Missing()), st.sampled_from(RuntimeState).map(seen)
 )
 moments = st.integers(0, 1_000).map(lambda seconds: NOON + timedelta(seconds=seconds))
 

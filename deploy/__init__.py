@@ -1,0 +1,1 @@
+"""Ways to run the bridge: on one machine here; images, charts and manifests beside it."""
