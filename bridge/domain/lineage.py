@@ -257,12 +257,16 @@ class MetricBlob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMirror:
-    """Everything one reading of a run's metadata gave, ready to be stored in one transaction."""
+    """Everything one reading of a run's metadata gave, ready to be stored in one transaction.
+
+    ``warnings`` name what was left out, such as metrics that are not finite, a sentence each.
+    """
 
     tasks: tuple[Task, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     metrics: tuple[Metric, ...] = ()
     blobs: tuple[MetricBlob, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,76 @@
+"""Where the bearer token comes from: a value, or a file that somebody else rotates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bridge.kfp_api.errors import KfpAuthError
+
+_MAX_TOKEN_BYTES = 64 * 1024
+
+
+class TokenSource:
+    """A bearer token, given as a value or read from a file.
+
+    A file is read again whenever it changed (projected service-account tokens rotate), and by
+    ``refresh`` after a 401. Errors: ``KfpAuthError`` if the file cannot be read or holds no token.
+    """
+
+    def __init__(self, *, value: str | None = None, path: Path | str | None = None) -> None:
+        if (value is None) == (path is None):
+            raise ValueError("a token is given either as a value or as a file")
+        self._path = None if path is None else Path(path)
+        self._token = _checked(value, "the token") if value is not None else None
+        self._stamp: tuple[int, ...] | None = None
+
+    @classmethod
+    def from_value(cls, value: str) -> TokenSource:
+        """A token that never changes."""
+        return cls(value=value)
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> TokenSource:
+        """A token in a file, which is read when first asked for."""
+        return cls(path=path)
+
+    def token(self) -> str:
+        """The token as it is now."""
+        if self._path is not None:
+            self._read(force=False)
+        if self._token is None:
+            raise KfpAuthError("there is no token")
+        return self._token
+
+    def refresh(self) -> bool:
+        """Reads the file again, whatever its time stamp; whether another token came of it."""
+        if self._path is None:
+            return False
+        before = self._token
+        self._read(force=True)
+        return self._token != before
+
+    def __repr__(self) -> str:
+        return f"TokenSource(path={str(self._path)!r})" if self._path else "TokenSource(value=…)"
+
+    def _read(self, *, force: bool) -> None:
+        assert self._path is not None
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+            if stamp == self._stamp and not force:
+                return
+            if status.st_size > _MAX_TOKEN_BYTES:
+                raise KfpAuthError(f"the token file {self._path} is too large to hold a token")
+            text = self._path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise KfpAuthError(f"the token file {self._path} cannot be read: {error}") from error
+        self._token = _checked(text, f"the token file {self._path}")
+        self._stamp = stamp
+
+
+def _checked(text: str, what: str) -> str:
+    token = text.strip()
+    # What cannot stand in a header would otherwise fail as a protocol error far from its cause.
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise KfpAuthError(f"{what} holds no bearer token (one word of printable ASCII)")
+    return token

@@ -1,0 +1,371 @@
+"""An async client of KFP's REST API (v2beta1), and of the gRPC-web calls on the same host."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import httpx
+
+from bridge.kfp_api import grpcweb
+from bridge.kfp_api.answers import MessageT, grpc_payload, json_object, parse_answer
+from bridge.kfp_api.auth import TokenSource
+from bridge.kfp_api.errors import Answer, KfpBadAnswer, KfpConflict, KfpError
+from bridge.kfp_api.filters import Filter
+from bridge.kfp_api.http import Exchange, Request, check_base_url
+from bridge.kfp_api.messages import (
+    Experiment,
+    ListExperiments,
+    ListPipelines,
+    ListPipelineVersions,
+    ListRuns,
+    Pipeline,
+    PipelineVersion,
+    Run,
+)
+from bridge.kfp_api.retry import RetryPolicy, Sleep, retry_safe
+
+API = "/apis/v2beta1"
+MAX_PAGE_SIZE = 200
+_MAX_PAGES = 10_000
+# A followed pod may work for long without a word.
+_FOLLOWED_SILENCE_SECONDS = 900.0
+
+
+class KfpClient:
+    """Talks to one KFP server; an async context manager, usable from one event loop.
+
+    ``base_url`` is the API server, the KFP UI or a gateway, with its path if it has one.
+    ``timeout_seconds`` bounds one whole exchange, connecting half of it and 5 s at most. ``ca`` is a file of
+    certificate authorities or an SSL context. What reads is repeated by ``retry``; what changes is
+    repeated only after a failure to connect or a 429, when nothing can have happened; ``create_run``
+    never. Every method raises ``KfpError``; a base URL that is none raises ``KfpBadUrl`` at once.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: TokenSource | None = None,
+        timeout_seconds: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        ca: str | ssl.SSLContext | None = None,
+        retry: RetryPolicy | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._exchange = Exchange(
+            base_url,
+            token=token,
+            timeout_seconds=timeout_seconds,
+            transport=transport,
+            headers={"Accept": "application/json", **(headers or {})},
+            ca=ca,
+        )
+        self._retry = retry or RetryPolicy()
+        self._sleep = sleep
+
+    @property
+    def base_url(self) -> str:
+        """The checked base URL, without a trailing slash."""
+        return self._exchange.base_url
+
+    async def __aenter__(self) -> KfpClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._exchange.aclose()
+
+    # Runs
+
+    async def healthz(self) -> dict[str, Any]:
+        """What the server says of itself (``multi_user``, ``pipeline_store``); empty from some servers."""
+        return await self._get_json(f"{API}/healthz")
+
+    async def create_run(self, run: Run) -> Run:
+        """Starts a run. Sent once and never repeated here: KFP does not deduplicate.
+
+        ``KfpUnreachable`` with ``sent=False`` means that nothing left this machine; an error that is
+        ``ambiguous`` means that the run may exist, under the ``run_id`` that the caller set.
+        """
+        request = Request(method="POST", path=f"{API}/runs", json=run.to_json(), once=True)
+        return parse_answer(Run, await self._exchange.send(request))
+
+    async def get_run(self, kfp_run_id: UUID | str) -> Run:
+        """The run with its task details. Raises ``KfpNotFound``."""
+        return await self._get(Run, f"{API}/runs/{_segment(kfp_run_id)}")
+
+    async def list_runs(
+        self,
+        *,
+        namespace: str | None = None,
+        filter: Filter | None = None,
+        sort_by: str | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+        page_token: str | None = None,
+        experiment_id: str | None = None,
+    ) -> ListRuns:
+        """One page of runs; ``sort_by`` is a key and ``asc`` or ``desc``, e.g. ``created_at desc``."""
+        params = _list_params(namespace, filter, sort_by, page_size, page_token)
+        if experiment_id:
+            params["experiment_id"] = experiment_id
+        return await self._get(ListRuns, f"{API}/runs", params)
+
+    async def iterate_runs(
+        self,
+        *,
+        namespace: str | None = None,
+        filter: Filter | None = None,
+        sort_by: str | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+        experiment_id: str | None = None,
+    ) -> AsyncIterator[Run]:
+        """Every run that matches, page after page. A run that moves between pages may come twice."""
+        token: str | None = None
+        for _ in range(_MAX_PAGES):
+            page = await self.list_runs(
+                namespace=namespace,
+                filter=filter,
+                sort_by=sort_by,
+                page_size=page_size,
+                page_token=token,
+                experiment_id=experiment_id,
+            )
+            for run in page.runs:
+                yield run
+            if not page.next_page_token:
+                return
+            if page.next_page_token == token:
+                raise KfpBadAnswer("the server repeats a page token", request=f"GET {API}/runs")
+            token = page.next_page_token
+        raise KfpBadAnswer(f"more than {_MAX_PAGES} pages of runs", request=f"GET {API}/runs")
+
+    async def terminate_run(self, kfp_run_id: UUID | str) -> None:
+        """Asks for the run's end. ``KfpInvalid`` if it is not pending, running or paused."""
+        await self._change("POST", f"{API}/runs/{_segment(kfp_run_id)}:terminate")
+
+    async def retry_run(self, kfp_run_id: UUID | str) -> None:
+        """Revives a failed run under its own id. ``KfpInvalid`` if it cannot be."""
+        await self._change("POST", f"{API}/runs/{_segment(kfp_run_id)}:retry")
+
+    async def delete_run(self, kfp_run_id: UUID | str) -> None:
+        """Deletes the run for good. Raises ``KfpNotFound``."""
+        await self._change("DELETE", f"{API}/runs/{_segment(kfp_run_id)}")
+
+    # Logs
+
+    async def node_log(
+        self, kfp_run_id: UUID | str, pod_name: str, *, follow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """The log of a task's pod, piece by piece as it comes; with ``follow`` until the pod ends."""
+        path = f"/apis/v1alpha1/runs/{_segment(kfp_run_id)}/nodes/{_segment(pod_name)}/log"
+        request = Request(
+            method="GET",
+            path=path,
+            params={"follow": "true"} if follow else {},
+            silence_seconds=_FOLLOWED_SILENCE_SECONDS if follow else None,
+        )
+        async with self._exchange.stream(request) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def node_log_text(
+        self, kfp_run_id: UUID | str, pod_name: str, *, max_bytes: int = 1024 * 1024
+    ) -> str:
+        """The log's end, at most ``max_bytes`` of it, as text."""
+
+        async def call() -> bytes:
+            kept = bytearray()
+            async for piece in self.node_log(kfp_run_id, pod_name):
+                kept += piece
+                if len(kept) > 2 * max_bytes:
+                    del kept[:-max_bytes]
+            return bytes(kept[-max_bytes:])
+
+        ending = await retry_safe(call, self._retry, self._sleep)
+        return ending.decode("utf-8", errors="replace")
+
+    # Experiments
+
+    async def ensure_experiment(self, name: str, namespace: str | None = None) -> Experiment:
+        """The experiment of that name, made if there is none; safe when several callers do it at once."""
+        found = await self.find_experiment(name, namespace)
+        if found is not None:
+            return found
+        body = Experiment(display_name=name, namespace=namespace or None)
+        try:
+            return parse_answer(Experiment, await self._change("POST", f"{API}/experiments", body.to_json()))
+        except KfpError as error:
+            if not isinstance(error, KfpConflict) and not error.ambiguous:
+                raise
+            found = await self.find_experiment(name, namespace)
+            if found is None:
+                raise
+            return found
+
+    async def find_experiment(self, name: str, namespace: str | None = None) -> Experiment | None:
+        """The experiment of that name, or ``None``."""
+        named = Filter().equals("display_name", name)
+        params = _list_params(namespace, named, None, MAX_PAGE_SIZE, None)
+        page = await self._get(ListExperiments, f"{API}/experiments", params)
+        return next((one for one in page.experiments if one.display_name == name), None)
+
+    # Pipelines
+
+    async def get_pipeline_by_name(self, name: str, namespace: str | None = None) -> Pipeline:
+        """The registered pipeline of that name. Raises ``KfpNotFound``."""
+        params = {"namespace": namespace} if namespace else {}
+        return await self._get(Pipeline, f"{API}/pipelines/names/{_segment(name)}", params)
+
+    async def list_pipelines(
+        self,
+        *,
+        namespace: str | None = None,
+        filter: Filter | None = None,
+        sort_by: str | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+        page_token: str | None = None,
+    ) -> ListPipelines:
+        """One page of registered pipelines."""
+        params = _list_params(namespace, filter, sort_by, page_size, page_token)
+        return await self._get(ListPipelines, f"{API}/pipelines", params)
+
+    async def upload_pipeline(
+        self, text: str, name: str, namespace: str | None = None, *, description: str | None = None
+    ) -> Pipeline:
+        """Registers a pipeline with its first version. ``KfpConflict`` if the name is taken."""
+        params = {"name": name}
+        if namespace:
+            params["namespace"] = namespace
+        if description:
+            params["description"] = description
+        return parse_answer(Pipeline, await self._upload(f"{API}/pipelines/upload", text, params))
+
+    async def upload_pipeline_version(
+        self, text: str, pipeline_id: str, name: str, *, description: str | None = None
+    ) -> PipelineVersion:
+        """Registers a version of a pipeline. ``KfpConflict`` if the pipeline has that name already."""
+        params = {"name": name, "pipelineid": pipeline_id}
+        if description:
+            params["description"] = description
+        return parse_answer(
+            PipelineVersion, await self._upload(f"{API}/pipelines/upload_version", text, params)
+        )
+
+    async def list_versions(
+        self,
+        pipeline_id: str,
+        *,
+        filter: Filter | None = None,
+        sort_by: str | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+        page_token: str | None = None,
+    ) -> ListPipelineVersions:
+        """One page of a pipeline's versions, specs included."""
+        params = _list_params(None, filter, sort_by, page_size, page_token)
+        return await self._get(
+            ListPipelineVersions, f"{API}/pipelines/{_segment(pipeline_id)}/versions", params
+        )
+
+    async def get_version(self, pipeline_id: str, version_id: str) -> PipelineVersion:
+        """A version with its spec. Raises ``KfpNotFound``."""
+        path = f"{API}/pipelines/{_segment(pipeline_id)}/versions/{_segment(version_id)}"
+        return await self._get(PipelineVersion, path)
+
+    # gRPC-web
+
+    async def grpc_web(self, method: str, payload: bytes, *, base_url: str | None = None) -> bytes:
+        """The answer to a unary call that only reads, e.g. ``ml_metadata.MetadataStoreService/GetContexts``.
+
+        ``base_url`` names the host if it is not this client's own.
+        """
+        request = Request(
+            method="POST",
+            path=f"/{method}",
+            content=grpcweb.encode_message(payload),
+            headers={
+                "Content-Type": grpcweb.CONTENT_TYPE,
+                "Accept": grpcweb.CONTENT_TYPE,
+                "X-Grpc-Web": "1",
+            },
+            url=f"{check_base_url(base_url)}/{method}" if base_url else None,
+        )
+
+        async def call() -> bytes:
+            return grpc_payload(await self._exchange.send(request))
+
+        return await retry_safe(call, self._retry, self._sleep)
+
+    # How calls are made
+
+    async def _get(
+        self, kind: type[MessageT], path: str, params: Mapping[str, str] | None = None
+    ) -> MessageT:
+        request = Request(method="GET", path=path, params=params or {})
+
+        async def call() -> MessageT:
+            return parse_answer(kind, await self._exchange.send(request))
+
+        return await retry_safe(call, self._retry, self._sleep)
+
+    async def _get_json(self, path: str) -> dict[str, Any]:
+        request = Request(method="GET", path=path)
+
+        async def call() -> dict[str, Any]:
+            return json_object(await self._exchange.send(request))
+
+        return await retry_safe(call, self._retry, self._sleep)
+
+    async def _change(self, method: str, path: str, body: Any = None) -> Answer:
+        request = Request(method=method, path=path, json=body)
+        return await self._send_change(request)
+
+    async def _upload(self, path: str, text: str, params: Mapping[str, str]) -> Answer:
+        files = {"uploadfile": ("pipeline.yaml", text.encode("utf-8"), "application/yaml")}
+        return await self._send_change(Request(method="POST", path=path, params=params, files=files))
+
+    async def _send_change(self, request: Request) -> Answer:
+        async def call() -> Answer:
+            return await self._exchange.send(request)
+
+        return await retry_safe(
+            call, self._retry, self._sleep, worth=lambda error: error.retryable and not error.ambiguous
+        )
+
+
+def _list_params(
+    namespace: str | None, filter: Filter | None, sort_by: str | None, page_size: int, page_token: str | None
+) -> dict[str, str]:
+    if not 1 <= page_size <= MAX_PAGE_SIZE:
+        raise ValueError(f"page_size is from 1 to {MAX_PAGE_SIZE}: KFP silently gives no more")
+    params = {"page_size": str(page_size)}
+    if namespace:
+        params["namespace"] = namespace
+    if filter is not None and filter.predicates:
+        params["filter"] = filter.to_query()
+    if sort_by:
+        params["sort_by"] = sort_by
+    if page_token:
+        params["page_token"] = page_token
+    return params
+
+
+def _segment(value: UUID | str) -> str:
+    text = str(value)
+    if not text or text in (".", ".."):
+        raise ValueError("an empty or dotted id names nothing")
+    return quote(text, safe="")

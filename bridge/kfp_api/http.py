@@ -1,0 +1,247 @@
+"""One HTTP exchange with a KFP server: auth, timeouts, bounded bodies, and what a failure means.
+
+Everything above (REST calls, gRPC-web calls) speaks through ``Exchange``; retries are above too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from bridge.kfp_api.auth import TokenSource
+from bridge.kfp_api.errors import (
+    Answer,
+    KfpBadAnswer,
+    KfpBadUrl,
+    KfpError,
+    KfpInvalid,
+    KfpUnreachable,
+    error_from_answer,
+)
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_MAX_ERROR_BYTES = 256 * 1024
+# A connection that the server closes while idle makes the next request fail ambiguously; servers
+# commonly keep theirs for five seconds and more.
+_KEEPALIVE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked: ``path`` is below the base URL, whose own path is kept.
+
+    ``once`` marks a request that must not be made ambiguous by a connection that went stale: it
+    gets a connection of its own. ``url`` replaces base URL and path where a service lives elsewhere.
+    ``silence_seconds`` is how long a stream may say nothing, if not as long as any other answer.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    content: bytes | None = None
+    files: Mapping[str, tuple[str, bytes, str]] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    once: bool = False
+    url: str | None = None
+    silence_seconds: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def check_base_url(url: str) -> str:
+    """The URL without a trailing slash, or ``KfpBadUrl`` saying what is wrong with it.
+
+    A path is kept, as in ``https://host/pipeline``; a ``/apis/v2beta1`` at its end is taken off.
+    """
+    text = url.strip()
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise KfpBadUrl(f"{text!r} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https"):
+        raise KfpBadUrl(f"{text!r} has to begin with http:// or https://")
+    if not parts.hostname or any(character.isspace() for character in text):
+        raise KfpBadUrl(f"{text!r} names no host")
+    if parts.username is not None or parts.password is not None:
+        raise KfpBadUrl("the URL holds a user or password; give a token instead")
+    if parts.query or parts.fragment:
+        raise KfpBadUrl(f"{text!r} is a page's address: leave out what follows '?' or '#'")
+    if port == 0:
+        raise KfpBadUrl(f"{text!r} names port 0")
+    return text.rstrip("/").removesuffix("/apis/v2beta1").rstrip("/")
+
+
+class Exchange:
+    """Sends requests one at a time or many at once; close it with ``aclose``."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: TokenSource | None,
+        timeout_seconds: float,
+        transport: httpx.AsyncBaseTransport | None,
+        headers: Mapping[str, str],
+        ca: str | ssl.SSLContext | None,
+    ) -> None:
+        self.base_url = check_base_url(base_url)
+        self._token = token
+        self._timeout_seconds = timeout_seconds
+        # Not reaching the server has to show as that before the bound on the whole cuts in as ambiguous.
+        half = timeout_seconds / 2
+        timeout = httpx.Timeout(timeout_seconds, connect=min(5.0, half), pool=half)
+        shared: dict[str, Any] = {"timeout": timeout, "headers": dict(headers), "follow_redirects": False}
+        if transport is not None:
+            self._client = self._once = httpx.AsyncClient(transport=transport, **shared)
+            return
+        shared["verify"] = _trusted(ca)
+        shared["trust_env"] = self.trusts_environment
+        kept = httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS)
+        self._client = httpx.AsyncClient(limits=kept, **shared)
+        self._once = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0), **shared)
+
+    @property
+    def trusts_environment(self) -> bool:
+        """Whether proxies that the environment names are used: they cannot reach this machine's loopback."""
+        return not _is_loopback(self.base_url)
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._client.aclose()
+        if self._once is not self._client:
+            await self._once.aclose()
+
+    async def send(self, request: Request) -> Answer:
+        """The whole answer to a request, if it is 2xx. Raises a ``KfpError`` for everything else.
+
+        After a 401 the token is read again and the request sent once more: it had been refused.
+        """
+        try:
+            # httpx bounds each read; a server that sends a byte now and then needs a bound on the whole.
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._send_once(request)
+                if answer.status == 401 and self._token is not None and self._token.refresh():
+                    answer = await self._send_once(request)
+        except TimeoutError as error:
+            message = f"no whole answer within {self._timeout_seconds:g} s"
+            raise KfpUnreachable(message, sent=True, request=str(request)) from error
+        if not 200 <= answer.status < 300:
+            raise error_from_answer(answer)
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The answer's body piece by piece, for logs; one that says nothing for too long is ended."""
+        response = await self._open(request)
+        try:
+            if response.status_code == 401 and self._token is not None and self._token.refresh():
+                await response.aclose()
+                response = await self._open(request)
+            if not response.is_success:
+                raise error_from_answer(await _read(response, str(request), _MAX_ERROR_BYTES))
+            yield _pieces(response, str(request))
+        except httpx.HTTPError as error:
+            raise _unreachable(error, str(request)) from error
+        finally:
+            await response.aclose()
+
+    async def _open(self, request: Request) -> httpx.Response:
+        kwargs = self._kwargs(request)
+        if request.silence_seconds is not None:
+            kwargs["timeout"] = httpx.Timeout(self._timeout_seconds, read=request.silence_seconds)
+        built = self._client.build_request(request.method, self._url(request), **kwargs)
+        try:
+            return await self._client.send(built, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _unreachable(error, str(request)) from error
+
+    async def _send_once(self, request: Request) -> Answer:
+        client = self._once if request.once else self._client
+        url, kwargs = self._url(request), self._kwargs(request)
+        try:
+            async with client.stream(request.method, url, **kwargs) as response:
+                limit = MAX_ANSWER_BYTES if response.is_success else _MAX_ERROR_BYTES
+                return await _read(response, str(request), limit)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _unreachable(error, str(request)) from error
+
+    def _url(self, request: Request) -> str:
+        return request.url if request.url is not None else self.base_url + request.path
+
+    def _kwargs(self, request: Request) -> dict[str, Any]:
+        headers = dict(request.headers)
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.token()}"
+        kwargs: dict[str, Any] = {"headers": headers, "params": dict(request.params) or None}
+        if request.files is not None:
+            kwargs["files"] = dict(request.files)
+        elif request.content is not None:
+            kwargs["content"] = request.content
+        elif request.json is not None:
+            kwargs["json"] = request.json
+        return kwargs
+
+
+def _trusted(ca: str | ssl.SSLContext | None) -> ssl.SSLContext | bool:
+    if not isinstance(ca, str):
+        return True if ca is None else ca
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise KfpError(f"the file of certificate authorities {ca} cannot be used: {error}") from error
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _read(response: httpx.Response, request: str, limit: int) -> Answer:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > limit:
+            if not response.is_success:
+                break
+            raise KfpBadAnswer(
+                f"an answer of more than {limit} bytes", status=response.status_code, request=request
+            )
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, headers, bytes(body[:limit]), request)
+
+
+async def _pieces(response: httpx.Response, request: str) -> AsyncIterator[bytes]:
+    try:
+        async for piece in response.aiter_bytes():
+            yield piece
+    except httpx.HTTPError as error:
+        raise _unreachable(error, request) from error
+
+
+# Raised before the request's first byte left: the connection was never there.
+_BEFORE_SENDING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+def _unreachable(error: Exception, request: str) -> KfpError:
+    text = str(error) or type(error).__name__
+    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return KfpInvalid(f"cannot be sent: {text}", request=request)
+    if isinstance(error, httpx.DecodingError):
+        return KfpBadAnswer(f"the answer's encoding is broken: {text}", cut=True, request=request)
+    return KfpUnreachable(text, sent=not isinstance(error, _BEFORE_SENDING), request=request)
