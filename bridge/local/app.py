@@ -1,0 +1,148 @@
+"""The embedded KFP v2beta1 server: its routes, its errors and its life from start to stop."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as ReceivedMessage
+
+from bridge.local import store_experiments
+from bridge.local.launcher import Runner, SubprocessRunner
+from bridge.local.packages import MAX_FILE_BYTES
+from bridge.local.routes import experiments, health, logs, metadata, pipelines, runs, unserved, uploads
+from bridge.local.routes.shared import PREFIX, Backend, answer
+from bridge.local.settings import LocalSettings
+from bridge.local.specs import SpecCache
+from bridge.local.status import Code, StatusError, status_json
+from bridge.local.store import Store
+from bridge.local.store_tasks import StoreRecorder
+from bridge.local.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+# Uploads come before pipelines: '/pipelines/upload' is no pipeline's id.
+ROUTERS = tuple(
+    module.router for module in (health, uploads, pipelines, experiments, runs, logs, metadata, unserved)
+)
+# KFP takes files of 32 MiB; around them come the boundaries of the multipart form.
+_MAX_BODY_BYTES = MAX_FILE_BYTES + 64 * 1024
+
+
+def create_app(settings: LocalSettings, runner: Runner | None = None) -> FastAPI:
+    """The server for one data directory. Runs left unfinished continue when it starts.
+
+    ``runner`` runs the components in place of the one that the settings name.
+    """
+    app = FastAPI(
+        title="Kubeflow Pipelines, local backend",
+        description="For laptops, CI and demonstrations.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.settings = settings
+    app.state.runner = runner
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(StatusError, _refused)
+    app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(Exception, _broken)
+    app.add_middleware(_BodyLimit)
+    if settings.token is not None:
+        app.add_middleware(_TokenCheck, token=settings.token)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: LocalSettings = app.state.settings
+    store = Store(settings.database_path)
+    specs = SpecCache()
+    supervisor = Supervisor(
+        store,
+        specs,
+        StoreRecorder(store),
+        app.state.runner or SubprocessRunner(settings.environments_dir or settings.data_dir / "environments"),
+        data_dir=settings.data_dir,
+        max_parallel=settings.max_parallel,
+    )
+    app.state.backend = Backend(settings, store, specs, supervisor)
+    try:
+        await store.write(store_experiments.default_experiment)
+        picked_up = await supervisor.recover()
+        if picked_up:
+            logger.warning("%d unfinished run(s) of an earlier start are picked up again", picked_up)
+        yield
+    finally:
+        await supervisor.stop()
+        specs.close()
+        store.close()
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StatusError), "registered for StatusError"
+    body = status_json(error.code, error.message)
+    if request.url.path.startswith(f"{PREFIX}/pipelines/upload"):
+        # KFP's upload handler is no gateway route and has its own two fields.
+        body |= {"error_message": error.message, "error_details": error.message}
+    return answer(body, error.http_status)
+
+
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), "registered for HTTPException"
+    code = Code.NOT_FOUND if error.status_code == 404 else Code.UNIMPLEMENTED
+    if error.status_code == 400:
+        code = Code.INVALID_ARGUMENT
+    return answer(status_json(code, str(error.detail)), error.status_code)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    # Starlette logs the traceback; the caller gets no more than the kind of the error.
+    return answer(status_json(Code.INTERNAL, f"Internal Server Error: {type(error).__name__}"), 500)
+
+
+class _BodyLimit:
+    """Stops reading a request that is larger than anything KFP takes, however it is sent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received = 0
+
+        async def receive_bounded() -> ReceivedMessage:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > _MAX_BODY_BYTES:
+                raise StatusError(
+                    Code.INVALID_ARGUMENT,
+                    f"The request is too large. Maximum supported size: {_MAX_BODY_BYTES}",
+                    http_status=413,
+                )
+            return message
+
+        await self._app(scope, receive_bounded if scope["type"] == "http" else receive, send)
+
+
+class _TokenCheck:
+    """Lets only requests with the backend's Bearer token through; healthz needs none."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] != f"{PREFIX}/healthz":
+            given = dict(scope["headers"]).get(b"authorization", b"")
+            if not hmac.compare_digest(given, self._expected):
+                message = "Unauthenticated: the request has no valid Bearer token"
+                await answer(status_json(Code.UNAUTHENTICATED, message), 401)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

@@ -1,0 +1,66 @@
+"""Where artifacts lie on this machine: between the URIs that are recorded and the paths components see.
+
+Components get plain paths, since ``artifact.path`` of the kfp SDK is the URI itself unless it begins
+with ``gs://``, ``s3://``, ``minio://`` or ``oci://``; what is recorded is a ``file:///`` URI in the one
+spelling of the lineage.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bridge.domain.uris import local_path, normalise_uri
+
+_ITERATION = re.compile(r"\[(\d+)\]")
+
+
+class PipelineRootError(ValueError):
+    """Artifacts cannot be written under this pipeline root."""
+
+
+def to_uri(place: str) -> str:
+    """The URI that is recorded for what a component calls ``uri``: a bare absolute path becomes
+    ``file:///…``, everything else stays as it is."""
+    return normalise_uri(place) if place.startswith("/") else place
+
+
+def to_place(uri: str) -> str:
+    """What a component gets to see for a URI: a path if it is on this machine, else the URI."""
+    if not uri.startswith(("file:", "/")):
+        return uri
+    return _exact_path(uri) or uri
+
+
+def is_missing(uri: str) -> bool:
+    """Whether a URI names a place on this machine where nothing is."""
+    path = _exact_path(uri) if uri.startswith(("file:", "/")) else None
+    return path is not None and not Path(path).exists()
+
+
+def local_root(pipeline_root: str | None, data_dir: Path, pipeline: str, kfp_run_id: str) -> Path:
+    """The folder under which a run's artifacts go. Raises ``PipelineRootError`` for a remote root."""
+    if not pipeline_root:
+        return data_dir / "artifacts" / pipeline / kfp_run_id
+    path = local_path(pipeline_root) if pipeline_root.startswith(("file:", "/")) else None
+    if path is None:
+        raise PipelineRootError(
+            f"The pipeline root {pipeline_root} is not on this machine: the local backend writes artifacts "
+            "to files only. Leave the root out, or give an absolute path."
+        )
+    return Path(path) / pipeline / kfp_run_id
+
+
+def task_folder(root: Path, task_path: str) -> Path:
+    """The folder of a task's artifacts: one level per name and iteration, free of brackets."""
+    parts = _ITERATION.sub(r".\1", task_path).split(".")
+    return root.joinpath(*parts)
+
+
+def _exact_path(uri: str) -> str | None:
+    """The path of a file URI byte for byte: unlike in the lineage, a trailing slash is kept."""
+    if uri.startswith("/"):
+        return uri
+    parts = urlsplit(uri)
+    return unquote(parts.path) if parts.netloc in ("", "localhost") else None

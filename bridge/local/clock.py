@@ -1,0 +1,25 @@
+"""Times as the store keeps them and as KFP's JSON writes them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+NEVER = "1970-01-01T00:00:00Z"
+
+
+def now_seconds() -> int:
+    """The whole second it is: what KFP stores for runs, pipelines and experiments."""
+    return int(time.time())
+
+
+def now_milliseconds() -> int:
+    """The millisecond it is: what MLMD stores."""
+    return int(time.time() * 1000)
+
+
+def rfc3339(seconds: float) -> str:
+    """A time in seconds since the epoch as protojson writes it: UTC, a fraction only where there is one."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{moment.microsecond:06d}Z" if moment.microsecond else f"{text}Z"

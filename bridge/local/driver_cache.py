@@ -1,0 +1,79 @@
+"""Fingerprints of tasks: two tasks with the same one would give the same, so one can stand for the other."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bridge.local.artifacts import is_missing, to_place
+from bridge.local.driver_scope import Inputs, RunContext
+from bridge.local.recording import CachedTask, StoredArtifact
+from bridge.spec.documents import canonical_json
+from bridge.spec.model import Component, ContainerSpec, Task
+
+# Beyond this many files a folder's own time stamp has to do.
+_MAX_FILES = 10_000
+
+
+def fingerprint(
+    context: RunContext, task: Task, component: Component, container: ContainerSpec, inputs: Inputs
+) -> str:
+    """The sha256 (hex) over the pipeline's name, what runs, what it gets and what it declares to give.
+
+    Unlike KFP's it also sees the size and time of local input files, so that data that was written
+    anew under the same URI is not answered from the cache. A task's own ``cacheKey`` replaces all
+    that, within the pipeline.
+    """
+    if task.cache_key:
+        content: Any = [context.model.name, "key", task.cache_key]
+    else:
+        content = [
+            context.model.name,
+            container.image,
+            container.command,
+            container.args,
+            container.env,
+            inputs.parameters,
+            {name: [_seen(artifact) for artifact in found] for name, found in inputs.artifacts.items()},
+            {name: kind.value for name, kind in component.output_parameters.items()},
+            {name: slot.schema_title for name, slot in component.output_artifacts.items()},
+        ]
+    return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+async def find_cached(context: RunContext, mark: str) -> CachedTask | None:
+    """A task whose result can be taken instead: found by the store, its local files still there."""
+    cached = await context.recorder.find_cached(mark)
+    if cached is None:
+        return None
+    artifacts = [artifact for found in cached.result.artifacts.values() for artifact in found]
+    # Metrics and the like need no file, so only what is meant to have content is looked for.
+    gone = any(is_missing(a.uri) and a.schema_title not in _FILELESS for a in artifacts)
+    return None if gone else cached
+
+
+_FILELESS = frozenset(
+    {"system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics"}
+)
+
+
+def _seen(artifact: StoredArtifact) -> list[Any]:
+    return [artifact.uri, artifact.schema_title, artifact.metadata, _stamp(artifact.uri)]
+
+
+def _stamp(uri: str) -> Any:
+    place = to_place(uri)
+    path = Path(place)
+    if not place.startswith("/") or not path.exists():
+        return None
+    if path.is_file():
+        return _file_stamp(path)
+    files = sorted(islice((item for item in path.rglob("*") if item.is_file()), _MAX_FILES))
+    return [[str(item.relative_to(path)), *_file_stamp(item)] for item in files]
+
+
+def _file_stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

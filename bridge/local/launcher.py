@@ -1,0 +1,135 @@
+"""Runs the container of one task attempt as a process group of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from bridge.local.environments import EnvironmentBuildError, Environments
+from bridge.local.placeholders import Placeholders
+from bridge.local.processes import run_group
+from bridge.spec.bootstrap import parse_bootstrap
+from bridge.spec.model import ContainerSpec
+
+# The child must not learn the bridge's own tokens, nor import from the bridge's environment.
+_NOT_PASSED_ON = ("KFBRIDGE_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
+
+_TAIL_BYTES = 8192
+_LINE_CHARACTERS = 500
+
+
+class LaunchError(Exception):
+    """The container could not be run at all. The message is a sentence for the task's error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One attempt of one task: what to run, its ExecutorInput, and where to run it.
+
+    ``work_dir`` exists and belongs to the attempt; ``log_path`` gets everything it writes; ``notes`` are
+    lines for the log's beginning, about what cannot be honoured here.
+    """
+
+    container: ContainerSpec
+    executor_input: Mapping[str, Any]
+    placeholders: Placeholders
+    work_dir: Path
+    log_path: Path
+    notes: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class Runner(Protocol):
+    """Something that can run a task's container: on this machine, or in an engine."""
+
+    async def run(self, launch: Launch) -> int:
+        """Runs it to its end and returns the exit code.
+
+        Raises ``LaunchError`` if it cannot be started. When it is cancelled, every process of it has been
+        killed before the ``CancelledError`` goes on.
+        """
+        ...
+
+
+class SubprocessRunner:
+    """Runs components on this machine, without their images.
+
+    A component that the kfp compiler wrote gets a cached environment with the packages it names, in
+    ``environments_dir``, which all runs share. Any other command line runs as it is, if its program
+    exists here.
+    """
+
+    def __init__(self, environments_dir: Path) -> None:
+        self.environments = Environments(environments_dir)
+
+    async def run(self, launch: Launch) -> int:
+        """See ``Runner.run``."""
+        env = _environment(launch)
+        for note in launch.notes:
+            _log(launch.log_path, note)
+        command = launch.container.command
+        bootstrap = parse_bootstrap(command)
+        if bootstrap is not None:
+            try:
+                venv = await self.environments.get(bootstrap.installs, launch.log_path)
+            except EnvironmentBuildError as error:
+                raise LaunchError(str(error)) from error
+            env["VIRTUAL_ENV"] = str(venv)
+            env["PATH"] = f"{venv / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
+            command = bootstrap.command
+        words = launch.placeholders.command_line([*command, *launch.container.args])
+        program = _program(words, launch.container, env)
+        try:
+            return await run_group([program, *words[1:]], env=env, cwd=launch.work_dir, log=launch.log_path)
+        except OSError as error:
+            raise LaunchError(f"{words[0]} could not be started: {error.strerror or error}.") from error
+
+
+def _program(words: Sequence[str], container: ContainerSpec, env: Mapping[str, str]) -> str:
+    hint = (
+        f"The subprocess runner runs command lines on this machine, not in the image {container.image}; "
+        "install the program here, or run the pipeline on a cluster."
+    )
+    if not container.command or not words:
+        raise LaunchError(f"The component names no command: only its image knows what to run. {hint}")
+    found = shutil.which(words[0], path=env.get("PATH", os.defpath))
+    if found is None:
+        raise LaunchError(f"The program {words[0]} is not on this machine. {hint}")
+    return found
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    env = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_PASSED_ON)}
+    scratch = launch.work_dir / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    # What components leave in temporary folders goes away with the run.
+    env["TMPDIR"] = str(scratch)
+    env["PYTHONUNBUFFERED"] = "1"
+    env.update(launch.env)
+    for name, value in launch.container.env:
+        env[name] = launch.placeholders.replace(value)
+    return env
+
+
+def _log(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"[kfbridge] {line}\n")
+
+
+async def last_line(log: Path) -> str:
+    """The last line that says something in a log, shortened to what fits into an error message."""
+
+    def read() -> str:
+        with log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return said[-1][-_LINE_CHARACTERS:] if said else ""
+
+    return await asyncio.to_thread(read)

@@ -1,0 +1,70 @@
+"""Makes the ExecutorInput of a task: what it gets, and where it has to put what it gives."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bridge.local.artifacts import to_place
+from bridge.local.driver_scope import Inputs
+from bridge.local.recording import StoredArtifact
+from bridge.spec.model import Component
+
+OUTPUT_FILE = "executor_output.json"
+
+
+def make_executor_input(
+    component: Component, inputs: Inputs, work_dir: Path, artifact_dir: Path
+) -> dict[str, Any]:
+    """The ExecutorInput message as JSON. Parent folders of all outputs are made; artifacts that an
+    earlier attempt left there are removed."""
+    parameters = {
+        name: {"outputFile": str(work_dir / "outputs" / name)} for name in component.output_parameters
+    }
+    artifacts = {}
+    for name, slot in component.output_artifacts.items():
+        place = artifact_dir / name
+        _remove(place)
+        artifact = StoredArtifact(
+            schema_title=slot.schema_title,
+            schema_version=slot.schema_version,
+            uri=str(place),
+            name=name,
+            metadata=slot.metadata,
+        )
+        artifacts[name] = {"artifacts": [_message(artifact)]}
+    (work_dir / "outputs").mkdir(parents=True, exist_ok=True)
+    if artifacts:
+        artifact_dir.mkdir(parents=True, exist_ok=True)
+    return {
+        "inputs": {
+            "parameterValues": dict(inputs.parameters),
+            "artifacts": {
+                name: {"artifacts": [_message(artifact) for artifact in found]}
+                for name, found in inputs.artifacts.items()
+            },
+        },
+        "outputs": {
+            "parameters": parameters,
+            "artifacts": artifacts,
+            "outputFile": str(work_dir / OUTPUT_FILE),
+        },
+    }
+
+
+def _message(artifact: StoredArtifact) -> Mapping[str, Any]:
+    return {
+        "name": artifact.name,
+        "type": {"schemaTitle": artifact.schema_title, "schemaVersion": artifact.schema_version},
+        "uri": to_place(artifact.uri),
+        "metadata": dict(artifact.metadata),
+    }
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""KFP's RunService."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Request, Response
+
+from bridge.local import store_pipelines, store_runs, store_tasks
+from bridge.local.answers import list_json, run_json, with_task_details
+from bridge.local.requests import RunMessage, read_message
+from bridge.local.routes.shared import PREFIX, Backend, answer, backend_of, encode, encoded, list_request
+from bridge.local.status import invalid
+from bridge.local.store_listing import list_rows
+from bridge.local.store_runs import NewRun
+from bridge.spec.arguments import check_arguments
+from bridge.spec.load import Pipeline, SpecError
+
+router = APIRouter(prefix=f"{PREFIX}/runs")
+
+
+@router.post("")
+async def create(request: Request) -> Response:
+    """CreateRun: the run is written down, queued and answered as PENDING."""
+    backend = backend_of(request)
+    message = read_message(await request.body(), RunMessage)
+    new = await _new_run(backend, message)
+    row = await backend.store.write(lambda connection: store_runs.add_run(connection, new))
+    backend.supervisor.enqueue(new.run_id)
+    return answer(run_json(row, message.pipeline_spec if new.inline else None))
+
+
+@router.get("")
+async def list_runs(request: Request) -> Response:
+    """ListRuns"""
+    wanted = list_request(request)
+    experiment_id = request.query_params.get("experiment_id", "")
+    fixed = [("experiment_id", experiment_id)] if experiment_id else []
+
+    def read(connection: sqlite3.Connection) -> bytes:
+        page = list_rows(connection, store_runs.RUNS, wanted, fixed)
+        return encode(list_json("runs", [_shown(connection, row) for row in page.rows], page))
+
+    return encoded(await backend_of(request).store.read(read))
+
+
+@router.get("/{run_id}")
+async def get(request: Request, run_id: str) -> Response:
+    """GetRun, with its tasks"""
+
+    def read(connection: sqlite3.Connection) -> bytes:
+        run = _shown(connection, store_runs.get_run(connection, run_id))
+        return encode(with_task_details(run, store_tasks.tasks_of_run(connection, run_id)))
+
+    return encoded(await backend_of(request).store.read(read))
+
+
+@router.delete("/{run_id}")
+async def delete(request: Request, run_id: str) -> Response:
+    """DeleteRun: a run that is going on is ended first"""
+    backend = backend_of(request)
+    await backend.store.read(lambda connection: store_runs.get_run(connection, run_id))
+    await backend.supervisor.discard(run_id)
+    await backend.store.write(lambda connection: store_runs.delete_run(connection, run_id))
+    return answer({})
+
+
+@router.post("/{run_id}:terminate")
+async def terminate(request: Request, run_id: str) -> Response:
+    """TerminateRun"""
+    await backend_of(request).supervisor.terminate(run_id)
+    return answer({})
+
+
+@router.post("/{run_id}:retry")
+async def retry(request: Request, run_id: str) -> Response:
+    """RetryRun: what has finished is kept, the rest is run again under the same run_id"""
+    await backend_of(request).supervisor.retry(run_id)
+    return answer({})
+
+
+@router.post("/{run_id}:archive")
+async def archive(request: Request, run_id: str) -> Response:
+    """ArchiveRun"""
+    return await _store_as(request, run_id, "ARCHIVED")
+
+
+@router.post("/{run_id}:unarchive")
+async def unarchive(request: Request, run_id: str) -> Response:
+    """UnarchiveRun"""
+    return await _store_as(request, run_id, "AVAILABLE")
+
+
+async def _store_as(request: Request, run_id: str, storage_state: str) -> Response:
+    await backend_of(request).store.write(
+        lambda connection: store_runs.set_run_storage(connection, run_id, storage_state)
+    )
+    return answer({})
+
+
+def _shown(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+    # An inline spec comes back in every row that is listed; KFP does that too.
+    spec = store_pipelines.spec_document(connection, row["spec_id"]) if row["inline_spec"] else None
+    return run_json(row, spec)
+
+
+async def _new_run(backend: Backend, message: RunMessage) -> NewRun:
+    if not message.display_name.strip():
+        raise invalid("The run name is empty. Please specify a valid name")
+    pipeline, version, text = await _pipeline_of(backend, message)
+    try:
+        parameters = check_arguments(pipeline, message.runtime_config.parameters)
+    except SpecError as error:
+        raise invalid(f"Failed to create a run: {error}") from error
+    return NewRun(
+        run_id=_run_id(message.run_id),
+        display_name=message.display_name,
+        description=message.description,
+        experiment_id=message.experiment_id,
+        service_account=message.service_account,
+        spec_text=text,
+        pipeline_name=pipeline.name,
+        parameters=parameters,
+        pipeline_root=message.runtime_config.pipeline_root,
+        inline=version is None,
+        pipeline_id=version["pipeline_id"] if version is not None else None,
+        pipeline_version_id=version["pipeline_version_id"] if version is not None else None,
+    )
+
+
+def _run_id(told: str) -> str:
+    if not told:
+        return str(uuid4())
+    try:
+        return str(UUID(told))
+    except ValueError as error:
+        raise invalid(f"run_id must be a UUID, not {told!r}") from error
+
+
+async def _pipeline_of(backend: Backend, message: RunMessage) -> tuple[Pipeline, sqlite3.Row | None, str]:
+    reference = message.pipeline_version_reference
+    by_reference = message.pipeline_version_id or (
+        reference is not None and (reference.pipeline_id or reference.pipeline_version_id)
+    )
+    if bool(by_reference) == bool(message.pipeline_spec):
+        raise invalid(
+            "Please specify a pipeline either by pipeline_version_reference or by pipeline_spec, not by both"
+        )
+    if message.pipeline_spec:
+        spec = await backend.specs.inline(message.pipeline_spec)
+        return spec.pipeline, None, spec.text
+    version, text = await backend.store.read(lambda connection: _version(connection, message))
+    return await backend.specs.stored(version["spec_id"], text), version, text
+
+
+def _version(connection: sqlite3.Connection, message: RunMessage) -> tuple[sqlite3.Row, str]:
+    reference = message.pipeline_version_reference
+    pipeline_id = reference.pipeline_id if reference else ""
+    version_id = (reference.pipeline_version_id if reference else "") or message.pipeline_version_id
+    if not version_id:
+        row = store_pipelines.latest_version(connection, pipeline_id)
+    elif pipeline_id:
+        row = store_pipelines.get_version(connection, pipeline_id, version_id)
+    else:
+        row = store_pipelines.find_version(connection, version_id)
+    return row, store_pipelines.get_spec(connection, row["spec_id"])

@@ -1,0 +1,61 @@
+"""The settings of the local backend, built once at the entry point and passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+RunnerName = Literal["subprocess", "docker"]
+MetadataShape = Literal["mlmd", "native"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSettings:
+    """What one local backend is told at its start.
+
+    data_dir      everything it keeps: database, artifacts, task directories, logs, environments.
+    port          TCP port on 127.0.0.1; 0 lets the system choose a free one.
+    max_parallel  how many tasks run at once, over all runs together.
+    runner        how a task's command is run: as a process of this machine, or in its image.
+    metadata      which API serves artifacts and metrics: MLMD's, as published KFP releases have it.
+    token         when set, every request but healthz has to carry it as a Bearer token.
+    environments_dir
+                  where environments of components are cached; several backends may share it.
+                  ``None`` means ``<data_dir>/environments``.
+    grace_seconds how long open requests and ended tasks are waited for when the backend stops.
+    """
+
+    data_dir: Path
+    port: int = 8888
+    max_parallel: int = 2
+    runner: RunnerName = "subprocess"
+    metadata: MetadataShape = "mlmd"
+    token: str | None = None
+    environments_dir: Path | None = None
+    grace_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port must be between 0 and 65535, not {self.port}")
+        if self.max_parallel < 1:
+            raise ValueError(f"max_parallel must be at least 1, not {self.max_parallel}")
+        if self.token is not None and not self.token.strip():
+            raise ValueError("token must not be empty: leave it out to serve without one")
+        if self.runner != "subprocess":
+            raise ValueError(f"runner {self.runner!r} is not there in this version: use 'subprocess'")
+        if self.metadata != "mlmd":
+            raise ValueError(
+                f"metadata {self.metadata!r} is not served by this version, which keeps KFP's MLMD shape: "
+                "use 'mlmd'"
+            )
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.data_dir / "local.db"
+
+    @property
+    def address_path(self) -> Path:
+        """The JSON file that tells port, pid and url while the backend serves."""
+        return self.data_dir / "local.json"

@@ -1,0 +1,38 @@
+"""What docs/local-backend.md has to tell: every route and every setting."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from fastapi.routing import APIRoute
+
+from bridge.local.app import ROUTERS
+from bridge.local.settings import LocalSettings
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "local-backend.md").read_text()
+
+
+def documented_routes() -> set[tuple[str, str]]:
+    rows = [line.split("|")[1].strip().strip("`") for line in PAGE.splitlines() if line.startswith("| `")]
+    found = set()
+    for row in rows:
+        *methods, path = row.split()
+        found |= {(method, path) for method in methods}
+    return found
+
+
+def test_every_route_is_documented_and_no_other() -> None:
+    served = {
+        (method, route.path.replace(":path}", "}"))
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    }
+    assert served == documented_routes()
+
+
+def test_every_setting_is_documented() -> None:
+    for setting in fields(LocalSettings):
+        assert f"| `{setting.name}` |" in PAGE
