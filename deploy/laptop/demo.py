@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from bridge.client.api import BridgeClient
 from bridge.client.models import ExplainModel, RunModel
+from bridge.client.sync import BridgeClient
 from deploy.laptop.processes import wait_for
 from deploy.laptop.stack import Stack
 
@@ -125,6 +125,8 @@ def _result(stack: Stack, days: list[date], dag_runs: list[dict[str, Any]]) -> D
         for run in runs:
             explained = client.explain(run.run_id)
             name = str(run.run_id)
-            auc.update({name: metric.value for metric in explained.metrics if metric.key == "evaluate.auc"})
-            models.update({name: model.uri or "" for model in explained.models})
+            scores = [metric.value for metric in explained.metrics if metric.key == "evaluate.auc"]
+            if scores:
+                auc[name] = scores[-1]
+            models[name] = ", ".join(model.uri for model in explained.models if model.uri)
     return DemoResult(days, dag_runs, runs, auc, models, explained)

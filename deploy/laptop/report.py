@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from bridge.client.models import ExplainModel, RunModel
+from bridge.client.models import ExplainModel, OriginModel, RunModel
 from deploy.laptop.demo import DemoResult
 from deploy.laptop.stack import Stack
 
@@ -46,16 +46,17 @@ def lineage_tree(explained: ExplainModel) -> Tree:
     tree = Tree(f"[bold]model[/] {models}")
     run = tree.add(f"made by KFP run {explained.run.kfp_run_id} ({explained.run.state})")
     if explained.parent:
-        origin = explained.parent
-        run.add(f"asked for by Airflow {origin.dag_id} / {origin.dag_run_id} / {origin.task_id}")
+        run.add(f"asked for by Airflow {_task(explained.parent)}")
     data = run.add("from the data")
     for item in explained.inputs:
         leaf = data.add(f"{item.uri}  version {(item.version or 'unknown')[:12]}")
         if item.producer:
-            leaf.add(
-                f"written by Airflow {item.producer.dag_id} / {item.producer.dag_run_id} / {item.producer.task_id}"
-            )
+            leaf.add(f"written by Airflow {_task(item.producer)}")
     return tree
+
+
+def _task(origin: OriginModel) -> str:
+    return f"{origin.dag_id} / {origin.dag_run_id} / {origin.task_id}"
 
 
 def print_places(console: Console, stack: Stack, *, running: bool) -> None:

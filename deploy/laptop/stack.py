@@ -81,7 +81,7 @@ class Stack:
 
     def start_service(self) -> ManagedProcess:
         """Starts the bridge service with its workers and waits until it is ready."""
-        options = ["--port", str(self._service_port), "--database-url", self.database_url]
+        options = ["--port", str(self._service_port), "--migrate", "--database-url", self.database_url]
         env = {"KFBRIDGE_AIRFLOW_URL": self.airflow.url, **self._service_env}
         process = self._kfbridge("serve", [*options, "--kfp-url", self.kfp_url], env=env)
         self._wait_http(process, f"{self.bridge_url}/readyz")

@@ -1,0 +1,1 @@
+"""The lineage database: SQLModel tables, queries that take and give domain objects, Alembic migrations."""

@@ -1,0 +1,64 @@
+"""When a run is to be looked at again, and the fences that keep a worker out whose lease is void."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, case, insert, literal, or_, select, update
+from sqlmodel import Session
+
+from bridge.lineage.bulk import changed_rows, insert_new
+from bridge.lineage.columns import UtcTime
+from bridge.lineage.errors import FencedOut
+from bridge.lineage.records import Duty, Fence
+from bridge.lineage.tables import DUTIES
+
+Moment = datetime | ColumnElement[datetime] | None
+
+
+def check_fence(session: Session, run: int, run_id: UUID, fence: Fence) -> None:
+    """Raise ``FencedOut`` unless the claim is the newest; until the transaction ends nobody can claim."""
+    newest = session.scalars(
+        select(DUTIES.c.fence).where(DUTIES.c.run == run, DUTIES.c.duty == fence.duty.value).with_for_update()
+    ).first()
+    if newest != fence.number:
+        raise FencedOut(run_id, fence.duty.value, fence.number)
+
+
+def begin_duty(session: Session, run: int, duty: Duty, due_at: Moment, *, backend: str, project: str) -> None:
+    """Give a new run its duty."""
+    session.execute(
+        insert(DUTIES).values(
+            run=run, duty=duty.value, due_at=due_at, failures=0, backend=backend, project=project
+        )
+    )
+
+
+def set_due(
+    session: Session,
+    run: int,
+    duty: Duty,
+    due_at: Moment,
+    *,
+    backend: str,
+    project: str,
+    failures: int | None = None,
+) -> None:
+    """Say when the duty is next due (``None``: not). A holder of a claim finds it so at the end."""
+    values: dict[str, Any] = {"due_at": due_at} | ({} if failures is None else {"failures": failures})
+    statement = update(DUTIES).where(and_(DUTIES.c.run == run, DUTIES.c.duty == duty.value)).values(**values)
+    if changed_rows(session, statement) or (due_at is None and failures is None):
+        return
+    insert_new(session, DUTIES, [{"run": run, "duty": duty.value, "backend": backend, "project": project}])
+    changed_rows(session, statement)
+
+
+def sooner(due_at: Moment) -> ColumnElement[Any]:
+    """SQL for the sooner of the stored time and ``due_at``; what the holder of a claim may set, since a
+    stored time was asked for after its claim."""
+    if due_at is None:
+        return DUTIES.c.due_at
+    wanted = literal(due_at, UtcTime()) if isinstance(due_at, datetime) else due_at
+    return case((or_(DUTIES.c.due_at.is_(None), DUTIES.c.due_at > wanted), wanted), else_=DUTIES.c.due_at)

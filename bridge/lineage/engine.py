@@ -1,0 +1,154 @@
+"""Engines: one way to open each database, and which of its errors are worth trying again."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlmodel import Session
+
+from bridge.lineage.columns import to_json
+
+_WRITES = "kfbridge_writes"
+# How long a statement may take and wait for a lock. A hung connection must not hold a worker for good.
+_POSTGRESQL_SETTINGS = (
+    "SET TIME ZONE 'UTC'",
+    "SET statement_timeout = '60s'",
+    "SET lock_timeout = '10s'",
+    "SET idle_in_transaction_session_timeout = '120s'",
+)
+# serialization_failure, deadlock_detected, lock_not_available, too_many_connections, admin_shutdown,
+# crash_shutdown, cannot_connect_now, idle_in_transaction_session_timeout
+_TRANSIENT_STATES = frozenset({"40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03", "25P03"})
+_UNDEFINED_STATES = frozenset({"42P01", "42703", "3F000"})
+_BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+def parse_url(text: str) -> URL:
+    """The URL with its driver chosen. Raises ``ValueError``, never showing a password."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError("the database URL is not one: use sqlite:///path or postgresql://…") from None
+    match url.get_backend_name():
+        case "sqlite":
+            if not url.database or url.database == ":memory:":
+                raise ValueError("SQLite needs a file, since several threads share it: sqlite:///path")
+            return url.set(drivername="sqlite+pysqlite")
+        case "postgresql" | "postgres":
+            return url.set(drivername="postgresql+psycopg")
+        case other:
+            raise ValueError(f"the lineage database is SQLite or PostgreSQL, not {other!r}")
+
+
+def open_engine(url: URL, *, pool_size: int, patience_seconds: float) -> Engine:
+    """An engine for one of the two databases; nothing is connected yet."""
+    common: dict[str, Any] = {
+        "json_serializer": to_json,
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": patience_seconds,
+    }
+    if url.get_backend_name() == "sqlite":
+        Path(str(url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url, connect_args={"timeout": min(patience_seconds, 5.0)}, **common)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        engine = create_engine(url, connect_args={"connect_timeout": 5}, **common)
+        event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+def for_writing(engine: Engine) -> Engine:
+    """The engine (same pool) for transactions that write."""
+    return engine.execution_options(**{_WRITES: True})
+
+
+def may_write(session: Session) -> bool:
+    """Whether the session is one of ``Database.transact``, not of ``Database.read``."""
+    return bool(session.connection().get_execution_options().get(_WRITES))
+
+
+def for_reading(engine: Engine) -> Engine:
+    """The engine (same pool) for transactions that may not write."""
+    return (
+        engine.execution_options(postgresql_readonly=True) if engine.dialect.name == "postgresql" else engine
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    # The driver's own BEGIN comes late and deferred; ours is sent by _begin_sqlite.
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "temp_store = MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = bool(connection.get_execution_options().get(_WRITES))
+    connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+    # IMMEDIATE: a transaction that reads first and writes later could not be given the lock any more.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_postgresql(connection: Any, _: Any) -> None:
+    with connection.cursor() as cursor:
+        for statement in _POSTGRESQL_SETTINGS:
+            cursor.execute(statement)
+    connection.commit()
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether the connection is gone (or never came)."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state.startswith("08") or state in ("57P01", "57P02", "57P03")
+    return not isinstance(error.orig, sqlite3.Error) and isinstance(error, OperationalError | InterfaceError)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same transaction may succeed when it is tried again."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _BUSY_CODES
+    return is_disconnect(error) or getattr(error.orig, "sqlstate", None) in _TRANSIENT_STATES
+
+
+def is_missing_schema(error: DBAPIError) -> bool:
+    """Whether a table or column does not exist: the schema is not this program's."""
+    if isinstance(error.orig, sqlite3.Error):
+        text = str(error.orig)
+        return "no such table" in text or "no such column" in text or "has no column" in text
+    return getattr(error.orig, "sqlstate", None) in _UNDEFINED_STATES
+
+
+def is_refused_write(error: DBAPIError) -> bool:
+    """Whether something tried to write where only reading is allowed."""
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
+    return getattr(error.orig, "sqlstate", None) == "25006"
+
+
+def is_out_of_order(error: DBAPIError) -> bool:
+    """Whether the database itself cannot serve: disk full, read-only, file gone or unreadable."""
+    if is_refused_write(error):
+        return True
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        return code in (
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+        )
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return state.startswith(("53", "58", "XX"))

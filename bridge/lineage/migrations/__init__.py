@@ -1,0 +1,1 @@
+"""Alembic migrations of the lineage database, run by ``bridge.lineage.schema``."""

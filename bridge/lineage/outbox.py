@@ -1,0 +1,99 @@
+"""The outbox: events commit unnumbered with the change they tell of; a sequencer numbers them.
+
+Numbers follow the order of numbering, not of writing, so a reader that has seen number *n* has seen
+everything below: a transaction that commits late gets a later number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlmodel import Session
+
+from bridge.lineage.bulk import insert_new
+from bridge.lineage.columns import database_time
+from bridge.lineage.records import Event
+from bridge.lineage.tables import COUNTERS, OUTBOX
+
+_COUNTER = "outbox"
+
+
+def append(
+    session: Session,
+    type: str,
+    run_id: UUID | None,
+    data: Mapping[str, Any],
+    *,
+    project: str = "",
+    backend: str = "",
+) -> None:
+    """Write an event with the transaction; readers see it once it is numbered."""
+    session.execute(
+        insert(OUTBOX).values(
+            type=type,
+            time=database_time(),
+            run_id=run_id,
+            data=dict(data),
+            project=project,
+            backend=backend,
+        )
+    )
+
+
+def number_events(session: Session, limit: int = 1000) -> int:
+    """Number committed events and say how many; callers at the same time wait for each other."""
+    waiting = session.execute(
+        select(OUTBOX.c.id).where(OUTBOX.c.number.is_(None)).order_by(OUTBOX.c.id).limit(1)
+    ).first()
+    if waiting is None:
+        return 0
+    last = _locked_counter(session)
+    ids = session.scalars(
+        select(OUTBOX.c.id).where(OUTBOX.c.number.is_(None)).order_by(OUTBOX.c.id).limit(limit)
+    ).all()
+    if not ids:
+        return 0
+    session.connection().execute(
+        update(OUTBOX).where(OUTBOX.c.id == bindparam("event_id")).values(number=bindparam("event_number")),
+        [{"event_id": event, "event_number": last + place} for place, event in enumerate(ids, 1)],
+    )
+    session.execute(update(COUNTERS).where(COUNTERS.c.name == _COUNTER).values(value=last + len(ids)))
+    return len(ids)
+
+
+def _locked_counter(session: Session) -> int:
+    counter = select(COUNTERS.c.value).where(COUNTERS.c.name == _COUNTER).with_for_update()
+    value: int | None = session.scalars(counter).first()
+    if value is None:
+        insert_new(session, COUNTERS, [{"name": _COUNTER, "value": 0, "backend": "", "project": ""}])
+        value = session.scalars(counter).one()
+    return value
+
+
+def events_after(
+    session: Session, number: int, limit: int = 200, *, run_id: UUID | None = None
+) -> list[Event]:
+    """Numbered events after ``number``, oldest first; only those of one run if ``run_id`` is given."""
+    statement = select(OUTBOX).where(OUTBOX.c.number > number).order_by(OUTBOX.c.number).limit(limit)
+    if run_id is not None:
+        statement = statement.where(OUTBOX.c.run_id == run_id)
+    return [
+        Event(
+            number=row["number"],
+            type=row["type"],
+            time=row["time"],
+            run_id=row["run_id"],
+            project=row["project"],
+            backend=row["backend"],
+            data=row["data"],
+        )
+        for row in session.execute(statement).mappings()
+    ]
+
+
+def last_number(session: Session) -> int:
+    """The newest number given out, 0 before the first."""
+    return session.scalars(select(COUNTERS.c.value).where(COUNTERS.c.name == _COUNTER)).first() or 0

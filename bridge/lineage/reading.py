@@ -1,0 +1,140 @@
+"""Reading the copy of a run's tasks, artifacts and metrics."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, Select, select
+from sqlmodel import Session
+
+from bridge.domain.lineage import Artifact, ArtifactUse, Direction, Metric, MetricBlob, Task
+from bridge.domain.states import parse_state
+from bridge.lineage.convert import error_from_json
+from bridge.lineage.records import StoredArtifact
+from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, METRIC_BLOBS, METRICS, RUNS, TASKS
+
+_MAX_USES = 1000
+
+
+def tasks_of(session: Session, run_id: UUID) -> list[Task]:
+    """All tasks of the run, in the order they were created (those without a time last)."""
+    statement = _of_run(TASKS, run_id).order_by(TASKS.c.created_at.is_(None), TASKS.c.created_at, TASKS.c.id)
+    return [_task(row) for row in session.execute(statement).mappings()]
+
+
+def _task(row: RowMapping) -> Task:
+    return Task(
+        task_id=row["task_id"],
+        name=row["name"],
+        path=row["path"],
+        parent_task_id=row["parent_task_id"],
+        state=parse_state(row["state"]),
+        kind=row["kind"],
+        iteration=row["iteration"],
+        cached=row["cached"],
+        pod_name=row["pod_name"],
+        execution_id=row["execution_id"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        error=error_from_json(row["error"]),
+        inputs=row["inputs"],
+        outputs=row["outputs"],
+    )
+
+
+def artifacts_of(session: Session, run_id: UUID) -> list[Artifact]:
+    """All artifacts that tasks of the run used, each with its uses within this run."""
+    rows = session.execute(
+        _uses(RUNS.c.run_id == run_id).order_by(ARTIFACTS.c.id, ARTIFACT_USES.c.id)
+    ).mappings()
+    uses: dict[int, list[ArtifactUse]] = defaultdict(list)
+    artifacts: dict[int, RowMapping] = {}
+    for row in rows:
+        artifacts[row["id"]] = row
+        uses[row["id"]].append(_use(row))
+    return [_artifact(row, tuple(uses[key])) for key, row in artifacts.items()]
+
+
+def get_artifact(session: Session, artifact_id: UUID) -> StoredArtifact | None:
+    """An artifact by our id with its uses in every run (at most 1000, the newest)."""
+    row = session.execute(select(ARTIFACTS).where(ARTIFACTS.c.artifact_id == artifact_id)).mappings().first()
+    if row is None:
+        return None
+    uses = session.execute(
+        _uses(ARTIFACT_USES.c.artifact == row["id"]).order_by(ARTIFACT_USES.c.id.desc()).limit(_MAX_USES)
+    ).mappings()
+    return StoredArtifact(
+        artifact=_artifact(row, ()),
+        backend=row["backend"],
+        project=row["project"],
+        uses=tuple((use["run_uid"], _use(use)) for use in uses),
+    )
+
+
+def _uses(where: Any) -> Select[Any]:
+    return (
+        select(
+            ARTIFACTS,
+            RUNS.c.run_id.label("run_uid"),
+            TASKS.c.task_id.label("use_task_id"),
+            TASKS.c.path.label("use_task_path"),
+            ARTIFACT_USES.c.key.label("use_key"),
+            ARTIFACT_USES.c.direction.label("use_direction"),
+            ARTIFACT_USES.c.position.label("use_position"),
+        )
+        .select_from(ARTIFACT_USES)
+        .join(RUNS, RUNS.c.id == ARTIFACT_USES.c.run)
+        .join(ARTIFACTS, ARTIFACTS.c.id == ARTIFACT_USES.c.artifact)
+        .join(TASKS, TASKS.c.id == ARTIFACT_USES.c.task)
+        .where(where)
+    )
+
+
+def _use(row: RowMapping) -> ArtifactUse:
+    return ArtifactUse(
+        task_id=row["use_task_id"],
+        task_path=row["use_task_path"],
+        key=row["use_key"],
+        direction=Direction(row["use_direction"]),
+        index=row["use_position"],
+    )
+
+
+def _artifact(row: RowMapping, uses: tuple[ArtifactUse, ...]) -> Artifact:
+    return Artifact(
+        backend_artifact_id=row["backend_artifact_id"],
+        type=row["type"],
+        uri=row["uri"],
+        name=row["name"],
+        digest=row["digest"],
+        metadata=row["meta"],
+        created_at=row["created_at"],
+        artifact_id=row["artifact_id"],
+        uses=uses,
+    )
+
+
+def metrics_of(session: Session, run_id: UUID) -> list[Metric]:
+    """All scalar metrics of the run, by key and step."""
+    statement = _of_run(METRICS, run_id).order_by(METRICS.c.key, METRICS.c.step)
+    return [
+        Metric(task_path=row["task_path"], name=row["name"], value=row["value"], step=row["step"])
+        for row in session.execute(statement).mappings()
+    ]
+
+
+def blobs_of(session: Session, run_id: UUID) -> list[MetricBlob]:
+    """All structured metrics of the run."""
+    statement = _of_run(METRIC_BLOBS, run_id).order_by(METRIC_BLOBS.c.task_path, METRIC_BLOBS.c.name)
+    return [
+        MetricBlob(task_path=row["task_path"], name=row["name"], kind=row["kind"], content=row["content"])
+        for row in session.execute(statement).mappings()
+    ]
+
+
+def _of_run(table: Any, run_id: UUID) -> Select[Any]:
+    run = select(RUNS.c.id).where(RUNS.c.run_id == run_id).scalar_subquery()
+    return select(table).where(table.c.run == run)

@@ -1,0 +1,279 @@
+"""Runs: reading and changing them. Listing is in ``listing``, kept importable from here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Unpack, cast
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, text, update
+from sqlmodel import Session
+
+from bridge.domain.lineage import Metric, Run
+from bridge.domain.states import MirrorState, RunPhase, RuntimeState
+from bridge.lineage import audit, outbox
+from bridge.lineage.bulk import in_pieces, insert_keyed
+from bridge.lineage.columns import database_time
+from bridge.lineage.convert import error_from_json, error_to_json, run_from_row, run_to_row
+from bridge.lineage.duties import Moment, begin_duty, check_fence, set_due, sooner
+from bridge.lineage.errors import NotStored
+from bridge.lineage.listing import list_runs
+from bridge.lineage.mirror import metrics_of
+from bridge.lineage.records import Duty, Fence, HistoryEntry, RunChanges
+from bridge.lineage.specs import ensure_pipeline
+from bridge.lineage.tables import RUN_HISTORY, RUNS
+from bridge.lineage.tables.running import OPEN_PHASES
+
+__all__ = [
+    "add_found_run",
+    "change_run",
+    "count_by_phase",
+    "get_by_kfp_id",
+    "get_run",
+    "history_of",
+    "insert_run",
+    "last_good_run",
+    "list_runs",
+    "request_cancel",
+    "unfinished_kfp_ids",
+    "waiting_for",
+]
+
+# The workers' own columns: of no interest to readers, so they make neither a version nor an event.
+_QUIET = frozenset({"observed_at"})
+_DUE = {"due_at": (Duty.FOLLOW, "failures"), "mirror_due_at": (Duty.MIRROR, "mirror_failures")}
+_DUTY_KEYS = frozenset(_DUE) | {failures for _, failures in _DUE.values()}
+
+
+def get_run(session: Session, run_id: UUID) -> Run | None:
+    """The run with our id."""
+    row = session.execute(select(RUNS).where(RUNS.c.run_id == run_id)).mappings().first()
+    return None if row is None else run_from_row(row)
+
+
+def get_by_kfp_id(session: Session, backend: str, kfp_run_ids: Collection[UUID]) -> dict[UUID, Run]:
+    """The stored runs among the given backend ids, by backend id."""
+    found: dict[UUID, Run] = {}
+    for piece in in_pieces(kfp_run_ids):
+        statement = select(RUNS).where(RUNS.c.backend == backend, RUNS.c.kfp_run_id.in_(piece))
+        for row in session.execute(statement).mappings():
+            found[row["kfp_run_id"]] = run_from_row(row)
+    return found
+
+
+def insert_run(session: Session, run: Run, *, due_at: Moment, event: str = "run.created") -> bool:
+    """Write a new run, its first history entry, its duty to be followed and its event. ``False``, and
+    nothing written, if its ``run_id`` or ``kfp_run_id`` is stored already."""
+    key = insert_keyed(session, RUNS, run_to_row(run))
+    if key is None:
+        return False
+    begin_duty(session, key, Duty.FOLLOW, due_at, backend=run.backend, project=run.project)
+    _remember(session, key, run)
+    _announce(session, event, run)
+    return True
+
+
+def add_found_run(session: Session, run: Run, *, due_at: datetime | None = None) -> Run:
+    """Store a run that others started on the backend; the stored one if it is known already.
+
+    A run that had ended when it was found is due to be mirrored at once.
+    """
+    ensure_pipeline(session, run.project, run.pipeline.name, at=run.created_at)
+    if insert_run(session, run, due_at=due_at, event="run.found"):
+        if run.phase is RunPhase.ENDED and run.mirror in (MirrorState.NONE, MirrorState.PARTIAL):
+            change_run(session, run.run_id, mirror_due_at=_database_now(session))
+        return run
+    known = get_by_kfp_id(session, run.backend, [run.kfp_run_id]).get(run.kfp_run_id)
+    if known is None:
+        raise NotStored(f"the id {run.run_id} is taken by another run")
+    return known
+
+
+def change_run(
+    session: Session,
+    run_id: UUID,
+    *,
+    fence: Fence | None = None,
+    event: str = "run.changed",
+    **changes: Unpack[RunChanges],
+) -> Run:
+    """Change a run: version + 1 and an outbox event in the same transaction, history if phase or state moved.
+
+    Nothing is written if nothing differs. ``due_at`` and ``mirror_due_at`` are set in the same
+    transaction; by the holder of that duty's claim (``fence``) they only ever come sooner. Raises
+    ``NotStored``, and ``FencedOut`` when ``fence`` is no longer the newest claim.
+    """
+    row = session.execute(select(RUNS).where(RUNS.c.run_id == run_id).with_for_update()).mappings().first()
+    if row is None:
+        raise NotStored(f"there is no run {run_id}")
+    if fence is not None:
+        check_fence(session, row["id"], run_id, fence)
+    stored = run_from_row(row)
+    given = cast(dict[str, Any], changes)
+    changed = replace(stored, **{name: value for name, value in given.items() if name not in _DUTY_KEYS})
+    loud = replace(changed, **{name: getattr(stored, name) for name in _QUIET}) != stored
+    if loud:
+        changed = replace(changed, version=stored.version + 1)
+    before, after = run_to_row(stored), run_to_row(changed)
+    differing = {name: value for name, value in after.items() if value != before[name]}
+    if differing:
+        session.execute(update(RUNS).where(RUNS.c.id == row["id"]).values(**differing))
+    if loud:
+        if (changed.phase, changed.state) != (stored.phase, stored.state):
+            _remember(session, row["id"], changed)
+        _announce(session, event, changed)
+    _set_duties(session, row["id"], changed, given, fence)
+    return changed
+
+
+def _set_duties(session: Session, key: int, run: Run, given: Mapping[str, Any], fence: Fence | None) -> None:
+    for due_name, (duty, failures_name) in _DUE.items():
+        if due_name not in given and failures_name not in given:
+            continue
+        due_at: Moment = given.get(due_name)
+        if due_name not in given or (fence is not None and fence.duty is duty):
+            due_at = sooner(due_at)
+        set_due(
+            session,
+            key,
+            duty,
+            due_at,
+            backend=run.backend,
+            project=run.project,
+            failures=given.get(failures_name),
+        )
+
+
+def _remember(session: Session, key: int, run: Run) -> None:
+    session.execute(
+        insert(RUN_HISTORY).values(
+            run=key,
+            at=database_time(),
+            phase=run.phase.value,
+            state=run.state.value,
+            version=run.version,
+            error=error_to_json(run.error),
+            backend=run.backend,
+            project=run.project,
+        )
+    )
+
+
+def _announce(session: Session, event: str, run: Run) -> None:
+    data: dict[str, Any] = {
+        "run_id": str(run.run_id),
+        "kfp_run_id": str(run.kfp_run_id),
+        "version": run.version,
+        "state": run.shown_state.value,
+        "phase": run.phase.value,
+        "mirror": run.mirror.value,
+        "settled": run.settled_at is not None,
+        "good": run.is_good,
+        "pipeline": run.pipeline.name,
+        "display_name": run.display_name,
+    }
+    for name in ("dag_id", "dag_run_id", "task_id"):
+        if getattr(run.origin, name) is not None:
+            data[name] = getattr(run.origin, name)
+    outbox.append(session, event, run.run_id, data, project=run.project, backend=run.backend)
+
+
+def _database_now(session: Session) -> datetime:
+    moment: datetime = session.execute(select(database_time())).scalar_one()
+    return moment
+
+
+def request_cancel(
+    session: Session, run_id: UUID, *, at: datetime, reason: str | None = None, actor: str = ""
+) -> Run:
+    """Ask for the run's end: due at once, audited. Nothing happens if it was asked before or the run is
+    over. Raises ``NotStored``."""
+    run = get_run(session, run_id)
+    if run is None:
+        raise NotStored(f"there is no run {run_id}")
+    if run.cancel_requested_at is not None or run.phase.is_over:
+        return run
+    audit.record(
+        session,
+        "run.cancel",
+        actor=actor,
+        run_id=run_id,
+        data={"reason": reason},
+        project=run.project,
+        backend=run.backend,
+    )
+    return change_run(session, run_id, cancel_requested_at=at, due_at=_database_now(session))
+
+
+def history_of(session: Session, run_id: UUID) -> list[HistoryEntry]:
+    """Every phase and state the run has gone through, oldest first."""
+    statement = (
+        select(RUN_HISTORY)
+        .join(RUNS, RUNS.c.id == RUN_HISTORY.c.run)
+        .where(RUNS.c.run_id == run_id)
+        .order_by(RUN_HISTORY.c.id)
+    )
+    return [
+        HistoryEntry(
+            at=row["at"],
+            phase=RunPhase(row["phase"]),
+            state=RuntimeState(row["state"]),
+            version=row["version"],
+            error=error_from_json(row["error"]),
+        )
+        for row in session.execute(statement).mappings()
+    ]
+
+
+def unfinished_kfp_ids(session: Session, backend: str, namespace: str | None = None) -> set[UUID]:
+    """The backend's ids of all runs that are followed there (phase ACTIVE)."""
+    statement = select(RUNS.c.kfp_run_id).where(RUNS.c.backend == backend, text("runs.phase = 'ACTIVE'"))
+    if namespace is not None:
+        statement = statement.where(func.coalesce(RUNS.c.namespace, "") == namespace)
+    return set(session.scalars(statement))
+
+
+def waiting_for(session: Session, run_id: UUID) -> list[Run]:
+    """Queued runs that are sent only when the given one is over (``after_run``)."""
+    statement = select(RUNS).where(RUNS.c.after_run == run_id, RUNS.c.phase == RunPhase.QUEUED.value)
+    return [run_from_row(row) for row in session.execute(statement).mappings()]
+
+
+def count_by_phase(session: Session, backend: str) -> dict[RunPhase, int]:
+    """How many runs are QUEUED, SUBMITTING and ACTIVE; those over are not counted."""
+    statement = (
+        select(RUNS.c.phase, func.count())
+        .where(RUNS.c.backend == backend, text(OPEN_PHASES))
+        .group_by(RUNS.c.phase)
+    )
+    counts = {RunPhase(phase): int(count) for phase, count in session.execute(statement)}
+    return {phase: counts.get(phase, 0) for phase in (RunPhase.QUEUED, RunPhase.SUBMITTING, RunPhase.ACTIVE)}
+
+
+def last_good_run(
+    session: Session,
+    project: str,
+    pipeline_name: str,
+    *,
+    before: datetime | None = None,
+    excluding: UUID | None = None,
+) -> tuple[Run, list[Metric]] | None:
+    """The newest good run of the pipeline (``Run.is_good``) with its metrics; created before ``before``
+    if that is given, and not ``excluding``."""
+    statement = (
+        select(RUNS)
+        .where(RUNS.c.project == project, RUNS.c.pipeline_name == pipeline_name, RUNS.c.good.is_(True))
+        .order_by(RUNS.c.created_at.desc(), RUNS.c.run_id.desc())
+        .limit(1)
+    )
+    if before is not None:
+        statement = statement.where(RUNS.c.created_at < before)
+    if excluding is not None:
+        statement = statement.where(RUNS.c.run_id != excluding)
+    row = session.execute(statement).mappings().first()
+    if row is None:
+        return None
+    run = run_from_row(row)
+    return run, metrics_of(session, run.run_id)

@@ -1,0 +1,111 @@
+"""Submissions: the recorded intents, their tries and their attempts."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlmodel import Session
+
+from bridge.domain.lineage import Run, Submission
+from bridge.lineage.bulk import changed_rows, insert_new
+from bridge.lineage.columns import database_time
+from bridge.lineage.convert import run_from_row, submission_from_row, submission_to_row
+from bridge.lineage.datasets import record_inputs
+from bridge.lineage.engine import may_write
+from bridge.lineage.errors import DuplicateSubmission, NotStored
+from bridge.lineage.runs import insert_run
+from bridge.lineage.tables import RUNS, SUBMISSIONS
+
+
+def find_submission(session: Session, key: UUID) -> Submission | None:
+    """The stored submission. In ``Database.transact`` nobody else changes it until the transaction ends, so
+    that what is decided about it still holds when it is written."""
+    statement = select(SUBMISSIONS).where(SUBMISSIONS.c.key == key)
+    if may_write(session):
+        statement = statement.with_for_update()
+    row = session.execute(statement).mappings().first()
+    return None if row is None else submission_from_row(row)
+
+
+def add_submission(session: Session, submission: Submission, run: Run) -> None:
+    """Write a submission, its first run (due at once), its input edges and the ``run.created`` event.
+
+    Raises ``DuplicateSubmission`` if the key is stored, also when another transaction is just storing
+    it; the transaction stays usable, nothing of this one is written.
+    """
+    row = submission_to_row(submission) | {"current_run": run.run_id}
+    if not insert_new(session, SUBMISSIONS, [row]):
+        raise DuplicateSubmission(submission.key)
+    _add_run(session, submission, run)
+
+
+def add_attempt(session: Session, submission: Submission, run: Run) -> None:
+    """Write the next attempt of a stored submission, due at once, and make it the current run.
+
+    The stored submission takes over everything from ``submission``: a new try may have a new body.
+    Raises ``NotStored`` if the key is not stored.
+    """
+    row = submission_to_row(submission) | {"current_run": run.run_id}
+    if not changed_rows(
+        session, update(SUBMISSIONS).where(SUBMISSIONS.c.key == submission.key).values(**row)
+    ):
+        raise NotStored(f"there is no submission {submission.key}")
+    _add_run(session, submission, run)
+
+
+def _add_run(session: Session, submission: Submission, run: Run) -> None:
+    if not insert_run(session, run, due_at=database_time()):
+        raise DuplicateSubmission(submission.key)
+    record_inputs(session, run.run_id, submission.project, submission.inputs)
+
+
+def record_try(
+    session: Session, key: UUID, try_number: int, *, request_digest: str | None = None
+) -> Submission:
+    """Remember that a higher try asked; ``request_digest`` only where its body counts from now on.
+
+    A try that is not higher than the stored one changes nothing. Raises ``NotStored``.
+    """
+    values: dict[str, object] = {"try_number": try_number}
+    if request_digest is not None:
+        values["request_digest"] = request_digest
+    session.execute(
+        update(SUBMISSIONS)
+        .where(SUBMISSIONS.c.key == key, SUBMISSIONS.c.try_number < try_number)
+        .values(**values)
+    )
+    found = find_submission(session, key)
+    if found is None:
+        raise NotStored(f"there is no submission {key}")
+    return found
+
+
+def newest_in_family(session: Session, family: UUID, *, other_than: UUID) -> Run | None:
+    """The current run of the family's newest submission other than the one with the key ``other_than``."""
+    row = (
+        session.execute(
+            select(RUNS)
+            .join(SUBMISSIONS, SUBMISSIONS.c.current_run == RUNS.c.run_id)
+            .where(SUBMISSIONS.c.family == family, SUBMISSIONS.c.key != other_than)
+            .order_by(SUBMISSIONS.c.created_at.desc(), SUBMISSIONS.c.id.desc())
+            .limit(1)
+        )
+        .mappings()
+        .first()
+    )
+    return None if row is None else run_from_row(row)
+
+
+def current_run(session: Session, key: UUID) -> Run | None:
+    """The run that answers for the submission now."""
+    row = (
+        session.execute(
+            select(RUNS)
+            .join(SUBMISSIONS, SUBMISSIONS.c.current_run == RUNS.c.run_id)
+            .where(SUBMISSIONS.c.key == key)
+        )
+        .mappings()
+        .first()
+    )
+    return None if row is None else run_from_row(row)

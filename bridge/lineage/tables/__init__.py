@@ -1,0 +1,74 @@
+"""The tables. Every one carries ``backend`` and ``project``, ``''`` where that makes no sense.
+
+``running`` holds what the bridge does, ``mirrored`` what backends told of runs, ``data`` the datasets
+and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping.
+"""
+
+from __future__ import annotations
+
+from bridge.lineage.tables.base import METADATA, Row, table
+from bridge.lineage.tables.data import DatasetRow, DatasetUseRow, DatasetVersionRow, JobRow, JobRunRow
+from bridge.lineage.tables.keeping import AuditRow, BackendStateRow, CounterRow, LeaseRow, OutboxRow
+from bridge.lineage.tables.mirrored import ArtifactRow, ArtifactUseRow, MetricBlobRow, MetricRow, TaskRow
+from bridge.lineage.tables.running import (
+    BackendVersionRow,
+    DutyRow,
+    PipelineRow,
+    PipelineVersionRow,
+    RunHistoryRow,
+    RunRow,
+    SpecRow,
+    SubmissionRow,
+)
+
+ARTIFACTS = table(ArtifactRow)
+ARTIFACT_USES = table(ArtifactUseRow)
+AUDIT = table(AuditRow)
+BACKEND_STATE = table(BackendStateRow)
+BACKEND_VERSIONS = table(BackendVersionRow)
+COUNTERS = table(CounterRow)
+DATASETS = table(DatasetRow)
+DATASET_USES = table(DatasetUseRow)
+DATASET_VERSIONS = table(DatasetVersionRow)
+DUTIES = table(DutyRow)
+JOBS = table(JobRow)
+JOB_RUNS = table(JobRunRow)
+LEASES = table(LeaseRow)
+METRICS = table(MetricRow)
+METRIC_BLOBS = table(MetricBlobRow)
+OUTBOX = table(OutboxRow)
+PIPELINES = table(PipelineRow)
+PIPELINE_VERSIONS = table(PipelineVersionRow)
+RUNS = table(RunRow)
+RUN_HISTORY = table(RunHistoryRow)
+SPECS = table(SpecRow)
+SUBMISSIONS = table(SubmissionRow)
+TASKS = table(TaskRow)
+
+__all__ = [
+    "ARTIFACTS",
+    "ARTIFACT_USES",
+    "AUDIT",
+    "BACKEND_STATE",
+    "BACKEND_VERSIONS",
+    "COUNTERS",
+    "DATASETS",
+    "DATASET_USES",
+    "DATASET_VERSIONS",
+    "DUTIES",
+    "JOBS",
+    "JOB_RUNS",
+    "LEASES",
+    "METADATA",
+    "METRICS",
+    "METRIC_BLOBS",
+    "OUTBOX",
+    "PIPELINES",
+    "PIPELINE_VERSIONS",
+    "RUNS",
+    "RUN_HISTORY",
+    "SPECS",
+    "SUBMISSIONS",
+    "TASKS",
+    "Row",
+]

@@ -1,0 +1,98 @@
+"""The bridge's own bookkeeping: outbox, audit, leases, counters, what is remembered of backends."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlmodel import Field
+
+from bridge.lineage.columns import BigId
+from bridge.lineage.tables.base import (
+    Row,
+    json_column,
+    optional_text,
+    optional_time,
+    optional_uid,
+    surrogate,
+    text_column,
+    time_column,
+)
+
+
+class OutboxRow(Row, table=True):
+    """An event, written with the change it tells of; ``number`` is NULL until the sequencer gives it."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        UniqueConstraint("number"),
+        Index(
+            "ix_outbox_unnumbered",
+            "id",
+            postgresql_where=text("number IS NULL"),
+            sqlite_where=text("number IS NULL"),
+        ),
+        Index("ix_outbox_run", "run_id", "number"),
+    )
+
+    id: int | None = surrogate()
+    number: int | None = Field(default=None, sa_type=BigId)
+    type: str = text_column()
+    time: datetime = time_column()
+    run_id: UUID | None = optional_uid()
+    data: Any = json_column()
+
+
+class AuditRow(Row, table=True):
+    """Who did what, when."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_run", "run_id"),)
+
+    id: int | None = surrogate()
+    time: datetime = time_column()
+    actor: str = text_column("")
+    action: str = text_column()
+    run_id: UUID | None = optional_uid()
+    data: Any = json_column()
+
+
+class LeaseRow(Row, table=True):
+    """Something that only one process may do at a time, and which does."""
+
+    __tablename__ = "leases"
+
+    name: str = Field(primary_key=True)
+    holder: str = text_column()
+    until: datetime = time_column()
+    fence: int = Field(default=0, sa_type=BigId)
+
+
+class CounterRow(Row, table=True):
+    """A number that only grows, whatever is deleted elsewhere."""
+
+    __tablename__ = "counters"
+
+    name: str = Field(primary_key=True)
+    value: int = Field(default=0, sa_type=BigId)
+
+
+class BackendStateRow(Row, table=True):
+    """What is remembered of a backend's namespace."""
+
+    __tablename__ = "backend_state"
+    __table_args__ = (UniqueConstraint("backend", "namespace"),)
+
+    id: int | None = surrogate()
+    namespace: str = text_column("")
+    watermark: datetime | None = optional_time()
+    metadata_watermark_ms: int | None = Field(default=None, sa_type=BigId)
+    last_fast_sweep_at: datetime | None = optional_time()
+    last_slow_sweep_at: datetime | None = optional_time()
+    last_sweep_seconds: float | None = Field(default=None)
+    tick_seconds: float | None = Field(default=None)
+    stale_since: datetime | None = optional_time()
+    last_error: str | None = optional_text()
+    facts: Any = json_column()

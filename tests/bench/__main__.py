@@ -1,0 +1,64 @@
+"""``make bench``: prints the figures, as a table or with ``--json`` as one document."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.bench import accepting, load, overhead
+from tests.bench.servers import local_backend
+
+
+def main() -> int:
+    """Runs the benches and prints their figures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--only", choices=("accepting", "overhead", "load"), help="one of them alone")
+    options = parser.parse_args()
+    figures: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, Python {platform.python_version()}"}
+    with tempfile.TemporaryDirectory(prefix="kfbridge-bench-") as folder:
+        home = Path(folder)
+        for name, measure in (("accepting", _accepting), ("overhead", _overhead), ("load", _load)):
+            if options.only in (None, name):
+                print(f"measuring: {name}", file=sys.stderr, flush=True)
+                place = home / name
+                place.mkdir()
+                figures[name] = measure(place)
+    print(json.dumps(figures, indent=2) if options.json else _table(figures))
+    return 0
+
+
+def _accepting(home: Path) -> dict[str, float]:
+    with local_backend(home) as kfp_url:
+        return accepting.measure(home, kfp_url)
+
+
+def _overhead(home: Path) -> dict[str, float]:
+    found = overhead.measure(home)
+    return {"direct": found.direct_seconds, "bridge": found.bridge_seconds, "added": found.added_seconds}
+
+
+def _load(home: Path) -> dict[str, dict[str, float]]:
+    return {str(count): rates for count, rates in load.measure(home).items()}
+
+
+def _table(figures: dict[str, Any]) -> str:
+    lines = [f"figures of one run on {figures['machine']}"]
+    for database, rate in figures.get("accepting", {}).items():
+        lines.append(f"accepted submissions per second, {database:<12} {rate:8.0f}")
+    for what, seconds in figures.get("overhead", {}).items():
+        lines.append(f"run of one 1 s task, submission to known end, {what:<8} {seconds:6.2f} s")
+    for count, rates in figures.get("load", {}).items():
+        lines.append(f"requests per minute to the backend, {count:>4} active runs {sum(rates.values()):8.0f}")
+        lines.extend(f"    {kind:<60} {rate:8.1f}" for kind, rate in sorted(rates.items()))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
