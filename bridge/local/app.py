@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as ReceivedMessage
 
@@ -52,6 +53,7 @@ def create_app(settings: LocalSettings, runner: Runner | None = None) -> FastAPI
         app.include_router(router)
     app.add_exception_handler(StatusError, _refused)
     app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _broken)
     app.add_middleware(_BodyLimit)
     if settings.token is not None:
@@ -100,6 +102,11 @@ async def _no_such_route(request: Request, error: Exception) -> Response:
     if error.status_code == 400:
         code = Code.INVALID_ARGUMENT
     return answer(status_json(code, str(error.detail)), error.status_code)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    # The caller hung up before its request was whole: nothing was done, and nobody reads the answer.
+    return answer(status_json(Code.INVALID_ARGUMENT, "The request was cut off"), 400)
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -17,6 +17,12 @@ from google.protobuf.message import DecodeError, Message
 from bridge.kfp_api import grpcweb
 from bridge.kfp_api import metadata_pb2 as pb
 from bridge.local.mlmd_filter import FilterError, add_filter
+from bridge.local.mlmd_messages import (
+    artifact_message,
+    context_message,
+    event_message,
+    execution_message,
+)
 from bridge.local.store_listing import Conditions
 
 _MAX_PAGE = 100
@@ -56,65 +62,6 @@ def call(connection: sqlite3.Connection, method: str, body: bytes) -> bytes:
     return response.SerializeToString()
 
 
-def _artifact(row: sqlite3.Row) -> pb.Artifact:
-    artifact = pb.Artifact(
-        id=row["id"],
-        type_id=row["type_id"],
-        type=row["type_name"],
-        state=row["state"],
-        create_time_since_epoch=row["create_time"],
-        last_update_time_since_epoch=row["update_time"],
-    )
-    if row["uri"] is not None:
-        artifact.uri = row["uri"]
-    if row["name"] is not None:
-        artifact.name = row["name"]
-    _fill(artifact.custom_properties, row["custom_properties"])
-    return artifact
-
-
-def _execution(row: sqlite3.Row) -> pb.Execution:
-    execution = pb.Execution(
-        id=row["id"],
-        type_id=row["type_id"],
-        type=row["type_name"],
-        last_known_state=row["state"],
-        create_time_since_epoch=row["create_time"],
-        last_update_time_since_epoch=row["update_time"],
-    )
-    if row["name"] is not None:
-        execution.name = row["name"]
-    _fill(execution.custom_properties, row["custom_properties"])
-    return execution
-
-
-def _context(row: sqlite3.Row) -> pb.Context:
-    context = pb.Context(
-        id=row["id"],
-        type_id=row["type_id"],
-        type=row["type_name"],
-        name=row["name"],
-        create_time_since_epoch=row["create_time"],
-        last_update_time_since_epoch=row["update_time"],
-    )
-    _fill(context.custom_properties, row["custom_properties"])
-    return context
-
-
-def _fill(properties: Any, text: str) -> None:
-    for name, value in json.loads(text).items():
-        if isinstance(value, str):
-            properties[name].string_value = value
-        elif isinstance(value, int):
-            properties[name].int_value = value
-        elif isinstance(value, float):
-            properties[name].double_value = value
-        else:
-            # Touching the field keeps an empty object apart from no value at all.
-            properties[name].struct_value.SetInParent()
-            properties[name].struct_value.update(value)
-
-
 _OWN = {
     "id": "node.id",
     "type_id": "node.type_id",
@@ -128,16 +75,16 @@ _ARTIFACTS = _Kind(
     "artifact",
     "mlmd_attributions.artifact_id",
     {**_OWN, "uri": "node.uri", "state": "node.state"},
-    _artifact,
+    artifact_message,
 )
 _EXECUTIONS = _Kind(
     "mlmd_executions",
     "execution",
     "mlmd_associations.execution_id",
     {**_OWN, "last_known_state": "node.state"},
-    _execution,
+    execution_message,
 )
-_CONTEXTS = _Kind("mlmd_contexts", "context", "mlmd_attributions.context_id", _OWN, _context)
+_CONTEXTS = _Kind("mlmd_contexts", "context", "mlmd_attributions.context_id", _OWN, context_message)
 
 
 def _select(
@@ -232,18 +179,7 @@ def _events(connection: sqlite3.Connection, column: str, ids: Iterable[int]) -> 
         f"SELECT * FROM mlmd_events{conditions.sql()} ORDER BY number",  # noqa: S608
         conditions.arguments,
     )
-    return [_event(row) for row in rows]
-
-
-def _event(row: sqlite3.Row) -> pb.Event:
-    steps = [pb.Event.Path.Step(key=row["key"]), pb.Event.Path.Step(index=row["position"])]
-    return pb.Event(
-        artifact_id=row["artifact_id"],
-        execution_id=row["execution_id"],
-        path=pb.Event.Path(steps=steps),
-        type=row["type"],
-        milliseconds_since_epoch=row["time"],
-    )
+    return [event_message(row) for row in rows]
 
 
 def _list_method(kind: _Kind, response: Any, field: str, by: str | None = None) -> Callable[..., Message]:

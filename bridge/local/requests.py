@@ -7,6 +7,7 @@ Fields that KFP only puts out may be sent and are ignored, except ``run_id``.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, TypeVar
 
@@ -132,7 +133,9 @@ M = TypeVar("M", bound=Message)
 def read_message(body: bytes, kind: type[M]) -> M:
     """The message in a request's body. Raises ``StatusError`` (400) that names what is wrong."""
     try:
-        document = json.loads(body or b"{}", parse_constant=_refuse_constant)
+        document = json.loads(
+            body or b"{}", parse_constant=_refuse_constant, parse_int=_whole_number, parse_float=_number
+        )
     except (ValueError, RecursionError) as error:
         raise invalid(f"the body is not valid JSON: {error}") from error
     if not isinstance(document, dict):
@@ -148,6 +151,19 @@ def read_message(body: bytes, kind: type[M]) -> M:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value")
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is beyond the range of numbers")
+    return number
+
+
+def _whole_number(text: str) -> int:
+    # protojson knows doubles only; whole numbers within their range keep all their digits here.
+    _number(text)
+    return int(text)
 
 
 def _refuse_depth(document: dict[str, Any]) -> None:

@@ -24,7 +24,8 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="stop at the end instead of waiting for Ctrl-C")
     parser.add_argument("--home", type=Path, default=ROOT / ".demo", help="where everything is kept")
     options = parser.parse_args()
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # Without a terminal there is no width to keep to: a log file holds whole lines.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     # A polite kill has to end what was started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     began = time.monotonic()

@@ -30,7 +30,7 @@ class DemoResult:
     dag_runs: list[dict[str, Any]]
     runs: list[RunModel]
     auc: dict[str, float]
-    models: dict[str, str]
+    models: dict[str, list[str]]
     explained: ExplainModel | None
 
     @property
@@ -115,7 +115,7 @@ def _wait_retrainings(stack: Stack, known: set[str], count: int, say: Say) -> li
 def _result(stack: Stack, days: list[date], dag_runs: list[dict[str, Any]]) -> DemoResult:
     ids = [run["dag_run_id"] for run in dag_runs]
     auc: dict[str, float] = {}
-    models: dict[str, str] = {}
+    models: dict[str, list[str]] = {}
     explained: ExplainModel | None = None
     with BridgeClient(stack.bridge_url) as client:
         page = client.list_runs(dag_id=RETRAINING, limit=200)
@@ -128,5 +128,5 @@ def _result(stack: Stack, days: list[date], dag_runs: list[dict[str, Any]]) -> D
             scores = [metric.value for metric in explained.metrics if metric.key == "evaluate.auc"]
             if scores:
                 auc[name] = scores[-1]
-            models[name] = ", ".join(model.uri for model in explained.models if model.uri)
+            models[name] = [model.uri for model in explained.models if model.uri]
     return DemoResult(days, dag_runs, runs, auc, models, explained)

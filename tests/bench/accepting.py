@@ -11,7 +11,7 @@ import httpx
 
 from tests.bench.pipelines import step_pipeline
 from tests.bench.servers import bridge_service
-from tests.support.postgres import new_database, running_postgres
+from tests.support.postgres import running_postgres
 
 SUBMISSIONS = 600
 CONCURRENT = 16
@@ -20,8 +20,8 @@ CONCURRENT = 16
 def measure(home: Path, kfp_url: str) -> dict[str, float]:
     """Accepted submissions a second by database."""
     rates = {"SQLite": _rate(home / "sqlite", kfp_url, f"sqlite:///{home / 'accepting.db'}")}
-    with running_postgres(home / "postgres") as server:
-        rates["PostgreSQL"] = _rate(home / "postgresql", kfp_url, new_database(server))
+    with running_postgres(durable=True) as server:
+        rates["PostgreSQL"] = _rate(home / "postgresql", kfp_url, server.url(server.create_database()))
     return rates
 
 

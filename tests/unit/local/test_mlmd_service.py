@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -192,3 +193,10 @@ def test_values_keep_their_mlmd_types(connection: sqlite3.Connection) -> None:
     assert list(properties["l"].struct_value["list"]) == [1]
     assert dict(properties["o"].struct_value["struct"]) == {"a": None}
     assert store_mlmd.get_artifact(connection, number).metadata == metadata  # type: ignore[union-attr]
+
+
+def test_a_number_beyond_all_doubles_is_shown_by_its_digits(connection: sqlite3.Connection) -> None:
+    properties = json.dumps({"outputs": {"n": [10**400, 1]}})
+    connection.execute("UPDATE mlmd_executions SET custom_properties = ? WHERE id = 1", (properties,))
+    execution = call(connection, "GetExecutionsByID", execution_ids=[1]).executions[0]
+    assert list(execution.custom_properties["outputs"].struct_value["n"]) == [str(10**400), 1.0]

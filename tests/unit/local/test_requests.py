@@ -33,6 +33,8 @@ def test_parameters_keep_their_types_and_nulls() -> None:
         (b"{", "not valid JSON"),
         (b"[]", "must be a JSON object"),
         (b'{"display_name": NaN}', "NaN is no JSON value"),
+        (b'{"a": 1e999}', "beyond the range of numbers"),
+        (b'{"a": 1' + b"0" * 400 + b"}", "beyond the range of numbers"),
         (b'{"colour": 1}', 'unknown field "colour"'),
         (b'{"runtime_config": {"params": {}}}', r'unknown field "runtime_?[cC]onfig.params"'),
         (b'{"display_name": 7}', r'invalid value for field "display_?[nN]ame"'),

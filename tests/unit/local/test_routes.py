@@ -165,6 +165,26 @@ async def test_a_body_that_is_too_large_is_not_read(local: LocalApp) -> None:
     refused(await local.client.post(f"{API}/runs", content=endless()), 413, 3, "too large")
 
 
+async def test_a_caller_that_hangs_up_leaves_nothing_and_no_noise(
+    local: LocalApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = [{"type": "http.request", "body": b'{"display', "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return events.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    path = f"{API}/runs"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+    await local.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert not caplog.records
+    assert (await local.client.get(path)).json() == {}
+
+
 async def test_the_run_id_that_the_client_sets_is_honoured_once(local: LocalApp) -> None:
     run_id = str(uuid4())
     assert await local.create_run(run_id=run_id) == run_id

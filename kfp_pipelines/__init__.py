@@ -1,0 +1,1 @@
+"""Pipelines written with the kfp SDK; ``compiled/*.yaml`` beside them is the only hand-off to the rest."""
