@@ -47,22 +47,31 @@ test-provider: .venv-airflow/.made
 	$(AIRFLOW_PYTEST) tests/unit/provider tests/unit/airflow_dags tests/integration/provider -q
 
 test-contract: .venv/.made
-	$(PYTEST) tests/contract -q
+	$(PYTEST) tests/contract -q -m "not corpus"
 
 test-integration: .venv/.made
-	$(PYTEST) tests/integration -q
+	$(PYTEST) tests/integration -q -m "not corpus"
 
 test-main-job: env
 	$(PYTEST) tests/e2e/test_main_job.py -q
 
 test-all: test test-corpus test-airflow test-faults test-web ## all of it, as CI runs it
 
+test-corpus: .venv/.made ## KFP's own compiled pipelines on the local backend
+	$(PYTEST) tests/integration tests/contract -q -m corpus
+
+test-airflow: env ## scenarios in a real Airflow: retry, clear, kill, timeouts, the bridge away
+	$(PYTEST) tests/e2e -q --ignore tests/e2e/test_main_job.py
+
+test-faults: .venv/.made ## the failure matrix
+	$(PYTEST) tests/faults -q
+
 lint: env ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(AIRFLOW_BIN)/mypy -p bridge.provider
+	$(AIRFLOW_BIN)/mypy bridge/provider/*.py
 
 format: .venv/.made ## formats the code
 	$(BIN)/ruff format .

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
 from sqlmodel import Session
 
-from bridge.lineage.columns import database_time
+from bridge.lineage.bulk import insert_timed
 from bridge.lineage.tables import AUDIT
 
 
@@ -24,14 +23,12 @@ def record(
     backend: str = "",
 ) -> None:
     """Write down, with the transaction, that ``actor`` did ``action`` (``run.cancel``, …)."""
-    session.execute(
-        insert(AUDIT).values(
-            time=database_time(),
-            actor=actor,
-            action=action,
-            run_id=run_id,
-            data=dict(data or {}),
-            project=project,
-            backend=backend,
-        )
-    )
+    row = {
+        "actor": actor,
+        "action": action,
+        "run_id": run_id,
+        "data": dict(data or {}),
+        "project": project,
+        "backend": backend,
+    }
+    insert_timed(session, AUDIT, "time", row)

@@ -7,10 +7,12 @@ from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Table, case, func, or_
+from sqlalchemy import Table, case, func, insert, or_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlmodel import Session
+
+from bridge.lineage.columns import database_time
 
 T = TypeVar("T")
 # Rows of one statement, and values of one IN list: SQLite allows 32,766 variables.
@@ -37,6 +39,11 @@ def insert_keyed(session: Session, table: Table, row: Mapping[str, Any]) -> int 
     statement = _insert_keyed(table, session.get_bind().dialect.name)
     key: int | None = session.connection().execute(statement, row).scalar_one_or_none()
     return key
+
+
+def insert_timed(session: Session, table: Table, column: str, row: Mapping[str, Any]) -> None:
+    """Insert one row whose ``column`` is the database's time."""
+    session.connection().execute(_insert_timed(table, column), row)
 
 
 def upsert(
@@ -79,6 +86,11 @@ def _insert_or_ignore(table: Table, dialect: str) -> Any:
 @cache
 def _insert_keyed(table: Table, dialect: str) -> Any:
     return _insert(table, dialect).on_conflict_do_nothing().returning(table.c.id)
+
+
+@cache
+def _insert_timed(table: Table, column: str) -> Any:
+    return insert(table).inline().values({column: database_time()})
 
 
 @cache

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, literal, or_, select, update
 from sqlmodel import Session
 
-from bridge.lineage.bulk import changed_rows, insert_new
+from bridge.lineage.bulk import changed_rows, insert_new, insert_timed
 from bridge.lineage.columns import UtcTime
 from bridge.lineage.errors import FencedOut
 from bridge.lineage.records import Duty, Fence
@@ -27,13 +27,15 @@ def check_fence(session: Session, run: int, run_id: UUID, fence: Fence) -> None:
         raise FencedOut(run_id, fence.duty.value, fence.number)
 
 
-def begin_duty(session: Session, run: int, duty: Duty, due_at: Moment, *, backend: str, project: str) -> None:
-    """Give a new run its duty."""
-    session.execute(
-        insert(DUTIES).values(
-            run=run, duty=duty.value, due_at=due_at, failures=0, backend=backend, project=project
-        )
-    )
+def begin_duty(
+    session: Session, run: int, duty: Duty, due_at: datetime | None, *, now: bool, backend: str, project: str
+) -> None:
+    """Give a new run its duty, due ``now`` or at ``due_at``."""
+    row = {"run": run, "duty": duty.value, "failures": 0, "backend": backend, "project": project}
+    if now:
+        insert_timed(session, DUTIES, "due_at", row)
+    else:
+        insert_new(session, DUTIES, [row | {"due_at": due_at}])
 
 
 def set_due(

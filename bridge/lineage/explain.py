@@ -6,7 +6,7 @@ SQLite and on PostgreSQL. ``explain_run`` gives the same facts, and more, to pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from bridge.domain.states import MirrorState
 from bridge.lineage.columns import Uid
 from bridge.lineage.convert import uri_key
 from bridge.lineage.datasets import inputs_of
-from bridge.lineage.reading import artifacts_of, metrics_of
+from bridge.lineage.reading import artifacts_of, importers_of, metrics_of
 from bridge.lineage.runs import get_run
 
 MODEL_TYPE = "system.Model"
@@ -31,6 +31,7 @@ WITH chosen AS (
   SELECT u.run
   FROM artifacts AS a
   JOIN artifact_uses AS u ON u.artifact = a.id AND u.direction = 'OUTPUT'
+  JOIN tasks AS t ON t.id = u.task AND COALESCE(t.kind, '') NOT IN ('dag', 'importer')
   WHERE a.uri_key = :model_uri
 )
 SELECT CAST(r.run_id AS text) AS run_id, 1 AS place, 'run' AS fact,
@@ -51,11 +52,11 @@ JOIN datasets AS d ON d.id = v.dataset
 LEFT JOIN job_runs AS w ON w.id = v.producer
 UNION ALL
 SELECT CAST(r.run_id AS text), 4, 'model',
-       MAX(t.path || '.' || u.key), a.uri, a.digest, NULL, NULL, NULL
+       MIN(t.path || '.' || u.key), a.uri, a.digest, NULL, NULL, NULL
 FROM runs AS r JOIN chosen AS c ON c.id = r.id
 JOIN artifact_uses AS u ON u.run = r.id AND u.direction = 'OUTPUT'
 JOIN artifacts AS a ON a.id = u.artifact AND a.type = 'system.Model'
-JOIN tasks AS t ON t.id = u.task
+JOIN tasks AS t ON t.id = u.task AND COALESCE(t.kind, '') NOT IN ('dag', 'importer')
 GROUP BY r.run_id, a.id, a.uri, a.digest
 UNION ALL
 SELECT CAST(r.run_id AS text), 5, 'metric',
@@ -98,19 +99,20 @@ def explain_run(session: Session, run_id: UUID) -> Explanation | None:
         return None
     inputs = inputs_of(session, run_id)
     artifacts = artifacts_of(session, run_id)
+    importers = importers_of(session, run_id)
     return Explanation(
         run=run,
         inputs=tuple(inputs),
         parameters=run.arguments,
-        models=tuple(artifact for artifact in artifacts if _is_model_made(artifact)),
+        models=tuple(artifact for artifact in artifacts if _is_model_made(artifact, importers)),
         artifacts=tuple(artifacts),
         metrics=tuple(metrics_of(session, run_id)),
         unknown=tuple(_unknown(run, inputs)),
     )
 
 
-def _is_model_made(artifact: Artifact) -> bool:
-    made = any(use.direction is Direction.OUTPUT for use in artifact.uses)
+def _is_model_made(artifact: Artifact, importers: Collection[str]) -> bool:
+    made = any(use.direction is Direction.OUTPUT and use.task_id not in importers for use in artifact.uses)
     return made and artifact.type == MODEL_TYPE
 
 

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlmodel import Session
 
-from bridge.lineage.bulk import insert_new
-from bridge.lineage.columns import database_time
+from bridge.lineage.bulk import insert_new, insert_timed
 from bridge.lineage.records import Event
 from bridge.lineage.tables import COUNTERS, OUTBOX
 
@@ -31,16 +30,8 @@ def append(
     backend: str = "",
 ) -> None:
     """Write an event with the transaction; readers see it once it is numbered."""
-    session.execute(
-        insert(OUTBOX).values(
-            type=type,
-            time=database_time(),
-            run_id=run_id,
-            data=dict(data),
-            project=project,
-            backend=backend,
-        )
-    )
+    row = {"type": type, "run_id": run_id, "data": dict(data), "project": project, "backend": backend}
+    insert_timed(session, OUTBOX, "time", row)
 
 
 def number_events(session: Session, limit: int = 1000) -> int:

@@ -45,6 +45,12 @@ def _task(row: RowMapping) -> Task:
     )
 
 
+def importers_of(session: Session, run_id: UUID) -> set[str]:
+    """The ids of the run's importer tasks, which put out what others made."""
+    statement = _of_run(TASKS, run_id).where(TASKS.c.kind == "importer").with_only_columns(TASKS.c.task_id)
+    return set(session.scalars(statement))
+
+
 def artifacts_of(session: Session, run_id: UUID) -> list[Artifact]:
     """All artifacts that tasks of the run used, each with its uses within this run."""
     rows = session.execute(

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any, Unpack, cast
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlmodel import Session
 
 from bridge.domain.lineage import Metric, Run
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.lineage import audit, outbox
-from bridge.lineage.bulk import in_pieces, insert_keyed
+from bridge.lineage.bulk import in_pieces, insert_keyed, insert_timed
 from bridge.lineage.columns import database_time
 from bridge.lineage.convert import error_from_json, error_to_json, run_from_row, run_to_row
 from bridge.lineage.duties import Moment, begin_duty, check_fence, set_due, sooner
@@ -63,13 +63,20 @@ def get_by_kfp_id(session: Session, backend: str, kfp_run_ids: Collection[UUID])
     return found
 
 
-def insert_run(session: Session, run: Run, *, due_at: Moment, event: str = "run.created") -> bool:
+def insert_run(
+    session: Session,
+    run: Run,
+    *,
+    due_at: datetime | None = None,
+    due_now: bool = False,
+    event: str = "run.created",
+) -> bool:
     """Write a new run, its first history entry, its duty to be followed and its event. ``False``, and
     nothing written, if its ``run_id`` or ``kfp_run_id`` is stored already."""
     key = insert_keyed(session, RUNS, run_to_row(run))
     if key is None:
         return False
-    begin_duty(session, key, Duty.FOLLOW, due_at, backend=run.backend, project=run.project)
+    begin_duty(session, key, Duty.FOLLOW, due_at, now=due_now, backend=run.backend, project=run.project)
     _remember(session, key, run)
     _announce(session, event, run)
     return True
@@ -147,18 +154,16 @@ def _set_duties(session: Session, key: int, run: Run, given: Mapping[str, Any], 
 
 
 def _remember(session: Session, key: int, run: Run) -> None:
-    session.execute(
-        insert(RUN_HISTORY).values(
-            run=key,
-            at=database_time(),
-            phase=run.phase.value,
-            state=run.state.value,
-            version=run.version,
-            error=error_to_json(run.error),
-            backend=run.backend,
-            project=run.project,
-        )
-    )
+    row = {
+        "run": key,
+        "phase": run.phase.value,
+        "state": run.state.value,
+        "version": run.version,
+        "error": error_to_json(run.error),
+        "backend": run.backend,
+        "project": run.project,
+    }
+    insert_timed(session, RUN_HISTORY, "at", row)
 
 
 def _announce(session: Session, event: str, run: Run) -> None:

@@ -9,7 +9,6 @@ from sqlmodel import Session
 
 from bridge.domain.lineage import Run, Submission
 from bridge.lineage.bulk import changed_rows, insert_new
-from bridge.lineage.columns import database_time
 from bridge.lineage.convert import run_from_row, submission_from_row, submission_to_row
 from bridge.lineage.datasets import record_inputs
 from bridge.lineage.engine import may_write
@@ -18,11 +17,11 @@ from bridge.lineage.runs import insert_run
 from bridge.lineage.tables import RUNS, SUBMISSIONS
 
 
-def find_submission(session: Session, key: UUID) -> Submission | None:
+def find_submission(session: Session, key: UUID, *, lock: bool = True) -> Submission | None:
     """The stored submission. In ``Database.transact`` nobody else changes it until the transaction ends, so
-    that what is decided about it still holds when it is written."""
+    that what is decided about it still holds when it is written; ``lock=False`` is for just looking."""
     statement = select(SUBMISSIONS).where(SUBMISSIONS.c.key == key)
-    if may_write(session):
+    if lock and may_write(session):
         statement = statement.with_for_update()
     row = session.execute(statement).mappings().first()
     return None if row is None else submission_from_row(row)
@@ -40,6 +39,16 @@ def add_submission(session: Session, submission: Submission, run: Run) -> None:
     _add_run(session, submission, run)
 
 
+def add_adopting_submission(session: Session, submission: Submission, run_id: UUID) -> None:
+    """Write a submission that is answered by a run already stored (a cleared task with ``on_clear=adopt``).
+
+    Raises ``DuplicateSubmission`` if the key is stored.
+    """
+    row = submission_to_row(submission) | {"current_run": run_id}
+    if not insert_new(session, SUBMISSIONS, [row]):
+        raise DuplicateSubmission(submission.key)
+
+
 def add_attempt(session: Session, submission: Submission, run: Run) -> None:
     """Write the next attempt of a stored submission, due at once, and make it the current run.
 
@@ -55,7 +64,7 @@ def add_attempt(session: Session, submission: Submission, run: Run) -> None:
 
 
 def _add_run(session: Session, submission: Submission, run: Run) -> None:
-    if not insert_run(session, run, due_at=database_time()):
+    if not insert_run(session, run, due_now=True):
         raise DuplicateSubmission(submission.key)
     record_inputs(session, run.run_id, submission.project, submission.inputs)
 

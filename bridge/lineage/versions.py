@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import RowMapping, delete, func, select, update
 from sqlmodel import Session
 
 from bridge.lineage.bulk import in_pieces, upsert
@@ -99,12 +99,20 @@ def _upsert(session: Session, rows: list[dict[str, Any]], certain: bool) -> None
         upsert(session, DATASET_VERSIONS, rows, key=_KEY, keep_first=facts)
 
 
-def _ids(session: Session, keys: Sequence[VersionKey]) -> dict[VersionKey, int]:
-    columns = [DATASET_VERSIONS.c[name] for name in _KEY]
+def _ids(session: Session, keys: Collection[VersionKey]) -> dict[VersionKey, int]:
+    wanted = set(keys)
+    columns = DATASET_VERSIONS.c
     found: dict[VersionKey, int] = {}
-    for piece in in_pieces(sorted(set(keys)), 500):
-        statement = select(DATASET_VERSIONS.c.id, *columns).where(tuple_(*columns).in_(piece))
-        found |= {(row.dataset, row.version, row.unknown_by): row.id for row in session.execute(statement)}
+    for piece in in_pieces(sorted(wanted)):
+        # Two plain lists let the index work and hold little more than the pairs asked for.
+        statement = select(columns.id, *(columns[name] for name in _KEY)).where(
+            columns.dataset.in_({dataset for dataset, _, _ in piece}),
+            columns.version.in_({version for _, version, _ in piece}),
+        )
+        for row in session.execute(statement):
+            key = (row.dataset, row.version, row.unknown_by)
+            if key in wanted:
+                found[key] = row.id
     return found
 
 
@@ -115,16 +123,20 @@ def _absorb_nameless(session: Session, told: Sequence[Told], ids: dict[VersionKe
         for one in told
         if one.version and one.producer is not None
     }
+    columns = DATASET_VERSIONS.c
     for piece in in_pieces(sorted(named)):
         statement = select(DATASET_VERSIONS).where(
-            DATASET_VERSIONS.c.version == "",
-            tuple_(DATASET_VERSIONS.c.dataset, DATASET_VERSIONS.c.unknown_by).in_(piece),
+            columns.version == "",
+            columns.dataset.in_({dataset for dataset, _ in piece}),
+            columns.unknown_by.in_({producer for _, producer in piece}),
         )
         for row in session.execute(statement).mappings().all():
-            _merge(session, dict(row), named[(row["dataset"], row["unknown_by"])])
+            name = named.get((row["dataset"], row["unknown_by"]))
+            if name is not None:
+                _merge(session, row, name)
 
 
-def _merge(session: Session, nameless: dict[str, Any], named: int) -> None:
+def _merge(session: Session, nameless: RowMapping, named: int) -> None:
     old = nameless["id"]
     columns = DATASET_VERSIONS.c
     facts = {

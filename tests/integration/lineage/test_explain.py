@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from bridge.domain.lineage import DatasetWrite, JobRunEvent, Run
+from bridge.domain.lineage import Artifact, DatasetWrite, JobRunEvent, Run, RunMirror
 from bridge.domain.states import MirrorState
 from bridge.lineage.database import Database
 from bridge.lineage.datasets import record_job_event
@@ -23,10 +23,12 @@ from tests.support.lineage_samples import (
     a_mirror,
     a_run,
     a_submission,
+    a_task,
     end,
     partition,
     some_uuid,
     submit,
+    use,
 )
 
 DOCS = Path(__file__).parents[3] / "docs" / "lineage-database.md"
@@ -82,6 +84,28 @@ def test_the_statement_answers_for_a_run_and_for_a_model(database: Database, tra
     assert models == [("train.model", MODEL, "b" * 64)]
     metrics = {fact.name: float(fact.value or "nan") for fact in others if fact.fact == "metric"}
     assert metrics == {"evaluate.auc": 0.71, "evaluate.accuracy": 0.8}
+
+
+def test_a_run_that_imports_a_model_did_not_make_it(database: Database, trained: Run) -> None:
+    imported = Artifact(
+        backend_artifact_id="99", type="system.Model", uri=MODEL, uses=(use("importer", "artifact"),)
+    )
+    mirror = RunMirror(tasks=(a_task("importer", kind="importer"),), artifacts=(imported,))
+
+    def store(session):  # type: ignore[no-untyped-def]
+        run = submit(session)
+        store_mirror(session, run.run_id, mirror)
+        return run
+
+    run = database.transact(store)
+    facts = database.read(lambda session: explain_facts(session, model_uri=MODEL))
+    assert {fact.run_id for fact in facts} == {str(trained.run_id)}
+    facts = database.read(lambda session: explain_facts(session, run_id=run.run_id))
+    assert {fact.fact for fact in facts} == {"run", "parameters", "data"}
+    explained = database.read(lambda session: explain_run(session, run.run_id))
+    assert explained is not None
+    assert explained.models == ()
+    assert [item.uri for item in explained.inputs] == [MODEL]
 
 
 def test_nothing_is_known_of_the_unknown(database: Database) -> None:

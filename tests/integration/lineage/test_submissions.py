@@ -20,6 +20,7 @@ from bridge.lineage.leases import claim
 from bridge.lineage.records import RunFilter
 from bridge.lineage.runs import change_run, get_run, list_runs
 from bridge.lineage.submissions import (
+    add_adopting_submission,
     add_attempt,
     add_submission,
     current_run,
@@ -119,6 +120,15 @@ def test_the_next_attempt_becomes_current_with_its_new_body(database: Database) 
         assert item.uri.endswith(f"day={day:02}/flights.parquet")
     claims = database.transact(lambda session: claim(session, worker="w"))
     assert second in [one.run for one in claims]
+
+
+def test_a_cleared_task_can_adopt_the_run_of_its_earlier_generation(database: Database) -> None:
+    older, newer = a_submission(), a_submission()
+    run = database.transact(lambda session: submit(session, older))
+    database.transact(lambda session: add_adopting_submission(session, newer, run.run_id))
+    assert database.read(lambda session: current_run(session, newer.key)) == run
+    with pytest.raises(DuplicateSubmission):
+        database.transact(lambda session: add_adopting_submission(session, newer, run.run_id))
 
 
 def test_an_attempt_of_nothing_is_refused(database: Database) -> None:

@@ -58,7 +58,7 @@ SELECT a.artifact_id, a.uri AS model_uri, a.digest AS model_digest, a.name AS mo
        w.dag_id AS data_dag_id, w.dag_run_id AS data_dag_run_id, w.task_id AS data_task_id
 FROM artifacts AS a
 JOIN artifact_uses AS u ON u.artifact = a.id AND u.direction = 'OUTPUT'
-JOIN tasks AS t ON t.id = u.task AND (t.kind IS NULL OR t.kind <> 'dag')
+JOIN tasks AS t ON t.id = u.task AND COALESCE(t.kind, '') NOT IN ('dag', 'importer')
 JOIN runs AS r ON r.id = u.run
 LEFT JOIN dataset_uses AS e ON e.run = r.id AND e.direction = 'INPUT'
 LEFT JOIN dataset_versions AS v ON v.id = e.version

@@ -1,0 +1,114 @@
+"""What the operator sends: its rendered fields and its context as one request, checked before it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.exceptions import AirflowFailException
+from pydantic import ValidationError
+
+from bridge.client.errors import InputError
+from bridge.client.models import InputModel, PipelineVersionModel, SubmitRequest
+from bridge.domain.lineage import InputVersion
+from bridge.provider.inputs import resolve_inputs
+from bridge.provider.origin import build_origin
+from bridge.provider.pipelines import PipelineProblem, as_declared, load_pipeline_from, registered
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from bridge.provider.hooks import BridgeSettings
+    from bridge.provider.operators import KubeflowPipelineOperator
+
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+
+
+def build_request(
+    task: KubeflowPipelineOperator, context: Context, settings: BridgeSettings, folders: Iterable[Path]
+) -> SubmitRequest:
+    """The request for a task whose fields are rendered.
+
+    Raises ``AirflowFailException``, naming every problem, for what no retry can put right.
+    """
+    try:
+        inputs = resolve_inputs(_mapping(task.inputs, "inputs"), context)
+        arguments = _mapping(task.arguments, "arguments")
+        what, arguments = _pipeline(task, arguments, inputs, folders)
+        return SubmitRequest(
+            **what,
+            arguments=arguments,
+            inputs=inputs,
+            backend=_text(task.backend) or settings.backend,
+            project=_text(task.project) or settings.project,
+            namespace=_text(task.namespace),
+            experiment=_text(task.experiment),
+            display_name=_text(task.display_name),
+            service_account=_text(task.service_account),
+            pipeline_root=_text(task.pipeline_root),
+            caching=_flag(task.caching, "caching"),
+            labels={str(k): str(v) for k, v in _mapping(task.labels, "labels").items()},
+            on_retry=task.retry_policy_of_run,
+            on_clear=task.clear_policy,
+            gate=_text(task.gate),
+            origin=build_origin(context, deployment=settings.deployment),
+        )
+    except (PipelineProblem, InputError) as error:
+        raise AirflowFailException(str(error)) from error
+    except ValidationError as error:
+        listed = "".join(f"\n  - {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise AirflowFailException(f"The run cannot be asked for:{listed}") from error
+
+
+def _pipeline(
+    task: KubeflowPipelineOperator,
+    arguments: dict[str, Any],
+    inputs: list[InputModel],
+    folders: Iterable[Path],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pipeline's part of the request, and the arguments in the types that it declares."""
+    from bridge.spec.arguments import apply_inputs, check_arguments
+    from bridge.spec.errors import ArgumentErrors
+
+    if registered(task.pipeline):
+        # Only the bridge knows what this pipeline takes; it checks before anything is sent to KFP.
+        return {"pipeline": PipelineVersionModel.model_validate(task.pipeline)}, arguments
+    if not isinstance(task.pipeline, str | ObjectStoragePath) or not task.pipeline:
+        raise PipelineProblem(f"pipeline is {task.pipeline!r}: no path, URL or registered name")
+    pipeline = load_pipeline_from(task.pipeline, folders)
+    arguments = as_declared(pipeline, arguments, task.templated_arguments)
+    versions = [InputVersion(name=item.name, uri=item.uri) for item in inputs]
+    try:
+        check_arguments(pipeline, apply_inputs(pipeline, arguments, versions))
+    except ArgumentErrors as error:
+        listed = "".join(f"\n  - {pointer}: {detail}" for pointer, detail in error.errors)
+        raise PipelineProblem(f"The arguments do not fit pipeline {pipeline.name!r}:{listed}") from error
+    return {"spec": pipeline.text}, arguments
+
+
+def _mapping(value: Any, name: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise PipelineProblem(f"{name} has to be a mapping, not {type(value).__name__}: {value!r:.200}")
+    return {str(key): item for key, item in value.items()}
+
+
+def _text(value: Any) -> str | None:
+    text = "" if value is None else str(value).strip()
+    # A template without a value renders to this word.
+    return None if text in ("", "None") else text
+
+
+def _flag(value: Any, name: str) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    text = (_text(value) or "").lower()
+    if text in _TRUE | _FALSE:
+        return text in _TRUE
+    if not text:
+        return None
+    raise PipelineProblem(f"{name} is {value!r}; it has to be true or false")

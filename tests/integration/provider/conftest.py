@@ -1,0 +1,136 @@
+"""Real DAGs through ``dag.test()`` against a bridge in memory on a loopback port; needs ``.venv-airflow``."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fake_bridge import FakeBridge
+
+PIPELINES = Path(__file__).parents[2] / "support" / "pipelines"
+
+if find_spec("airflow") is None:
+    collect_ignore_glob = ["test_*.py"]
+else:
+    from tests.support.airflow_home import airflow_home
+
+    airflow_home()
+
+
+@dataclass
+class Ran:
+    """A DagRun that ``dag.test()`` brought to its end."""
+
+    dag_run: Any
+
+    @property
+    def state(self) -> str:
+        return str(self.dag_run.state)
+
+    def task(self, task_id: str, map_index: int = -1) -> Any:
+        """The task instance."""
+        found = {(ti.task_id, ti.map_index): ti for ti in self.dag_run.get_task_instances()}
+        return found[task_id, map_index]
+
+    def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """What the task pushed, ``None`` if nothing."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            query = XComModel.get_many(
+                key=key,
+                run_id=self.dag_run.run_id,
+                dag_ids=self.dag_run.dag_id,
+                task_ids=task_id,
+                map_indexes=map_index,
+            )
+            row = session.scalars(query).first()
+            return None if row is None else XComModel.deserialize_value(row)
+
+    def asset_events(self, uri: str) -> list[dict[str, Any]]:
+        """The ``extra`` of each event that this DagRun's tasks emitted for the asset."""
+        from airflow.models.asset import AssetEvent, AssetModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        query = (
+            select(AssetEvent)
+            .join(AssetModel, AssetEvent.asset_id == AssetModel.id)
+            .where(AssetModel.uri == uri, AssetEvent.source_run_id == self.dag_run.run_id)
+        )
+        with create_session() as session:
+            return [dict(event.extra) for event in session.scalars(query)]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBridge]:
+    """A bridge on loopback, and Airflow's default connection to it."""
+    bridge = FakeBridge(token="let-me-in")
+    with bridge.serving() as url:
+        connection = {
+            "conn_type": "kfbridge",
+            "host": url,
+            "password": "let-me-in",
+            "extra": {"project": "flights", "deployment": "test-airflow"},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_KFBRIDGE_DEFAULT", json.dumps(connection))
+        yield bridge
+
+
+@pytest.fixture
+def run_dag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ran]]:
+    """Writes a DAG file, imports it and runs its DAG with ``dag.test()``.
+
+    The file holds ``dag``; it sees ``PIPELINES``, the folder of compiled test pipelines, beside it.
+    """
+    from tests.support.airflow_home import migrated_home
+
+    folder = migrated_home() / "dags" / f"case_{abs(hash(request.node.nodeid))}"
+    folder.mkdir(parents=True)
+    shutil.copytree(PIPELINES, folder / "pipelines")
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(folder))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+
+        def run(source: str, **options: Any) -> Ran:
+            module = _import(folder, source)
+            stack.callback(sys.modules.pop, module.__name__, None)
+            return Ran(module.dag.test(**options))
+
+        yield run
+
+
+@pytest.fixture
+def parse_dag(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Any]]:
+    """Writes a DAG file and imports it; returns its ``dag``."""
+    from tests.support.airflow_home import airflow_home
+
+    folder = airflow_home() / "dags" / f"parsed_{abs(hash(request.node.nodeid))}"
+    folder.mkdir(parents=True)
+    shutil.copytree(PIPELINES, folder / "pipelines")
+    yield lambda source: _import(folder, source).dag
+    shutil.rmtree(folder)
+
+
+def _import(folder: Path, source: str) -> Any:
+    name = f"{folder.name}_{len(list(folder.glob('*.py')))}"
+    path = folder / f"{name}.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,76 @@
+"""The provider's entry point, and what importing the provider may need."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module, resources
+from pathlib import Path
+
+import jsonschema
+
+from bridge.provider.info import get_provider_info
+
+BLOCKED = ("fastapi", "sqlmodel", "sqlalchemy", "kfp", "google", "uvicorn", "alembic")
+
+
+def _schema() -> dict:
+    return json.loads(resources.files("airflow").joinpath("provider_info.schema.json").read_text())
+
+
+def test_info_is_valid_by_airflows_schema() -> None:
+    jsonschema.validate(get_provider_info(), _schema())
+
+
+def test_airflow_finds_the_connection_type_with_its_form() -> None:
+    from airflow.providers_manager import ProvidersManager
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+    manager = ProvidersManager()
+    assert "airflow-kfp-bridge" in manager.providers
+    hook = ProvidersManagerTaskRuntime().hooks["kfbridge"]
+    assert (hook.hook_name, hook.connection_id_attribute_name) == ("Kubeflow Bridge", "kfbridge_conn_id")
+    behaviour = manager.field_behaviours["kfbridge"]
+    assert behaviour["relabeling"] == {"host": "URL", "password": "Token"}
+    fields = {name for name in manager.connection_form_widgets if "kfbridge" in name}
+    assert fields == {f"extra__kfbridge__{name}" for name in ("project", "backend", "deployment", "verify")}
+    assert "bridge.provider.notifiers.BridgeRunNotifier" in manager.notification
+
+
+def test_every_class_that_the_info_names_exists() -> None:
+    info = get_provider_info()
+    names = [*info["extra-links"], *info["notifications"]]
+    names += [connection["hook-class-name"] for connection in info["connection-types"]]
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(import_module(module), attribute)
+
+
+def test_info_imports_nothing() -> None:
+    code = (
+        "import sys, bridge.provider.info as i; i.get_provider_info();"
+        "print([m for m in sys.modules if m.split('.')[0] in ('airflow', 'httpx', 'pydantic', 'yaml')])"
+    )
+    assert _python(code) == "[]"
+
+
+def test_every_module_imports_without_the_services_packages() -> None:
+    folder = Path(import_module("bridge.provider").__file__).parent
+    modules = sorted(f"bridge.provider.{path.stem}" for path in folder.glob("[a-z]*.py"))
+    assert "bridge.provider.operators" in modules
+    code = f"""
+import importlib, sys
+# What Airflow itself loads is Airflow's business: it comes first.
+import airflow.sdk, airflow.triggers.base, airflow.sdk.execution_time.task_runner
+for name in {BLOCKED!r}:
+    sys.modules[name] = None
+for name in {modules!r}:
+    importlib.import_module(name)
+print("imported")
+"""
+    assert _python(code) == "imported"
+
+
+def _python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

@@ -1,0 +1,110 @@
+"""OpenLineage events: ids as Airflow's provider derives them, bodies valid by the specification."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from referencing import Registry, Resource
+
+from bridge.client.models import InputModel
+from bridge.provider.openlineage import dag_run_id, dataset_name, outputs_event, static_run_id, task_run_id
+from bridge.provider.origin import build_origin
+from tests.unit.provider.support import a_context
+
+SPECIFICATION = Path(__file__).parents[4] / "shared" / "openlineage-spec"
+
+
+@pytest.mark.parametrize(
+    ("instant", "data", "expected"),
+    [
+        # Made with openlineage-python's generate_static_uuid.
+        (
+            datetime(2026, 3, 1, 2, tzinfo=UTC),
+            "default.training.train.1.-1",
+            "019ca71f-b900-7c4d-b093-9edf2c465792",
+        ),
+        (
+            datetime(2026, 3, 1, 2, 0, 0, 123456, tzinfo=UTC),
+            "prod.training.0",
+            "019ca71f-b97b-754f-abe2-dfb7a5183955",
+        ),
+    ],
+)
+def test_run_ids_are_those_of_openlineages_client(instant: datetime, data: str, expected: str) -> None:
+    assert str(static_run_id(instant, data)) == expected
+    elsewhere = instant.astimezone(timezone(timedelta(hours=5)))
+    assert str(static_run_id(elsewhere, data)) == expected
+
+
+def test_a_try_is_a_run_of_its_own_and_the_dagrun_another() -> None:
+    first, second = a_context(), a_context(try_number=2)
+    assert str(task_run_id(first)) == "019ca71f-b900-7c4d-b093-9edf2c465792"
+    assert task_run_id(first) != task_run_id(second)
+    assert dag_run_id(first) == dag_run_id(second)
+
+
+@pytest.mark.parametrize(
+    ("uri", "named"),
+    [
+        ("/data/flights/day=1", ("file", "/data/flights/day=1")),
+        ("file:///data/a b", ("file", "/data/a b")),
+        ("s3a://lake/flights/day=1", ("s3://lake", "flights/day=1")),
+        ("s3://lake", ("s3", "s3://lake")),
+        ("https://h:8080/x?version=2", ("https", "https://h:8080/x?version=2")),
+        ("urn:table:flights", ("urn", "urn:table:flights")),
+    ],
+)
+def test_datasets_are_named_by_openlineages_rules(uri: str, named: tuple[str, str]) -> None:
+    assert dataset_name(uri) == named
+
+
+def an_event() -> dict[str, Any]:
+    context = a_context()
+    outputs = [
+        InputModel(name="o", uri="file:///data/day=1", version="abc", version_kind="sha256", rows=3, bytes=9),
+        InputModel(name="o", uri="s3://lake/day=2"),
+    ]
+    return outputs_event(context, build_origin(context, deployment="prod"), outputs)
+
+
+@pytest.mark.skipif(not SPECIFICATION.exists(), reason="the specification is not beside the checkout")
+def test_the_event_and_its_facets_are_valid() -> None:
+    files = [SPECIFICATION / "OpenLineage.json", *(SPECIFICATION / "facets").glob("*.json")]
+    schemas = [json.loads(file.read_text()) for file in files]
+    registry: Registry[Any] = Registry().with_resources(
+        (s["$id"], Resource.from_contents(s)) for s in schemas
+    )
+    known = {schema["$id"] for schema in schemas}
+
+    def validate(value: Any, reference: str) -> None:
+        validator = jsonschema.Draft202012Validator({"$ref": reference}, registry=registry)
+        validator.validate(value)
+
+    event = json.loads(json.dumps(an_event()))
+    validate(event, event["schemaURL"])
+    facets = [*event["run"]["facets"].items(), *event["job"]["facets"].items()]
+    for output in event["outputs"]:
+        facets += [*output["facets"].items(), *output["outputFacets"].items()]
+    checked = set()
+    for name, facet in facets:
+        document = facet["_schemaURL"].split("#")[0]
+        if name != "kfbridge_origin":
+            assert document in known
+            validate(facet, facet["_schemaURL"])
+            checked.add(name)
+    assert checked == {"parent", "nominalTime", "jobType", "version", "outputStatistics"}
+
+
+def test_the_event_says_on_whose_behalf() -> None:
+    event = an_event()
+    origin = event["run"]["facets"]["kfbridge_origin"]
+    assert (origin["dag_id"], origin["task_id"], origin["deployment"]) == ("training", "train", "prod")
+    assert "asset_events" not in origin
+    assert event["run"]["facets"]["parent"]["root"]["job"]["name"] == "training"
+    assert event["outputs"][1]["facets"] == {}
+    assert event["outputs"][1]["outputFacets"] == {}
