@@ -1,0 +1,1 @@
+"""The bridge service: its API, its workers and its first pages."""

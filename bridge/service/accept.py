@@ -1,0 +1,361 @@
+"""``POST /runs``: from a request to a recorded submission, or to the answer it was given before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlmodel import Session
+
+from bridge.client.models import SubmitRequest
+from bridge.domain.identity import caller_key, kfp_run_id, lineage_of_key, request_digest, submission_key
+from bridge.domain.lineage import InputVersion, OnClear, OnRetry, PipelineRef, Run, Submission
+from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
+from bridge.domain.states import MirrorState, RunPhase, RuntimeState
+from bridge.lineage import runs, specs, submissions
+from bridge.lineage.bulk import insert_new
+from bridge.lineage.convert import submission_to_row
+from bridge.lineage.database import now as database_now
+from bridge.lineage.errors import DuplicateSubmission
+from bridge.lineage.tables import SUBMISSIONS
+from bridge.service.backends import Backend
+from bridge.service.context import Context
+from bridge.service.convert import input_of, origin_of
+from bridge.service.crash import crash_point
+from bridge.service.gates import GateError, compile_gate
+from bridge.service.pipelines import PipelineSource
+from bridge.service.problems import ProblemError
+from bridge.service.revive import retry_failed_tasks
+from bridge.service.workers.upload import DEFAULT_EXPERIMENT
+from bridge.spec.arguments import apply_inputs, check_arguments
+from bridge.spec.errors import ArgumentErrors
+from bridge.spec.load import Pipeline
+
+_MAX_KEY_LENGTH = 255
+_CANCELING_RETRY_SECONDS = 2.0
+_ARGUMENTS_CHANGED = (
+    "the run was started by an earlier try with other arguments; it goes on with those it was started with"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The run that answers a request; ``replayed`` if it was there before."""
+
+    run: Run
+    replayed: bool = False
+    warnings: list[str] = field(default_factory=list)
+    changed: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    key: UUID
+    family: UUID | None
+    digest: str
+
+
+class Acceptance:
+    """Accepts submissions for one service process."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._store = context.store
+        self._pipelines = PipelineSource(context.store)
+
+    async def accept(self, request: SubmitRequest, idempotency_key: str | None) -> Accepted:
+        """Record the submission, durably, or find the run that is its answer. Raises ``ProblemError``.
+
+        A request with a known key and try is answered before its pipeline is looked at: what was
+        accepted once stays accepted.
+        """
+        identity = self._identify(request, idempotency_key)
+        repeat = await self._repeat_of(request, identity)
+        if repeat is not None:
+            return repeat
+        backend = self._backend(request)
+        submission, pipeline = await self._prepare(request, identity, backend)
+        accepted = await self._record(submission, pipeline)
+        crash_point("accept.after_commit")
+        self._store.announce([accepted.run, *accepted.changed])
+        self._context.ring_after([accepted.run, *accepted.changed])
+        return accepted
+
+    def _identify(self, request: SubmitRequest, idempotency_key: str | None) -> _Identity:
+        origin = origin_of(request.origin)
+        digest = _digest(request)
+        if idempotency_key is not None:
+            if not 0 < len(idempotency_key) <= _MAX_KEY_LENGTH or not idempotency_key.isprintable():
+                raise ProblemError(
+                    "invalid-request", f"Idempotency-Key is 1 to {_MAX_KEY_LENGTH} printable characters"
+                )
+            return _Identity(caller_key(request.project, idempotency_key), None, digest)
+        if origin.is_task_instance:
+            return _Identity(
+                submission_key(request.project, origin), lineage_of_key(request.project, origin), digest
+            )
+        raise ProblemError(
+            "missing-key",
+            "send the header Idempotency-Key, or an origin with dag_id, dag_run_id and task_id: without "
+            "a key a repeated request could not be told from a new one",
+        )
+
+    def _backend(self, request: SubmitRequest) -> Backend:
+        known = self._context.backends
+        backend = known.get(request.backend) if request.backend else self._context.default_backend()
+        if backend is None:
+            names = ", ".join(known) or "none"
+            asked = request.backend or "(the default)"
+            text = f"there is no backend {asked}; the bridge knows: {names}"
+            raise ProblemError("unknown-backend", text, errors=[("/backend", text)])
+        return backend
+
+    async def _repeat_of(self, request: SubmitRequest, identity: _Identity) -> Accepted | None:
+        """The answer to a request whose try needs no new run; ``None`` if the whole request is needed."""
+
+        def read(session: Session) -> tuple[Submission, Run] | None:
+            stored = submissions.find_submission(session, identity.key)
+            run = submissions.current_run(session, identity.key) if stored else None
+            return (stored, run) if stored and run else None
+
+        found = await self._store.read(read)
+        if found is None:
+            return None
+        stored, run = found
+        try_number = request.origin.try_number
+        answer = answer_repeat(stored, run, identity.digest, try_number, OnRetry(request.on_retry))
+        _refuse(answer, stored, try_number)
+        if answer is Answer.SAME:
+            return Accepted(run, replayed=True)
+        if answer is Answer.ADOPT:
+            return await self._adopt(stored, run, identity, try_number)
+        if answer is Answer.RETRY_TASKS:
+            revived = await retry_failed_tasks(self._context, run)
+            await self._record_try(identity, try_number)
+            return Accepted(revived, warnings=_changed_arguments(stored, identity))
+        return None
+
+    async def _adopt(self, stored: Submission, run: Run, identity: _Identity, try_number: int) -> Accepted:
+        await self._record_try(identity, try_number)
+        return Accepted(run, replayed=True, warnings=_changed_arguments(stored, identity))
+
+    async def _record_try(self, identity: _Identity, try_number: int) -> None:
+        # With its digest, so that this try's own repeats are recognised.
+        await self._store.transact(
+            lambda s: submissions.record_try(s, identity.key, try_number, request_digest=identity.digest),
+            repeatable=True,
+        )
+
+    async def _prepare(
+        self, request: SubmitRequest, identity: _Identity, backend: Backend
+    ) -> tuple[Submission, Pipeline]:
+        _check_gate(request.gate)
+        namespace = request.namespace or backend.default_namespace or None
+        pipeline, version_name = await self._pipelines.find(request, backend, namespace)
+        inputs = _inputs(request)
+        arguments = _arguments(pipeline, request, inputs)
+        submission = Submission(
+            key=identity.key,
+            family=identity.family,
+            backend=backend.name,
+            project=request.project,
+            namespace=namespace,
+            pipeline=PipelineRef(name=pipeline.name, digest=pipeline.digest, version_name=version_name),
+            display_name=request.display_name or _display_name(pipeline, request),
+            experiment=request.experiment or DEFAULT_EXPERIMENT,
+            arguments=arguments,
+            inputs=inputs,
+            origin=origin_of(request.origin),
+            request_digest=identity.digest,
+            created_at=datetime.now(UTC),
+            service_account=request.service_account,
+            pipeline_root=request.pipeline_root,
+            caching=request.caching,
+            labels=dict(request.labels),
+            on_retry=OnRetry(request.on_retry),
+            on_clear=OnClear(request.on_clear),
+            gate=request.gate,
+            try_number=request.origin.try_number,
+        )
+        return submission, pipeline
+
+    async def _record(self, submission: Submission, pipeline: Pipeline) -> Accepted:
+        try:
+            return await self._store.transact(lambda s: _record(s, submission, pipeline), repeatable=True)
+        except DuplicateSubmission:
+            # Another request with the same key was a moment faster: it is stored now, so look again.
+            return await self._store.transact(lambda s: _record(s, submission, pipeline), repeatable=True)
+
+
+def _record(session: Session, wanted: Submission, pipeline: Pipeline) -> Accepted:
+    """Write what a request calls for, in one transaction that has locked its submission."""
+    moment = database_now(session)
+    wanted = replace(wanted, created_at=moment)
+    specs.store_spec(
+        session,
+        wanted.project,
+        pipeline.name,
+        pipeline.digest,
+        pipeline.text,
+        at=moment,
+        version_name=wanted.pipeline.version_name,
+    )
+    stored = submissions.find_submission(session, wanted.key)
+    current = submissions.current_run(session, wanted.key) if stored else None
+    if stored is None or current is None:
+        return _first_of_key(session, wanted, moment)
+    answer = answer_repeat(stored, current, wanted.request_digest, wanted.try_number, wanted.on_retry)
+    _refuse(answer, stored, wanted.try_number)
+    if answer is Answer.NEW_RUN:
+        run = _new_run(wanted, current.attempt + 1, moment)
+        submissions.add_attempt(session, replace(wanted, current_run=run.run_id), run)
+        return Accepted(run)
+    if answer is not Answer.SAME:
+        submissions.record_try(session, wanted.key, wanted.try_number, request_digest=wanted.request_digest)
+    same = stored.request_digest == wanted.request_digest
+    return Accepted(current, replayed=True, warnings=[] if same else [_ARGUMENTS_CHANGED])
+
+
+def _first_of_key(session: Session, wanted: Submission, moment: datetime) -> Accepted:
+    older = (
+        submissions.newest_in_family(session, wanted.family, other_than=wanted.key) if wanted.family else None
+    )
+    answer = answer_clear(older, wanted.on_clear)
+    if answer is ClearAnswer.ADOPT and older is not None:
+        _add_adopter(session, wanted, older)
+        warning = "the task was cleared while its run was active; that run was adopted (on_clear=adopt)"
+        return Accepted(older, replayed=True, warnings=[warning])
+    run = _new_run(wanted, 1, moment)
+    changed: tuple[Run, ...] = ()
+    if answer is ClearAnswer.CANCEL_THEN_NEW and older is not None:
+        run = replace(run, after_run=older.run_id)
+        reason = "the task was cleared (on_clear=cancel_then_new)"
+        changed = (runs.request_cancel(session, older.run_id, at=moment, reason=reason),)
+    submissions.add_submission(session, replace(wanted, current_run=run.run_id), run)
+    return Accepted(run, changed=changed)
+
+
+def _add_adopter(session: Session, wanted: Submission, run: Run) -> None:
+    """Store a submission whose run is there already."""
+    row = submission_to_row(wanted) | {"current_run": run.run_id}
+    if not insert_new(session, SUBMISSIONS, [row]):
+        raise DuplicateSubmission(wanted.key)
+
+
+def _new_run(wanted: Submission, attempt: int, moment: datetime) -> Run:
+    return Run(
+        run_id=uuid4(),
+        kfp_run_id=kfp_run_id(wanted.key, attempt),
+        backend=wanted.backend,
+        project=wanted.project,
+        namespace=wanted.namespace,
+        submission_key=wanted.key,
+        attempt=attempt,
+        pipeline=wanted.pipeline,
+        display_name=wanted.display_name,
+        experiment=wanted.experiment,
+        phase=RunPhase.QUEUED,
+        state=RuntimeState.UNSPECIFIED,
+        mirror=MirrorState.NONE,
+        version=1,
+        created_at=moment,
+        arguments=wanted.arguments,
+        labels=wanted.labels,
+        origin=wanted.origin,
+    )
+
+
+def _refuse(answer: Answer, stored: Submission, try_number: int) -> None:
+    if answer is Answer.CONFLICT:
+        raise ProblemError(
+            "key-reused",
+            "this key and try were used for a request with another body; send the same body, or another key",
+        )
+    if answer is Answer.ZOMBIE:
+        raise ProblemError(
+            "superseded",
+            f"try {try_number} asks, but try {stored.try_number} of the same task has asked since",
+        )
+    if answer is Answer.WAIT:
+        raise ProblemError(
+            "canceling",
+            "the run of an earlier try is being canceled; ask again when it has ended",
+            retry_after_seconds=_CANCELING_RETRY_SECONDS,
+        )
+
+
+def _changed_arguments(stored: Submission, identity: _Identity) -> list[str]:
+    return [] if stored.request_digest == identity.digest else [_ARGUMENTS_CHANGED]
+
+
+def _digest(request: SubmitRequest) -> str:
+    body = request.model_dump(mode="json", exclude={"origin"})
+    place = _first_nul(body)
+    if place is not None:
+        raise ProblemError(
+            "invalid-request", f"{place} holds a NUL character", errors=[(place, "a NUL character")]
+        )
+    try:
+        # Pydantic's JSON mode writes NaN as null; the arguments as they came do not hide it.
+        return request_digest(body | {"arguments": request.arguments})
+    except ValueError as error:
+        text = "the request holds NaN or an infinite number, which JSON does not have"
+        raise ProblemError("invalid-request", text, errors=[("/arguments", text)]) from error
+
+
+def _first_nul(value: Any, pointer: str = "") -> str | None:
+    """Where the value holds a NUL character, which PostgreSQL cannot store."""
+    if isinstance(value, str):
+        return (pointer or "/") if "\x00" in value else None
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        if any("\x00" in key for key in value):
+            return pointer or "/"
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    found = (_first_nul(item, f"{pointer}/{name}") for name, item in items)
+    return next((place for place in found if place is not None), None)
+
+
+def _check_gate(expression: str | None) -> None:
+    if expression is None:
+        return
+    try:
+        compile_gate(expression)
+    except GateError as error:
+        raise ProblemError("invalid-gate", str(error), errors=[("/gate", str(error))]) from error
+
+
+def _inputs(request: SubmitRequest) -> tuple[InputVersion, ...]:
+    inputs: list[InputVersion] = []
+    errors: list[tuple[str, str]] = []
+    for index, model in enumerate(request.inputs):
+        try:
+            inputs.append(input_of(model))
+        except ValueError as error:
+            errors.append((f"/inputs/{index}/uri", str(error)))
+    if errors:
+        raise ProblemError("invalid-request", errors[0][1], errors=errors)
+    return tuple(inputs)
+
+
+def _arguments(
+    pipeline: Pipeline, request: SubmitRequest, inputs: tuple[InputVersion, ...]
+) -> dict[str, Any]:
+    # An argument wins over an input of its name, which is then recorded and not handed over.
+    handed = [item for item in inputs if item.name not in request.arguments]
+    try:
+        return check_arguments(pipeline, apply_inputs(pipeline, request.arguments, handed))
+    except ArgumentErrors as error:
+        raise ProblemError("invalid-arguments", " ".join(error.problems), errors=error.errors) from error
+
+
+def _display_name(pipeline: Pipeline, request: SubmitRequest) -> str:
+    origin = request.origin
+    if origin.dag_run_id:
+        return f"{pipeline.name} {origin.dag_run_id}"[:255]
+    return f"{pipeline.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,93 @@
+"""The ASGI application: routes, pages, limits, and the workers beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+
+from fastapi import Depends, FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from bridge.lineage.database import Database
+from bridge.service import pages
+from bridge.service.accept import Acceptance
+from bridge.service.backends import BackendFactory, open_backend
+from bridge.service.context import Context, open_context
+from bridge.service.limits import BodyLimit, SecurityHeaders
+from bridge.service.problems import install_handlers
+from bridge.service.routes import artifacts, details, events, lineage, pipelines, runs, status
+from bridge.service.routes.common import require_token
+from bridge.service.settings import ServiceSettings
+from bridge.service.watcher import watch_changes
+from bridge.service.workers.start import make_supervisor
+
+log = logging.getLogger(__name__)
+
+API_PREFIX = "/api/v1"
+
+
+def create_app(
+    settings: ServiceSettings,
+    database: Database,
+    *,
+    backend_factory: BackendFactory = open_backend,
+    holder: str | None = None,
+) -> FastAPI:
+    """The service as an ASGI application; the database stays the caller's to close.
+
+    With ``settings.workers`` the workers run in the application's lifespan. ``holder`` is under which
+    name leases are taken.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_context(settings, database, backend_factory, holder=holder) as context:
+            app.state.context = context
+            app.state.acceptance = Acceptance(context)
+            async with _background(context):
+                yield
+
+    app = FastAPI(
+        title="Airflow KFP bridge",
+        version=status.package_version(),
+        description="Submit a pipeline once, follow it to its end, and know which data made which model.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{API_PREFIX}/openapi.json",
+    )
+    guarded = [Depends(require_token)]
+    # The ":verb" routes come first: "/runs/{run_id}" would take the verb for a part of the id.
+    for module in (runs, details, artifacts, pipelines, lineage, events, status):
+        app.include_router(module.router, prefix=API_PREFIX, dependencies=guarded)
+    app.include_router(status.router, dependencies=guarded)
+    app.include_router(status.probes)
+    app.include_router(pages.router, dependencies=[Depends(pages.require_page_token)])
+    static = files("bridge.service") / "static"
+    app.mount("/static", StaticFiles(directory=str(static)), name="static")
+    install_handlers(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+@asynccontextmanager
+async def _background(context: Context) -> AsyncIterator[None]:
+    """Workers and the watch for other processes' changes, for as long as the application runs."""
+    supervisor = make_supervisor(context) if context.settings.workers else None
+    context.supervisor = supervisor
+    watcher = asyncio.create_task(watch_changes(context), name="watch-changes")
+    if supervisor is not None:
+        supervisor.start()
+    try:
+        yield
+    finally:
+        context.stop_waiting()
+        watcher.cancel()
+        await asyncio.wait([watcher])
+        if supervisor is not None:
+            await supervisor.stop(context.settings.shutdown_seconds)
+        log.info("stopped")

@@ -1,0 +1,100 @@
+"""What every route and worker of one service process is given."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from bridge.domain.lineage import Run
+from bridge.domain.states import RunPhase
+from bridge.kfp_api.errors import KfpError
+from bridge.lineage.database import Database
+from bridge.service.backends import Backend, BackendFactory, open_backend
+from bridge.service.convert import Presenter
+from bridge.service.settings import ServiceSettings
+from bridge.service.store import Store
+from bridge.service.wakeups import Wakeups
+from bridge.service.workers.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Context:
+    """One service process: settings, database, backends, bells. Made at start, passed to everything."""
+
+    settings: ServiceSettings
+    store: Store
+    wakeups: Wakeups
+    backends: Mapping[str, Backend]
+    presenter: Presenter
+    holder: str
+    supervisor: Supervisor | None = None
+    stopping: bool = field(default=False)
+
+    def default_backend(self) -> Backend | None:
+        """The backend of submissions that name none."""
+        return next(iter(self.backends.values()), None)
+
+    def stop_waiting(self) -> None:
+        """Let event streams and long-polls end, so that their connections can be closed."""
+        self.stopping = True
+        self.wakeups.numbered()
+        self.wakeups.runs.stop()
+
+    def ring_after(self, changed: Iterable[Run]) -> None:
+        """Wake the workers that a change of these runs may concern."""
+        for run in changed:
+            if run.phase is RunPhase.QUEUED:
+                self.wakeups.submit(run.backend).ring()
+            elif run.phase is RunPhase.ENDED or run.phase is RunPhase.ACTIVE:
+                self.wakeups.mirror(run.backend).ring()
+            if run.cancel_requested_at is not None and not run.phase.is_over:
+                self.wakeups.cancel(run.backend).ring()
+                self.wakeups.submit(run.backend).ring()
+
+    def note_answer(self, backend: Backend) -> None:
+        """The backend answered: it is not stale."""
+        if backend.stale_since is not None:
+            log.info("backend answers again", extra={"backend": backend.name})
+        backend.stale_since = None
+        backend.last_error = None
+
+    def note_error(self, backend: Backend, error: KfpError) -> None:
+        """The backend did not answer as it should: show it as stale, since the first time."""
+        if backend.stale_since is None:
+            backend.stale_since = datetime.now(UTC)
+            log.warning("backend does not answer", extra={"backend": backend.name, "error": str(error)})
+        backend.last_error = str(error)[:1000]
+
+
+@asynccontextmanager
+async def open_context(
+    settings: ServiceSettings,
+    database: Database,
+    backend_factory: BackendFactory = open_backend,
+    *,
+    holder: str | None = None,
+) -> AsyncIterator[Context]:
+    """A context whose clients are closed at the end; the database stays the caller's."""
+    wakeups = Wakeups()
+    async with AsyncExitStack() as stack:
+        backends: dict[str, Backend] = {}
+        for item in settings.backends:
+            backend = backend_factory(item)
+            await stack.enter_async_context(backend.client)
+            backends[item.name] = backend
+        yield Context(
+            settings=settings,
+            store=Store(database, wakeups),
+            wakeups=wakeups,
+            backends=backends,
+            presenter=Presenter(settings),
+            holder=holder or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
+        )

@@ -1,0 +1,232 @@
+"""Between the API's messages and the domain's nouns, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import quote
+from uuid import UUID
+
+from bridge.client.models import (
+    ArtifactModel,
+    ArtifactUseModel,
+    ErrorModel,
+    GateModel,
+    InputModel,
+    MetricBlobModel,
+    MetricModel,
+    OriginModel,
+    PipelineModel,
+    RunLinks,
+    RunModel,
+    TaskModel,
+)
+from bridge.domain.identity import Origin
+from bridge.domain.lineage import (
+    Artifact,
+    ArtifactUse,
+    GateVerdict,
+    InputVersion,
+    Metric,
+    MetricBlob,
+    Run,
+    RunError,
+    Task,
+)
+from bridge.domain.states import RunPhase
+from bridge.domain.uris import normalise_uri
+from bridge.service.settings import ServiceSettings
+
+_OVER_WITHOUT_SETTLING = (RunPhase.REJECTED, RunPhase.LOST, RunPhase.ABANDONED)
+
+
+def origin_of(model: OriginModel) -> Origin:
+    """The origin a message tells of; moments without a zone are taken as UTC."""
+    values = model.model_dump()
+    for name in ("dag_run_start", "logical_date"):
+        values[name] = _utc(values[name])
+    values["asset_events"] = tuple(values["asset_events"])
+    return Origin(**values)
+
+
+def origin_model(origin: Origin) -> OriginModel:
+    """An origin as the API shows it."""
+    return OriginModel(
+        **{name: getattr(origin, name) for name in OriginModel.model_fields if name != "asset_events"},
+        asset_events=[dict(event) for event in origin.asset_events],
+    )
+
+
+def input_of(model: InputModel) -> InputVersion:
+    """An input with its URI in the one spelling. Raises ``ValueError`` if the URI names no place."""
+    return InputVersion(
+        name=model.name,
+        uri=normalise_uri(model.uri),
+        version=model.version,
+        version_kind=model.version_kind,
+        rows=model.rows,
+        bytes=model.bytes,
+        producer=origin_of(model.producer) if model.producer else None,
+    )
+
+
+def is_over(run: Run) -> bool:
+    """Whether a caller that waits for the run need wait no longer: its end is known, mirrored and judged."""
+    return run.settled_at is not None or run.phase in _OVER_WITHOUT_SETTLING
+
+
+class Presenter:
+    """Makes the API's messages from domain objects, with links that the settings know how to build."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+
+    def run(
+        self,
+        run: Run,
+        *,
+        base_url: str,
+        stale_since: datetime | None = None,
+        warnings: list[str] | None = None,
+    ) -> RunModel:
+        """A run as readers see it; ``stale_since`` is since when its backend has not answered."""
+        return RunModel(
+            run_id=run.run_id,
+            kfp_run_id=run.kfp_run_id,
+            submission_key=run.submission_key,
+            attempt=run.attempt,
+            backend=run.backend,
+            project=run.project,
+            namespace=run.namespace,
+            pipeline=PipelineModel(
+                name=run.pipeline.name, digest=run.pipeline.digest, version_name=run.pipeline.version_name
+            ),
+            display_name=run.display_name,
+            experiment=run.experiment,
+            state=run.shown_state.value,
+            phase=run.phase.value,
+            mirror=run.mirror.value,
+            over=is_over(run),
+            good=is_over(run) and run.is_good,
+            version=run.version,
+            created_at=run.created_at,
+            submitted_at=run.submitted_at,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            stale_since=None if run.phase.is_over else stale_since,
+            cancel_requested_at=run.cancel_requested_at,
+            revivals=run.revivals,
+            error=error_model(run.error),
+            gate=gate_model(run.gate),
+            arguments=dict(run.arguments),
+            labels=dict(run.labels),
+            origin=origin_model(run.origin),
+            links=self.links(run, base_url),
+            warnings=warnings or [],
+        )
+
+    def links(self, run: Run, base_url: str) -> RunLinks:
+        """Where a person can look at the run."""
+        base = (self._settings.public_url or base_url).rstrip("/")
+        return RunLinks(
+            bridge=f"{base}/runs/{run.run_id}",
+            kfp=self._kfp_link(run),
+            scheduler=self._scheduler_link(run.origin),
+        )
+
+    def _kfp_link(self, run: Run) -> str | None:
+        backend = self._settings.backend(run.backend)
+        if backend is None or run.phase in (RunPhase.QUEUED, RunPhase.REJECTED):
+            return None
+        return f"{(backend.ui_url or backend.url).rstrip('/')}/#/runs/details/{run.kfp_run_id}"
+
+    def _scheduler_link(self, origin: Origin) -> str | None:
+        base = self._settings.airflow_url
+        if origin.url or not base or not origin.is_task_instance:
+            return origin.url
+        parts = [quote(part or "", safe="") for part in (origin.dag_id, origin.dag_run_id, origin.task_id)]
+        mapped = f"/mapped/{origin.map_index}" if origin.map_index >= 0 else ""
+        return f"{base.rstrip('/')}/dags/{parts[0]}/runs/{parts[1]}/tasks/{parts[2]}{mapped}"
+
+
+def error_model(error: RunError | None) -> ErrorModel | None:
+    """An error as the API shows it."""
+    if error is None:
+        return None
+    return ErrorModel(message=error.message, code=error.code, task=error.task, log_tail=list(error.log_tail))
+
+
+def gate_model(gate: GateVerdict | None) -> GateModel | None:
+    """A gate's verdict as the API shows it."""
+    if gate is None:
+        return None
+    return GateModel(
+        expression=gate.expression,
+        passed=gate.passed,
+        numbers=dict(gate.numbers),
+        reason=gate.reason,
+        last_good_run=gate.last_good_run,
+    )
+
+
+def task_model(task: Task) -> TaskModel:
+    """A task as the API shows it."""
+    return TaskModel(
+        task_id=task.task_id,
+        name=task.name,
+        path=task.path,
+        parent_task_id=task.parent_task_id,
+        kind=task.kind,
+        iteration=task.iteration,
+        state=task.state.value,
+        cached=task.cached,
+        pod_name=task.pod_name,
+        created_at=task.created_at,
+        started_at=task.started_at,
+        finished_at=task.finished_at,
+        error=error_model(task.error),
+        inputs=dict(task.inputs),
+        outputs=dict(task.outputs),
+    )
+
+
+def artifact_model(artifact: Artifact, uses: Iterable[tuple[UUID, ArtifactUse]]) -> ArtifactModel:
+    """A stored artifact as the API shows it, with the given uses (run id and use)."""
+    assert artifact.artifact_id is not None, "only stored artifacts are shown"
+    return ArtifactModel(
+        artifact_id=artifact.artifact_id,
+        type=artifact.type,
+        uri=artifact.uri,
+        name=artifact.name,
+        digest=artifact.digest,
+        metadata=dict(artifact.metadata),
+        created_at=artifact.created_at,
+        uses=[
+            ArtifactUseModel(
+                run_id=run_id,
+                task_path=use.task_path,
+                key=use.key,
+                direction=use.direction.value,
+                index=use.index,
+            )
+            for run_id, use in uses
+        ],
+    )
+
+
+def metric_model(metric: Metric) -> MetricModel:
+    """A scalar metric as the API shows it."""
+    return MetricModel(
+        key=metric.key, task_path=metric.task_path, name=metric.name, value=metric.value, step=metric.step
+    )
+
+
+def blob_model(blob: MetricBlob) -> MetricBlobModel:
+    """A structured metric as the API shows it."""
+    return MetricBlobModel(task_path=blob.task_path, name=blob.name, kind=blob.kind, content=blob.content)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

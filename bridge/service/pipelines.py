@@ -1,0 +1,122 @@
+"""Finds the compiled pipeline a request means: in the request, in the database, or at the backend."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections import OrderedDict
+from typing import Any
+
+import anyio.to_thread
+import yaml
+
+from bridge.client.models import PipelineVersionModel, SubmitRequest
+from bridge.domain.identity import canonical_json
+from bridge.kfp_api.errors import KfpError, KfpNotFound
+from bridge.kfp_api.messages import PipelineVersion
+from bridge.lineage import specs
+from bridge.service.backends import Backend
+from bridge.service.problems import ProblemError
+from bridge.service.store import Store
+from bridge.spec.load import Pipeline, SpecError, load_pipeline
+
+_REMEMBERED = 64
+
+
+class PipelineSource:
+    """Loads pipelines, and remembers the last few: a retraining submits the same text every day."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loaded: OrderedDict[str, Pipeline] = OrderedDict()
+
+    async def find(
+        self, request: SubmitRequest, backend: Backend, namespace: str | None
+    ) -> tuple[Pipeline, str | None]:
+        """The pipeline and, for a registered one, its version's name. Raises ``ProblemError``."""
+        if (request.spec is None) == (request.pipeline is None):
+            text = "give either spec (a compiled pipeline) or pipeline (the name of a registered one)"
+            raise ProblemError("invalid-request", text, errors=[("/spec", text)])
+        version_name = None
+        if request.spec is not None:
+            pipeline = await self.load(request.spec)
+        else:
+            assert request.pipeline is not None
+            text = await self._registered(request.project, request.pipeline, backend, namespace)
+            pipeline = await self.load(text)
+            version_name = request.pipeline.version
+        if request.caching is not None:
+            pipeline = await self.load(_with_caching(pipeline, request.caching))
+        return pipeline, version_name
+
+    async def load(self, text: str) -> Pipeline:
+        """The pipeline a text means; parsed in a thread. Raises ``ProblemError`` invalid-pipeline."""
+        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        known = self._loaded.get(name)
+        if known is not None:
+            self._loaded.move_to_end(name)
+            return known
+        try:
+            pipeline = await anyio.to_thread.run_sync(_load, text)
+        except SpecError as error:
+            problems = [("/spec", problem) for problem in error.problems]
+            raise ProblemError("invalid-pipeline", " ".join(error.problems), errors=problems) from error
+        self._loaded[name] = pipeline
+        while len(self._loaded) > _REMEMBERED:
+            self._loaded.popitem(last=False)
+        return pipeline
+
+    async def _registered(
+        self, project: str, wanted: PipelineVersionModel, backend: Backend, namespace: str | None
+    ) -> str:
+        stored = await self._store.read(
+            lambda s: specs.find_pipeline(s, project, wanted.name, wanted.version)
+        )
+        if stored is not None:
+            return stored.text
+        version = await self._at_backend(wanted, backend, namespace)
+        if version is None or not version.pipeline_spec:
+            what = f"{wanted.name} version {wanted.version}" if wanted.version else wanted.name
+            raise ProblemError(
+                "unknown-pipeline",
+                f"neither the bridge (project {project}) nor backend {backend.name} knows a pipeline {what}; "
+                "send its compiled spec once, or upload it there",
+                errors=[("/pipeline/name", "unknown")],
+            )
+        return canonical_json(version.pipeline_spec)
+
+    async def _at_backend(
+        self, wanted: PipelineVersionModel, backend: Backend, namespace: str | None
+    ) -> PipelineVersion | None:
+        try:
+            pipeline = await backend.client.get_pipeline_by_name(wanted.name, namespace)
+            page = await backend.client.list_versions(pipeline.pipeline_id or "", sort_by="created_at desc")
+        except KfpNotFound:
+            return None
+        except KfpError as error:
+            raise ProblemError(
+                "backend-unavailable",
+                f"pipeline {wanted.name} is not known here, and backend {backend.name} cannot be asked: "
+                f"{error.message}",
+                retry_after_seconds=error.retry_after_seconds or 5.0,
+            ) from error
+        versions = page.pipeline_versions
+        if wanted.version is None:
+            return versions[0] if versions else None
+        return next((one for one in versions if wanted.version in (one.display_name, one.name)), None)
+
+
+def _load(text: str) -> Pipeline:
+    return load_pipeline(text)
+
+
+def _with_caching(pipeline: Pipeline, enable: bool) -> str:
+    """The pipeline's text with caching switched for every task, as ``kfp.Client`` does before it submits."""
+    document: dict[str, Any] = copy.deepcopy(dict(pipeline.document))
+    components = [document.get("root"), *document.get("components", {}).values()]
+    for component in components:
+        tasks = component.get("dag", {}).get("tasks", {}) if isinstance(component, dict) else {}
+        for task in tasks.values():
+            task["cachingOptions"] = {"enableCache": True} if enable else {}
+    documents = [document, *([{"platforms": dict(pipeline.platforms)}] if pipeline.platforms else [])]
+    return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True)

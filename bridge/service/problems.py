@@ -1,0 +1,158 @@
+"""What the API answers when it refuses: RFC 9457 problem details with stable types.
+
+    ProblemError
+    ├── missing-key            400  POST /runs without a key or a complete origin
+    ├── unauthorized           401  no or a wrong bearer token
+    ├── not-found              404
+    ├── superseded             409  a lower try than one already seen, or a stale cancel
+    ├── canceling              409  retryable: the earlier run is being canceled
+    ├── not-retryable          409  ``:retry`` of a run that has not failed
+    ├── too-large              413
+    ├── invalid-request        422  with JSON pointers
+    ├── invalid-pipeline       422
+    ├── invalid-arguments      422  with JSON pointers
+    ├── invalid-gate           422
+    ├── unknown-backend        422
+    ├── unknown-pipeline       422
+    ├── key-reused             422  the same key and try with another body
+    ├── backend-refused        502  the backend said no to what was asked of it
+    ├── backend-unavailable    503  retryable
+    ├── database-unavailable   503  retryable
+    └── internal               500
+
+Programs decide on ``type``; ``detail`` is for people and may change.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from bridge.client.models import Problem, ProblemField
+from bridge.lineage.errors import DatabaseUnavailable
+
+TYPE_PREFIX = "urn:kfbridge:problem:"
+MEDIA_TYPE = "application/problem+json"
+
+# slug: (status, title, retryable)
+PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
+    "missing-key": (400, "The submission has no key", False),
+    "unauthorized": (401, "Not authorized", False),
+    "not-found": (404, "Not found", False),
+    "method-not-allowed": (405, "Method not allowed", False),
+    "superseded": (409, "Superseded by a newer try", False),
+    "canceling": (409, "The earlier run is being canceled", True),
+    "not-retryable": (409, "The run cannot be retried", False),
+    "too-large": (413, "The request is too large", False),
+    "invalid-request": (422, "The request is not valid", False),
+    "invalid-pipeline": (422, "The pipeline is not valid", False),
+    "invalid-arguments": (422, "The arguments do not fit the pipeline", False),
+    "invalid-gate": (422, "The gate is not a valid expression", False),
+    "unknown-backend": (422, "There is no such backend", False),
+    "unknown-pipeline": (422, "There is no such pipeline", False),
+    "key-reused": (422, "The key was used for another request", False),
+    "internal": (500, "Something went wrong in the bridge", False),
+    "backend-refused": (502, "The backend refused", False),
+    "backend-unavailable": (503, "The backend cannot be reached", True),
+    "database-unavailable": (503, "The database cannot be reached", True),
+}
+_SLUG_OF_STATUS = {400: "invalid-request", 401: "unauthorized", 404: "not-found", 405: "method-not-allowed"}
+_DATABASE_RETRY_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class ProblemError(Exception):
+    """A refusal, by its slug; ``errors`` are (JSON pointer, detail) pairs, ``basic`` makes a browser
+    show its login dialog."""
+
+    def __init__(
+        self,
+        slug: str,
+        detail: str,
+        *,
+        errors: Sequence[tuple[str, str]] = (),
+        retry_after_seconds: float | None = None,
+        basic: bool = False,
+    ) -> None:
+        super().__init__(detail)
+        self.basic = basic
+        status, title, retryable = PROBLEMS[slug]
+        self.slug = slug
+        self.problem = Problem(
+            type=TYPE_PREFIX + slug,
+            title=title,
+            status=status,
+            detail=detail,
+            retryable=retryable,
+            errors=[ProblemField(pointer=pointer, detail=text) for pointer, text in errors],
+            retry_after_seconds=retry_after_seconds,
+        )
+
+
+def problem_response(error: ProblemError) -> Response:
+    """The answer to send for a refusal, with ``Retry-After`` where it tells when to come again."""
+    problem = error.problem
+    headers = {"Cache-Control": "no-store"}
+    if problem.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, round(problem.retry_after_seconds)))
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="kfbridge"' if error.basic else "Bearer"
+    content = problem.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(content, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Make every refusal of the application, the framework's own included, a problem."""
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(DatabaseUnavailable, _on_database)
+    app.add_exception_handler(Exception, _on_anything)
+
+
+async def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return problem_response(error)
+
+
+async def _on_validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = [(_pointer(item["loc"]), str(item["msg"])) for item in error.errors()]
+    detail = "; ".join(f"{pointer or '/'}: {text}" for pointer, text in fields[:3])
+    return problem_response(ProblemError("invalid-request", detail, errors=fields))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    slug = _SLUG_OF_STATUS.get(error.status_code, "internal")
+    if slug == "not-found":
+        return problem_response(ProblemError(slug, f"there is nothing at {request.url.path}"))
+    return problem_response(ProblemError(slug, str(error.detail)))
+
+
+async def _on_database(request: Request, error: Exception) -> Response:
+    log.error("database unavailable", extra={"path": request.url.path, "error": str(error)})
+    detail = "the database of the bridge cannot be reached; nothing was changed, the request can be repeated"
+    return problem_response(
+        ProblemError("database-unavailable", detail, retry_after_seconds=_DATABASE_RETRY_SECONDS)
+    )
+
+
+async def _on_anything(request: Request, error: Exception) -> Response:
+    log.error("request failed", exc_info=error, extra={"path": request.url.path})
+    return problem_response(ProblemError("internal", "an unexpected error; the service's log tells more"))
+
+
+def _pointer(location: Sequence[Any]) -> str:
+    """A JSON pointer from the place pydantic names; ``body`` itself is the root."""
+    parts = list(location)
+    if parts and parts[0] == "body":
+        parts = parts[1:]
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

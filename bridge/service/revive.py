@@ -1,0 +1,80 @@
+"""KFP's ``:retry``: a failed run goes on under its own id, from the tasks that failed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlmodel import Session
+
+from bridge.domain.decide import Observation
+from bridge.domain.lineage import Run
+from bridge.domain.states import RunPhase, RuntimeState
+from bridge.kfp_api.errors import KfpError, KfpInvalid
+from bridge.lineage import runs
+from bridge.lineage.database import now as database_now
+from bridge.service.backends import Backend
+from bridge.service.context import Context
+from bridge.service.problems import ProblemError
+from bridge.service.workers.record import Recorded, observation_of, record
+
+_RETRYABLE = (RuntimeState.FAILED, RuntimeState.CANCELED)
+
+
+async def retry_failed_tasks(context: Context, run: Run) -> Run:
+    """Ask the backend to go on with the run, and record that it lives. Raises ``ProblemError``.
+
+    Asking twice is harmless: a run that lives again already is taken as it is.
+    """
+    if run.phase is not RunPhase.ENDED or run.state not in _RETRYABLE:
+        raise ProblemError(
+            "not-retryable",
+            f"only a run that failed or was canceled can be retried; this one is {run.shown_state}",
+        )
+    backend = context.backends.get(run.backend)
+    if backend is None:
+        raise ProblemError(
+            "unknown-backend", f"the backend {run.backend} of this run is no longer configured"
+        )
+    try:
+        seen = await _revive(backend, run)
+    except KfpError as error:
+        if error.retryable:
+            context.note_error(backend, error)
+            raise ProblemError(
+                "backend-unavailable",
+                f"backend {backend.name}: {error.message}",
+                retry_after_seconds=error.retry_after_seconds or 5.0,
+            ) from error
+        raise ProblemError("backend-refused", f"backend {backend.name}: {error.message}") from error
+    return await _record(context, backend, run, seen)
+
+
+async def _revive(backend: Backend, run: Run) -> Observation:
+    try:
+        await backend.client.retry_run(run.kfp_run_id)
+    except KfpInvalid:
+        # An earlier request may have revived it, and its answer was lost.
+        seen = observation_of(await backend.client.get_run(run.kfp_run_id))
+        if seen is None or seen.state.is_terminal:
+            raise
+        return seen
+    seen = observation_of(await backend.client.get_run(run.kfp_run_id))
+    if seen is None or seen.state.is_terminal:
+        # The row follows the Workflow with a lag: that it was accepted is what counts.
+        return Observation(kfp_run_id=run.kfp_run_id, state=RuntimeState.PENDING, created_at=run.started_at)
+    return replace(seen, state=RuntimeState.PENDING) if seen.state is RuntimeState.UNSPECIFIED else seen
+
+
+async def _record(context: Context, backend: Backend, run: Run, seen: Observation) -> Run:
+    def write(session: Session) -> Recorded:
+        stored = runs.get_run(session, run.run_id) or run
+        if stored.cancel_requested_at is not None:
+            # A wish to stop belongs to the life that ended.
+            stored = runs.change_run(session, run.run_id, cancel_requested_at=None)
+        return record(session, stored, seen, database_now(session), backend.policy)
+
+    recorded = await context.store.transact(write)
+    context.store.announce(recorded.changed)
+    context.ring_after(recorded.changed)
+    context.wakeups.track(backend.name).ring()
+    return recorded.run

@@ -1,0 +1,79 @@
+"""``/artifacts``: one artifact with all its uses, and its content."""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+from urllib.parse import quote
+from uuid import UUID
+
+import anyio.to_thread
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, Response
+
+from bridge.client.models import ArtifactModel
+from bridge.domain.uris import local_path
+from bridge.lineage import mirror
+from bridge.lineage.records import StoredArtifact
+from bridge.service.context import Context
+from bridge.service.convert import artifact_model
+from bridge.service.problems import ProblemError
+from bridge.service.routes.common import ContextDep
+
+router = APIRouter(tags=["artifacts"])
+
+# Shown as text or downloaded, never run: the dashboard's origin must not execute what a component wrote.
+_SHOWN_TYPES = frozenset(
+    {"text/plain", "text/csv", "text/markdown", "application/json", "image/png", "image/jpeg"}
+)
+
+
+@router.get("/artifacts/{artifact_id}", response_model=ArtifactModel)
+async def get_artifact(context: ContextDep, artifact_id: UUID) -> ArtifactModel:
+    """An artifact with its uses in every run."""
+    stored = await _stored(context, artifact_id)
+    return artifact_model(stored.artifact, stored.uses)
+
+
+@router.get("/artifacts/{artifact_id}/content", response_class=FileResponse)
+async def content(context: ContextDep, artifact_id: UUID) -> Response:
+    """The artifact's content, for ``file://`` URIs; ranges are honoured, directories are refused."""
+    stored = await _stored(context, artifact_id)
+    uri = stored.artifact.uri
+    path = local_path(uri) if uri else None
+    if path is None:
+        raise ProblemError(
+            "not-found",
+            f"the content of {uri or 'an artifact without URI'} is not passed through; read it there",
+        )
+    return await anyio.to_thread.run_sync(_file, Path(path), stored, context.settings.max_content_bytes)
+
+
+def _file(path: Path, stored: StoredArtifact, limit: int) -> Response:
+    if path.is_dir():
+        raise ProblemError(
+            "not-found", f"{stored.artifact.uri} is a directory, which has no content of its own"
+        )
+    if not path.is_file():
+        raise ProblemError("not-found", f"there is no file at {stored.artifact.uri} any more")
+    size = path.stat().st_size
+    if size > limit:
+        raise ProblemError(
+            "too-large", f"{stored.artifact.uri} has {size:,} bytes; at most {limit:,} are passed on"
+        )
+    guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    shown = guessed in _SHOWN_TYPES
+    disposition = "inline" if shown else "attachment"
+    headers = {
+        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(path.name)}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "Cache-Control": "private, no-cache",
+    }
+    return FileResponse(path, media_type=guessed if shown else "application/octet-stream", headers=headers)
+
+
+async def _stored(context: Context, artifact_id: UUID) -> StoredArtifact:
+    stored = await context.store.read(lambda s: mirror.get_artifact(s, artifact_id))
+    if stored is None:
+        raise ProblemError("not-found", f"there is no artifact {artifact_id}")
+    return stored

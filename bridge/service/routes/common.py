@@ -1,0 +1,105 @@
+"""What several routes need: the context, reading a body, waiting times, the presenter."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+
+from bridge.client.models import RunModel
+from bridge.domain.lineage import Run
+from bridge.lineage import runs
+from bridge.service.context import Context
+from bridge.service.problems import ProblemError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m)?\s*$")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+MAX_LIMIT = 200
+
+
+def get_context(request: Request) -> Context:
+    """The context of the process that serves the request."""
+    context: Context = request.app.state.context
+    return context
+
+
+ContextDep = Annotated[Context, Depends(get_context)]
+
+
+async def require_token(request: Request, context: ContextDep) -> None:
+    """Refuse a request without the configured bearer token."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    check_token(context, given.strip() if scheme.lower() == "bearer" else "")
+
+
+def check_token(context: Context, given: str) -> None:
+    """Refuse anything but the configured token; without one everything is let in."""
+    expected = context.settings.api_token
+    if expected is not None and not secrets.compare_digest(
+        given.encode(), expected.get_secret_value().encode()
+    ):
+        raise ProblemError(
+            "unauthorized", "send the header Authorization: Bearer with the bridge's API token"
+        )
+
+
+async def read_body(request: Request, model: type[ModelT]) -> ModelT:
+    """The request's body as a message. Raises ``ProblemError`` with a JSON pointer to each mistake.
+
+    The parser bounds depth by itself, which Python's own does not do in a way that can be caught.
+    """
+    raw = await request.body()
+    try:
+        return model.model_validate_json(raw or b"{}")
+    except ValidationError as error:
+        fields = [(pointer(item["loc"]), str(item["msg"])) for item in error.errors(include_url=False)]
+        detail = "; ".join(f"{place or '/'}: {text}" for place, text in fields[:3])
+        raise ProblemError("invalid-request", detail, errors=fields) from error
+
+
+def pointer(location: tuple[Any, ...]) -> str:
+    """A JSON pointer from the place that pydantic names."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """How a route that reads its body by itself is described in the OpenAPI document."""
+    schema = model.model_json_schema(ref_template=f"#/components/schemas/{model.__name__}-{{model}}")
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def seconds_of(text: str | None, longest: float) -> float:
+    """How long a caller wants to wait (``30s``, ``500ms``, ``1m``, ``30``), at most ``longest``."""
+    if text is None:
+        return 0.0
+    match = _DURATION.match(text)
+    if match is None:
+        raise ProblemError(
+            "invalid-request", f"wait={text} is no duration; write 30s", errors=[("/wait", "no duration")]
+        )
+    return min(longest, float(match.group(1)) * _UNITS[match.group(2)])
+
+
+async def stored_run(context: Context, run_id: UUID) -> Run:
+    """The run, or a ``not-found`` problem."""
+    run = await context.store.read(lambda s: runs.get_run(s, run_id))
+    if run is None:
+        raise ProblemError("not-found", f"there is no run {run_id}")
+    return run
+
+
+def present(context: Context, request: Request, run: Run, warnings: list[str] | None = None) -> RunModel:
+    """The run as this request's caller sees it."""
+    backend = context.backends.get(run.backend)
+    return context.presenter.run(
+        run,
+        base_url=str(request.base_url),
+        stale_since=backend.stale_since if backend else None,
+        warnings=warnings,
+    )

@@ -1,0 +1,170 @@
+"""What a run consists of: tasks, artifacts, metrics, logs, and how it came to be."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import PlainTextResponse
+
+from bridge.client.models import (
+    ArtifactModel,
+    ExplainInput,
+    ExplainModel,
+    MetricsModel,
+    Page,
+    TaskModel,
+)
+from bridge.domain.explain import Explanation
+from bridge.domain.lineage import Task
+from bridge.kfp_api.errors import KfpError, KfpNotFound
+from bridge.lineage import explain, mirror, specs
+from bridge.lineage.records import StoredSpec
+from bridge.service.context import Context
+from bridge.service.convert import artifact_model, blob_model, metric_model, origin_model, task_model
+from bridge.service.problems import ProblemError
+from bridge.service.routes.common import ContextDep, present, stored_run
+from bridge.service.workers.cause import failed_tasks
+from bridge.spec.load import Pipeline, SpecError, load_pipeline
+
+router = APIRouter(tags=["runs"])
+
+_MAX_LOG_BYTES = 1024 * 1024
+
+
+@router.get("/runs/{run_id}/tasks", response_model=Page[TaskModel])
+async def tasks(context: ContextDep, run_id: UUID) -> Page[TaskModel]:
+    """The run's tasks as far as they are mirrored; the root DAG has the path ``""``."""
+    await stored_run(context, run_id)
+    found = await context.store.read(lambda s: mirror.tasks_of(s, run_id))
+    return Page(items=[task_model(task) for task in found])
+
+
+@router.get("/runs/{run_id}/artifacts", response_model=Page[ArtifactModel])
+async def artifacts(context: ContextDep, run_id: UUID) -> Page[ArtifactModel]:
+    """The artifacts that tasks of the run read and wrote, each with its uses within the run."""
+    await stored_run(context, run_id)
+    found = await context.store.read(lambda s: mirror.artifacts_of(s, run_id))
+    return Page(items=[artifact_model(one, [(run_id, use) for use in one.uses]) for one in found])
+
+
+@router.get("/runs/{run_id}/metrics", response_model=MetricsModel)
+async def metrics(context: ContextDep, run_id: UUID) -> MetricsModel:
+    """The run's metrics: scalars, and blobs such as ROC curves."""
+    await stored_run(context, run_id)
+    scalars = await context.store.read(lambda s: mirror.metrics_of(s, run_id))
+    blobs = await context.store.read(lambda s: mirror.blobs_of(s, run_id))
+    return MetricsModel(
+        scalars=[metric_model(metric) for metric in scalars], blobs=[blob_model(blob) for blob in blobs]
+    )
+
+
+@router.get("/runs/{run_id}/explain", response_model=ExplainModel)
+async def explain_run(request: Request, context: ContextDep, run_id: UUID) -> ExplainModel:
+    """Which DAG run, data, parameters, code and environment made the run, and what came out of it."""
+    return await explained(request, context, run_id)
+
+
+async def explained(request: Request, context: Context, run_id: UUID) -> ExplainModel:
+    """The explanation of a run, or a ``not-found`` problem."""
+
+    def read(session: object) -> tuple[Explanation, StoredSpec | None] | None:
+        found = explain.explain_run(session, run_id)  # type: ignore[arg-type]
+        if found is None:
+            return None
+        return found, specs.get_spec(session, found.run.project, found.run.pipeline.digest)  # type: ignore[arg-type]
+
+    found = await context.store.read(read)
+    if found is None:
+        raise ProblemError("not-found", f"there is no run {run_id}")
+    explanation, spec = found
+    pipeline = _load(spec)
+    origin = explanation.run.origin
+    return ExplainModel(
+        run=present(context, request, explanation.run),
+        parent=origin_model(origin) if origin.is_task_instance else None,
+        inputs=[
+            ExplainInput(
+                name=item.name,
+                dataset_id=item.dataset_id,
+                uri=item.uri,
+                version=item.version,
+                version_kind=item.version_kind,
+                rows=item.rows,
+                bytes=item.bytes,
+                written_at=item.written_at,
+                producer=origin_model(item.producer) if item.producer else None,
+            )
+            for item in explanation.inputs
+        ],
+        parameters=dict(explanation.parameters),
+        images=dict(pipeline.images) if pipeline else {},
+        packages={name: list(found) for name, found in pipeline.packages.items()} if pipeline else {},
+        models=[artifact_model(one, [(run_id, use) for use in one.uses]) for one in explanation.models],
+        artifacts=[artifact_model(one, [(run_id, use) for use in one.uses]) for one in explanation.artifacts],
+        metrics=[metric_model(metric) for metric in explanation.metrics],
+        unknown=[
+            *explanation.unknown,
+            *([] if pipeline else ["the compiled pipeline, so images and packages too"]),
+        ],
+    )
+
+
+@router.get("/runs/{run_id}/logs", response_class=PlainTextResponse)
+async def logs(
+    context: ContextDep,
+    run_id: UUID,
+    task: Annotated[
+        str | None, Query(description="A task's path; default: the failed one, or the only one.")
+    ] = None,
+) -> PlainTextResponse:
+    """The log of one task, as the backend holds it: the last MiB."""
+    run = await stored_run(context, run_id)
+    found = await context.store.read(lambda s: mirror.tasks_of(s, run_id))
+    chosen = _choose(found, task)
+    backend = context.backends.get(run.backend)
+    if backend is None or chosen.pod_name is None:
+        return PlainTextResponse(_kept_tail(chosen))
+    try:
+        text = await backend.client.node_log_text(run.kfp_run_id, chosen.pod_name, max_bytes=_MAX_LOG_BYTES)
+    except KfpNotFound:
+        # The pod is gone; what the mirror kept of a failed task is all there is.
+        return PlainTextResponse(_kept_tail(chosen))
+    except KfpError as error:
+        raise ProblemError(
+            "backend-unavailable",
+            f"backend {run.backend} does not give the log: {error.message}",
+            retry_after_seconds=error.retry_after_seconds or 5.0,
+        ) from error
+    return PlainTextResponse(text)
+
+
+def _choose(tasks: list[Task], wanted: str | None) -> Task:
+    if wanted is not None:
+        chosen = next((one for one in tasks if wanted in (one.path, one.task_id)), None)
+        if chosen is None:
+            known = ", ".join(one.path for one in tasks if one.path) or "none yet"
+            raise ProblemError("not-found", f"there is no task {wanted}; the tasks are: {known}")
+        return chosen
+    causes = failed_tasks(tasks)
+    if causes:
+        return causes[0]
+    with_pods = [one for one in tasks if one.pod_name]
+    if len(with_pods) == 1:
+        return with_pods[0]
+    known = ", ".join(one.path for one in with_pods) or "none yet"
+    raise ProblemError("invalid-request", f"say which task: {known}", errors=[("/task", "missing")])
+
+
+def _kept_tail(task: Task) -> str:
+    lines = task.error.log_tail if task.error else ()
+    return "\n".join(lines) + ("\n" if lines else "")
+
+
+def _load(spec: StoredSpec | None) -> Pipeline | None:
+    try:
+        return load_pipeline(spec.text) if spec else None
+    except SpecError:
+        # Stored by a version with other limits: what it says of images is then unknown, not wrong.
+        return None

@@ -1,0 +1,87 @@
+"""``GET /events``: what happens, as server-sent events from the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from bridge.client.models import EventModel
+from bridge.lineage import outbox
+from bridge.lineage.errors import DatabaseUnavailable
+from bridge.lineage.records import Event
+from bridge.service.context import Context
+from bridge.service.problems import ProblemError
+from bridge.service.routes.common import ContextDep
+
+router = APIRouter(tags=["events"])
+
+_BATCH = 200
+_RECONNECT_MS = 2000
+
+
+@router.get("/events", response_class=StreamingResponse)
+async def events(
+    request: Request,
+    context: ContextDep,
+    after: Annotated[int | None, Query(ge=0, description="As Last-Event-ID; 0 is the beginning.")] = None,
+    run_id: Annotated[UUID | None, Query(description="Only events of this run.")] = None,
+) -> StreamingResponse:
+    """Numbered events after ``Last-Event-ID`` (or from now on), without gaps; comments are heartbeats."""
+    start = _number(request.headers.get("last-event-id")) if after is None else after
+    if start is None:
+        start = await context.store.read(outbox.last_number)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    stream = _stream(context, start, run_id)
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+
+async def _stream(context: Context, number: int, run_id: UUID | None) -> AsyncIterator[str]:
+    settings = context.settings
+    loop = asyncio.get_running_loop()
+    yield f"retry: {_RECONNECT_MS}\n: events after {number}\n\n"
+    silent_since = loop.time()
+    while not context.stopping:
+        try:
+            found = await _after(context, number, run_id)
+        except DatabaseUnavailable:
+            # The reader comes back with the last number it saw, and misses nothing.
+            return
+        for event in found:
+            yield _frame(event)
+            number = event.number
+        if found:
+            silent_since = loop.time()
+        if len(found) == _BATCH:
+            continue
+        if loop.time() - silent_since >= settings.heartbeat_seconds:
+            yield ": heartbeat\n\n"
+            silent_since = loop.time()
+        await context.wakeups.wait_numbered(min(settings.change_poll_seconds, settings.heartbeat_seconds))
+
+
+async def _after(context: Context, number: int, run_id: UUID | None) -> list[Event]:
+    return await context.store.read(lambda s: outbox.events_after(s, number, _BATCH, run_id=run_id))
+
+
+def _frame(event: Event) -> str:
+    model = EventModel(
+        number=event.number,
+        type=event.type,
+        time=event.time,
+        run_id=event.run_id,
+        data={**event.data, "project": event.project, "backend": event.backend},
+    )
+    return f"id: {event.number}\nevent: {event.type}\ndata: {model.model_dump_json()}\n\n"
+
+
+def _number(text: str | None) -> int | None:
+    if text is None or text == "":
+        return None
+    if not text.isdigit():
+        raise ProblemError("invalid-request", f"Last-Event-ID {text} is no number of an event")
+    return int(text)

@@ -1,0 +1,42 @@
+"""``POST /lineage``: OpenLineage run events, one or a list, as Airflow's provider sends them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import TypeAdapter, ValidationError
+from sqlmodel import Session
+
+from bridge.lineage import datasets
+from bridge.service.openlineage import BadEvents, read_events
+from bridge.service.problems import ProblemError
+from bridge.service.routes.common import ContextDep
+
+router = APIRouter(tags=["lineage"])
+
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+@router.post("/lineage", status_code=202)
+async def post_lineage(
+    request: Request, context: ContextDep, project: Annotated[str, Query(max_length=255)] = "default"
+) -> dict[str, int]:
+    """Store what run events tell of jobs and datasets. All or nothing; sending them again changes nothing."""
+    try:
+        body = _ANY.validate_json(await request.body())
+        events = read_events(body)
+    except ValidationError as error:
+        raise ProblemError(
+            "invalid-request", "the body is no JSON", errors=[("", str(error.errors()[0]["msg"]))]
+        ) from error
+    except BadEvents as error:
+        raise ProblemError("invalid-request", str(error), errors=error.errors) from error
+
+    def write(session: Session) -> None:
+        for event in events:
+            datasets.record_job_event(session, project, event)
+
+    await context.store.transact(write, repeatable=True)
+    context.wakeups.sequencer.ring()
+    return {"accepted": len(events)}

@@ -1,0 +1,152 @@
+"""``/runs``: submit, list, read, wait for, cancel and retry runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from sqlmodel import Session
+
+from bridge.client.models import CancelRequest, Page, RunModel, SubmitRequest
+from bridge.domain.lineage import Run
+from bridge.lineage import runs, submissions
+from bridge.lineage.database import now as database_now
+from bridge.lineage.errors import CursorError
+from bridge.service.convert import is_over
+from bridge.service.filters import RunQuery, to_filter
+from bridge.service.problems import ProblemError
+from bridge.service.revive import retry_failed_tasks
+from bridge.service.routes.common import (
+    MAX_LIMIT,
+    ContextDep,
+    body_schema,
+    present,
+    read_body,
+    seconds_of,
+    stored_run,
+)
+
+router = APIRouter(tags=["runs"])
+
+
+@router.post("/runs", status_code=202, response_model=RunModel, openapi_extra=body_schema(SubmitRequest))
+async def submit(request: Request, context: ContextDep) -> Response:
+    """Hand a pipeline over. Recorded durably before the answer; sent to the backend afterwards.
+
+    The key that makes repeats harmless is the header ``Idempotency-Key``, or is derived from an
+    origin that names an Airflow task instance.
+    """
+    body = await read_body(request, SubmitRequest)
+    accepted = await request.app.state.acceptance.accept(body, request.headers.get("idempotency-key"))
+    model = present(context, request, accepted.run, accepted.warnings)
+    headers = {"Location": f"/api/v1/runs/{accepted.run.run_id}", "ETag": _etag(accepted.run)}
+    if accepted.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return JSONResponse(model.model_dump(mode="json"), status_code=202, headers=headers)
+
+
+@router.get("/runs", response_model=Page[RunModel])
+async def list_runs(
+    request: Request,
+    context: ContextDep,
+    query: Annotated[RunQuery, Query()],
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
+) -> Page[RunModel]:
+    """Runs, newest first, page by page; every filter narrows."""
+    where = to_filter(query)
+    try:
+        found, following = await context.store.read(
+            lambda s: runs.list_runs(s, where, cursor=cursor, limit=limit)
+        )
+    except CursorError as error:
+        raise ProblemError("invalid-request", str(error), errors=[("/cursor", str(error))]) from error
+    return Page(items=[present(context, request, run) for run in found], next_cursor=following)
+
+
+@router.get("/runs/{run_id}", response_model=RunModel)
+async def get_run(
+    request: Request,
+    context: ContextDep,
+    run_id: UUID,
+    wait: Annotated[str | None, Query(description="How long to wait for a change, such as 30s.")] = None,
+    version: Annotated[int | None, Query(ge=0, description="Wait for a version above this one.")] = None,
+) -> Response:
+    """One run. With ``wait`` the answer comes when the run is newer than ``version`` (or than the
+    ``If-None-Match`` entity tag, or than it is now), or when the wait is over; a run that is over is
+    never waited for."""
+    seconds = seconds_of(wait, context.settings.max_wait_seconds)
+    run = await stored_run(context, run_id)
+    tag = request.headers.get("if-none-match", "")
+    known = version if version is not None else _version_of(tag)
+    if seconds > 0 and not is_over(run) and (known is None or run.version <= known):
+        changed = await context.wakeups.runs.wait(run_id, run.version if known is None else known, seconds)
+        run = await stored_run(context, run_id) if changed else run
+    if tag and tag.removeprefix("W/") == _etag(run):
+        return Response(status_code=304, headers={"ETag": _etag(run)})
+    model = present(context, request, run)
+    headers = {"ETag": _etag(run), "Cache-Control": "no-cache"}
+    return JSONResponse(model.model_dump(mode="json"), headers=headers)
+
+
+@router.post(
+    "/runs/{run_id}:cancel",
+    status_code=202,
+    response_model=RunModel,
+    openapi_extra=body_schema(CancelRequest),
+)
+async def cancel(request: Request, context: ContextDep, run_id: UUID) -> RunModel:
+    """Ask for the run's end; asking twice, or for a run that has ended, changes nothing."""
+    body = await read_body(request, CancelRequest)
+    run = await context.store.transact(lambda s: _cancel(s, run_id, body))
+    context.store.announce(run)
+    context.ring_after([run])
+    return present(context, request, run)
+
+
+@router.post("/runs/{run_id}:retry", status_code=202, response_model=RunModel)
+async def retry(request: Request, context: ContextDep, run_id: UUID) -> RunModel:
+    """Let a failed run go on from the tasks that failed, under its own id (KFP's ``:retry``)."""
+    run = await stored_run(context, run_id)
+    return present(context, request, await retry_failed_tasks(context, run))
+
+
+def _cancel(session: Session, run_id: UUID, body: CancelRequest) -> Run:
+    run = runs.get_run(session, run_id)
+    if run is None:
+        raise ProblemError("not-found", f"there is no run {run_id}")
+    if body.key is not None:
+        _refuse_stale(session, run, body.key, body.try_number)
+    if run.phase.is_over:
+        return run
+    return runs.request_cancel(session, run_id, at=database_now(session), reason=body.reason)
+
+
+def _refuse_stale(session: Session, run: Run, key: UUID, try_number: int | None) -> None:
+    """A cancel speaks for a generation and a try; one that was superseded has no say."""
+    submission = submissions.find_submission(session, key)
+    if submission is None or submission.current_run != run.run_id:
+        raise ProblemError(
+            "superseded", "this run no longer belongs to the submission that wants it canceled"
+        )
+    if try_number is not None and try_number < submission.try_number:
+        raise ProblemError(
+            "superseded",
+            f"try {try_number} wants the run canceled, but try {submission.try_number} uses it now",
+        )
+    if submission.family is None or run.submission_key != key:
+        return
+    other = submissions.newest_in_family(session, submission.family, other_than=key)
+    if other is not None and other.run_id == run.run_id:
+        raise ProblemError("superseded", "the task was cleared, and its next attempt has adopted this run")
+
+
+def _etag(run: Run) -> str:
+    return f'"{run.run_id}.{run.version}"'
+
+
+def _version_of(tag: str) -> int | None:
+    text = tag.removeprefix("W/").strip('"').rpartition(".")[2]
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,111 @@
+"""``/status``, ``/livez`` and ``/readyz``: how the service itself is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from sqlmodel import Session
+
+from bridge.client.models import BackendStatus, StatusModel
+from bridge.domain.states import RunPhase
+from bridge.lineage import backends, leases, runs
+from bridge.lineage.errors import DatabaseUnavailable
+from bridge.lineage.records import BackendState, Duty
+from bridge.service.backends import Backend
+from bridge.service.context import Context
+from bridge.service.routes.common import ContextDep
+
+_Ordered = TypeVar("_Ordered", datetime, float)
+
+router = APIRouter(tags=["status"])
+probes = APIRouter(tags=["status"])
+
+
+@router.get("/status", response_model=StatusModel)
+async def status(context: ContextDep) -> StatusModel:
+    """How the bridge gets on with its database and its backends."""
+    return await status_of(context)
+
+
+@probes.get("/livez")
+async def livez() -> dict[str, str]:
+    """Whether the process answers at all."""
+    return {"status": "alive"}
+
+
+@probes.get("/readyz")
+async def readyz(context: ContextDep) -> Response:
+    """Whether requests can be served: the database answers and the service is not stopping. A backend
+    that is away does not count: submissions are taken all the same."""
+    if context.stopping:
+        return JSONResponse({"status": "stopping"}, status_code=503)
+    try:
+        await context.store.read(lambda s: leases.backlog(s, Duty.MIRROR))
+    except DatabaseUnavailable as error:
+        return JSONResponse({"status": "no database", "detail": str(error)}, status_code=503)
+    return JSONResponse({"status": "ready"})
+
+
+async def status_of(context: Context) -> StatusModel:
+    """The installation's status as one message."""
+
+    def read(session: Session) -> tuple[int, dict[str, list[BackendState]], dict[str, dict[RunPhase, int]]]:
+        states: dict[str, list[BackendState]] = {}
+        for state in backends.all_backend_states(session):
+            states.setdefault(state.backend, []).append(state)
+        counts = {name: runs.count_by_phase(session, name) for name in context.backends}
+        return leases.backlog(session, Duty.MIRROR), states, counts
+
+    backlog, states, counts = await context.store.read(read)
+    running = sum(one.running for one in context.supervisor.health.values()) if context.supervisor else 0
+    return StatusModel(
+        version=package_version(),
+        database=context.store.database.dialect,
+        schema_revision=context.store.database.head(),
+        workers=running,
+        mirror_backlog=backlog,
+        backends=[
+            _backend_status(backend, states.get(name, []), counts[name])
+            for name, backend in context.backends.items()
+        ],
+    )
+
+
+def package_version() -> str:
+    """The installed version of the bridge."""
+    try:
+        return version("airflow-kfp-bridge")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _latest(values: Iterable[_Ordered | None]) -> _Ordered | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known else None
+
+
+def _backend_status(
+    backend: Backend, states: list[BackendState], counts: dict[RunPhase, int]
+) -> BackendStatus:
+    # Another process may be the one that follows the backend; what it wrote down counts then.
+    stale = [state.stale_since for state in states if state.stale_since]
+    since = backend.stale_since or (min(stale) if stale else None)
+    return BackendStatus(
+        name=backend.name,
+        url=backend.settings.url,
+        reachable=since is None,
+        stale_since=since,
+        last_fast_sweep_at=_latest(state.last_fast_sweep_at for state in states),
+        last_slow_sweep_at=_latest(state.last_slow_sweep_at for state in states),
+        last_sweep_seconds=_latest(state.last_sweep_seconds for state in states),
+        tick_seconds=_latest(state.tick_seconds for state in states),
+        last_error=backend.last_error
+        or next((state.last_error for state in states if state.last_error), None),
+        active_runs=counts.get(RunPhase.ACTIVE, 0),
+        queued_runs=counts.get(RunPhase.QUEUED, 0) + counts.get(RunPhase.SUBMITTING, 0),
+    )

@@ -1,0 +1,262 @@
+"""Every setting of the service: read once at the entry point, typed, and passed in.
+
+Sources, the later one winning: defaults, the TOML file named by ``KFBRIDGE_CONFIG`` (or ``--config``),
+``KFBRIDGE_…`` environment variables, what the command line gave.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+ENVIRONMENT_PREFIX = "KFBRIDGE_"
+_BACKEND_VARIABLES = {
+    "KFBRIDGE_KFP_URL": "url",
+    "KFBRIDGE_KFP_METADATA_URL": "metadata_url",
+    "KFBRIDGE_KFP_UI_URL": "ui_url",
+    "KFBRIDGE_KFP_TOKEN": "token",
+    "KFBRIDGE_KFP_TOKEN_FILE": "token_file",
+    "KFBRIDGE_KFP_NAMESPACES": "namespaces",
+    "KFBRIDGE_KFP_CA_FILE": "ca_file",
+    "KFBRIDGE_KFP_TIMEOUT_SECONDS": "timeout_seconds",
+    "KFBRIDGE_KFP_TICK_SECONDS": "tick_seconds",
+    "KFBRIDGE_KFP_ORPHAN_GRACE_SECONDS": "orphan_grace_seconds",
+    "KFBRIDGE_KFP_AGENT_BACKOFF_SECONDS": "agent_backoff_seconds",
+}
+
+
+class SettingsError(ValueError):
+    """The settings do not make sense together; the text names the setting and what to do."""
+
+
+class BackendSettings(BaseModel):
+    """One backend: anything that serves KFP's v2beta1 API."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(default="default", min_length=1, max_length=64, description="What submissions call it.")
+    url: str = Field(
+        pattern=r"^https?://", description="The KFP UI or gateway address; it also carries /ml_metadata."
+    )
+    metadata_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="Where MLMD's gRPC-web is served, if not under url."
+    )
+    ui_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="The KFP UI that links point to; default: url."
+    )
+    token: SecretStr | None = Field(default=None, description="A bearer token.")
+    token_file: Path | None = Field(
+        default=None, description="A file with the bearer token; read again when it changed and after a 401."
+    )
+    ca_file: Path | None = Field(default=None, description="A PEM bundle of the authorities to trust.")
+    namespaces: tuple[str, ...] = Field(
+        default=("",),
+        description="The namespaces to follow; multi-user KFP refuses a list without one. The first is the "
+        'default of submissions. "" is single-user KFP.',
+    )
+    timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="How long one request may take.")
+    tick_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=3600,
+        description="The shortest pause between two sweeps; the bridge makes it at least 20 times as long "
+        "as the last sweep took.",
+    )
+    idle_tick_seconds: float = Field(
+        default=5.0, gt=0, le=3600, description="The pause while no run of the bridge is unfinished there."
+    )
+    slow_sweep_seconds: float = Field(
+        default=3.0, gt=0, le=3600, description="The shortest pause between two sweeps over unfinished runs."
+    )
+    orphan_grace_seconds: float = Field(
+        default=120.0, ge=0, description="How long KFP spares a Workflow without a row (its own setting)."
+    )
+    agent_backoff_seconds: float = Field(
+        default=360.0, ge=0, description="The longest backoff of KFP's persistence agent."
+    )
+    lookup_interval_seconds: float = Field(
+        default=2.0, gt=0, description="How often a run is looked up after an unanswered POST."
+    )
+    max_submitting: int = Field(default=8, ge=1, le=256, description="POSTs under way at the same time.")
+    found_runs_project: str = Field(
+        default="default", min_length=1, description="The project of runs that others started there."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _namespaces_from_text(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("namespaces"), str):
+            names = tuple(part.strip() for part in value["namespaces"].split(","))
+            return value | {"namespaces": names}
+        return value
+
+    @model_validator(mode="after")
+    def _one_token(self) -> BackendSettings:
+        if self.token is not None and self.token_file is not None:
+            raise ValueError(f"backend {self.name}: give token or token_file, not both")
+        if not self.namespaces:
+            raise ValueError(f'backend {self.name}: namespaces must not be empty; [""] is single-user KFP')
+        return self
+
+
+class ServiceSettings(BaseModel):
+    """The settings of one service process."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database_url: str = Field(
+        default="sqlite:///kfbridge.db",
+        pattern=r"^(sqlite|postgresql|postgres)(\+\w+)?://",
+        description="sqlite:///path or postgresql://user:password@host/name.",
+    )
+    database_patience_seconds: float = Field(
+        default=5.0, gt=0, le=300, description="How long a request waits for a database that does not answer."
+    )
+    host: str = Field(default="127.0.0.1", description="The address to serve on.")
+    port: int = Field(default=8700, ge=0, le=65535, description="The port to serve on; 0 chooses a free one.")
+    api_token: SecretStr | None = Field(
+        default=None,
+        description="The bearer token callers must send; required when host is not a loopback address.",
+    )
+    public_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="How browsers reach the service; links use it."
+    )
+    backends: tuple[BackendSettings, ...] = Field(
+        default=(), description="The backends, the first the default."
+    )
+    workers: bool = Field(default=True, description="Whether this process also runs the workers.")
+    airflow_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="Airflow's address, for links from runs to tasks."
+    )
+    migrate: bool = Field(
+        default=False, description="Migrate a PostgreSQL database at start (SQLite always is)."
+    )
+    max_request_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=1024, description="The largest request body that is read."
+    )
+    max_content_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1024, description="The largest artifact content that is passed through."
+    )
+    max_wait_seconds: float = Field(default=60.0, gt=0, le=600, description="The longest long-poll.")
+    change_poll_seconds: float = Field(
+        default=0.5,
+        gt=0,
+        le=60,
+        description="How often long-polls and event streams ask the database for changes by other processes.",
+    )
+    worker_poll_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="How often workers look for due work that nobody told them of."
+    )
+    lease_seconds: float = Field(
+        default=30.0, gt=1, le=3600, description="How long a worker's claim holds without being extended."
+    )
+    mirror_patience_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        description="How long a run's end waits for its last mirror before waiting callers are told anyway.",
+    )
+    mirror_interval_seconds: float = Field(
+        default=2.0, gt=0, description="The shortest pause between two mirrors of one active run."
+    )
+    heartbeat_seconds: float = Field(
+        default=15.0, gt=0, le=300, description="How often an idle event stream sends a heartbeat."
+    )
+    shutdown_seconds: float = Field(
+        default=8.0, gt=0, le=300, description="How long a stopping service waits for work under way."
+    )
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The least level that is logged."
+    )
+    log_json: bool = Field(default=False, description="Log lines as JSON objects instead of key=value text.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ServiceSettings:
+        names = [backend.name for backend in self.backends]
+        if len(names) != len(set(names)):
+            raise ValueError("backends: two of them have the same name")
+        if self.api_token is None and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} can be reached from other machines, so api_token has to be set "
+                "(KFBRIDGE_API_TOKEN); or serve on 127.0.0.1"
+            )
+        return self
+
+    def backend(self, name: str) -> BackendSettings | None:
+        """The backend of that name, if there is one."""
+        return next((backend for backend in self.backends if backend.name == name), None)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to serve on can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(
+    environ: Mapping[str, str], *, config_file: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> ServiceSettings:
+    """The settings from file, environment and overrides (``None`` values there count as not given).
+
+    ``overrides`` takes the settings' names and ``kfp_url``, shorthand for one backend's address.
+    Raises ``SettingsError`` with one line per mistake.
+    """
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    path = config_file or (Path(text) if (text := environ.get("KFBRIDGE_CONFIG")) else None)
+    values = _from_file(path) if path else {}
+    backend = _backend_from_environment(environ)
+    if "kfp_url" in given:
+        backend["url"] = given.pop("kfp_url")
+    if backend:
+        values["backends"] = _with_backend(values.get("backends", []), backend)
+    values |= _from_environment(environ) | given
+    try:
+        return ServiceSettings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"the configuration file {path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"the configuration file {path} is no TOML: {error}") from error
+    return content
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    known = {
+        ENVIRONMENT_PREFIX + name.upper(): name for name in ServiceSettings.model_fields if name != "backends"
+    }
+    return {name: environ[variable] for variable, name in known.items() if environ.get(variable)}
+
+
+def _backend_from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    return {name: environ[variable] for variable, name in _BACKEND_VARIABLES.items() if variable in environ}
+
+
+def _with_backend(listed: list[dict[str, Any]], backend: dict[str, Any]) -> list[dict[str, Any]]:
+    """The environment speaks of the backend called ``default``, or else of the first one."""
+    if not listed:
+        return [backend]
+    index = next((i for i, item in enumerate(listed) if item.get("name", "default") == "default"), 0)
+    return [item | backend if i == index else item for i, item in enumerate(listed)]
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        text = str(item["msg"]).removeprefix("Value error, ")
+        lines.append(f"{place}: {text}" if place else text)
+    return "\n".join(lines)

@@ -1,0 +1,252 @@
+"""Copies tasks, artifacts and metrics of runs into the lineage: while they go on, and at their end."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from sqlmodel import Session
+
+from bridge.domain.decide import Observation
+from bridge.domain.lineage import Run, RunMirror
+from bridge.domain.states import MirrorState, RunPhase, RuntimeState
+from bridge.kfp_api import messages
+from bridge.kfp_api.errors import KfpError, KfpNotFound
+from bridge.lineage import leases, outbox, runs
+from bridge.lineage import mirror as mirrors
+from bridge.lineage.database import now as database_now
+from bridge.lineage.records import Claim, Duty
+from bridge.service.backends import Backend
+from bridge.service.context import Context
+from bridge.service.crash import crash_point
+from bridge.service.workers.backoff import backoff_seconds
+from bridge.service.workers.cause import error_of_run, errors_of_tasks, read_log_tails
+from bridge.service.workers.keep import kept
+from bridge.service.workers.pool import Pool
+from bridge.service.workers.record import Recorded, observation_of, record
+from bridge.service.workers.settle import settle
+
+log = logging.getLogger(__name__)
+
+_POOL_SIZE = 4
+_LONGEST_RETRY_SECONDS = 300.0
+# A run that ended this recently cannot have had its metadata collected: there never was any.
+_TOO_YOUNG_TO_EXPIRE = timedelta(hours=1)
+
+
+class MetadataNotThere(Exception):
+    """The metadata of a run that succeeded is not there yet; it should come."""
+
+
+class MirrorWorker:
+    """Works off one backend's mirrors."""
+
+    def __init__(self, context: Context, backend: Backend) -> None:
+        self._context = context
+        self._store = context.store
+        self._backend = backend
+        self._bell = context.wakeups.mirror(backend.name)
+        self._pool = Pool(_POOL_SIZE, self._bell)
+
+    async def run(self) -> None:
+        """Claim and work until cancelled."""
+        try:
+            while True:
+                if not await self.step():
+                    await self._bell.wait(self._context.settings.worker_poll_seconds)
+        finally:
+            # Half of the time there is, so that what has to be cancelled can be waited for too.
+            await self._pool.close(self._context.settings.shutdown_seconds / 2)
+
+    async def step(self) -> int:
+        """Claim what is due and there is room for; how many runs that were."""
+        room = self._pool.free
+        if room <= 0:
+            return 0
+        claims = await self._store.transact(
+            lambda s: leases.claim(
+                s,
+                worker=self._context.holder,
+                duty=Duty.MIRROR,
+                backend=self._backend.name,
+                limit=room,
+                lease_seconds=self._context.settings.lease_seconds,
+            )
+        )
+        for claim in claims:
+            self._pool.start(self._work(claim), run_id=claim.run.run_id, worker="mirror")
+        return len(claims)
+
+    async def settle(self) -> None:
+        """Wait until every claimed run was worked on."""
+        await self._pool.drain()
+
+    async def _work(self, claim: Claim) -> None:
+        async with kept(self._store, claim, self._context.settings.lease_seconds):
+            if claim.run.phase is RunPhase.ENDED:
+                await self._work_ended(claim)
+            elif claim.run.phase is RunPhase.ACTIVE:
+                await self._work_active(claim)
+            else:
+                await self._release(claim, None)
+
+    async def _work_active(self, claim: Claim) -> None:
+        try:
+            told = await self._backend.client.get_run(claim.run.kfp_run_id)
+            reading = await self._read(claim.run, told)
+        except KfpError as error:
+            log.warning("mirror failed", extra={"run_id": claim.run.run_id, "error": str(error)})
+            await self._retry_later(claim)
+            return
+        recorded = await self._record(claim, told)
+        if recorded is not None and recorded.run.phase is not RunPhase.ACTIVE:
+            # It ended while it was read: the complete mirror is due already.
+            await self._release(claim, None)
+            return
+
+        def write(session: Session) -> Run | None:
+            run = runs.get_run(session, claim.run.run_id) or claim.run
+            if reading is not None:
+                counts = mirrors.store_mirror(session, run.run_id, reading, fence=claim.fence)
+                if any(asdict(counts).values()):
+                    self._tell(session, run, asdict(counts))
+                if run.mirror is MirrorState.NONE:
+                    run = runs.change_run(session, run.run_id, fence=claim.fence, mirror=MirrorState.PARTIAL)
+            leases.release(session, claim)
+            return run
+
+        changed = await self._store.transact(write, repeatable=True)
+        if changed is not None:
+            self._store.announce(changed)
+
+    async def _work_ended(self, claim: Claim) -> None:
+        run = claim.run
+        try:
+            told = await self._read_run(run)
+            reading = await self._read(run, told)
+            state = self._completeness(run, reading)
+            tails = await self._tails(run, reading)
+        except (KfpError, MetadataNotThere) as error:
+            log.warning("mirror failed", extra={"run_id": run.run_id, "error": str(error)})
+            await self._give_callers_up(claim)
+            return
+        crash_point("mirror.before_store")
+
+        def write(session: Session) -> Run:
+            stored = runs.get_run(session, run.run_id) or run
+            if reading is not None:
+                counts = mirrors.store_mirror(session, run.run_id, reading, fence=claim.fence)
+                self._tell(session, run, asdict(counts))
+            tasks = mirrors.tasks_of(session, run.run_id)
+            errors = errors_of_tasks(tasks, tails)
+            for task_id, task_error in errors.items():
+                mirrors.set_task_error(session, run.run_id, task_id, task_error)
+            settled = settle(
+                session,
+                stored,
+                mirror=state,
+                error=error_of_run(stored, tasks, errors),
+                now=database_now(session),
+                fence=claim.fence,
+            )
+            leases.release(session, claim)
+            return settled
+
+        settled = await self._store.change(write, repeatable=True)
+        crash_point("mirror.after_store")
+        log.info(
+            "run settled",
+            extra={
+                "run_id": run.run_id,
+                "state": settled.state,
+                "mirror": settled.mirror,
+                "good": settled.is_good,
+            },
+        )
+
+    async def _read_run(self, run: Run) -> messages.Run:
+        try:
+            return await self._backend.client.get_run(run.kfp_run_id)
+        except KfpNotFound:
+            # Deleted after its end: what the metadata store still has is worth reading.
+            return messages.Run(run_id=str(run.kfp_run_id))
+
+    async def _read(self, run: Run, told: messages.Run) -> RunMirror | None:
+        return await self._backend.reader.read_run(run.kfp_run_id, told.task_details)
+
+    def _completeness(self, run: Run, reading: RunMirror | None) -> MirrorState:
+        if reading is not None:
+            return MirrorState.COMPLETE
+        seen_at, ended_at = run.observed_at, run.finished_at
+        young = seen_at is not None and ended_at is not None and seen_at - ended_at < _TOO_YOUNG_TO_EXPIRE
+        if not young:
+            return MirrorState.EXPIRED
+        if run.state is RuntimeState.SUCCEEDED and run.mirror is not MirrorState.EXPIRED:
+            raise MetadataNotThere("the metadata store does not know this run (yet)")
+        return MirrorState.COMPLETE
+
+    async def _tails(self, run: Run, reading: RunMirror | None) -> dict[str, tuple[str, ...]]:
+        if run.state is not RuntimeState.FAILED or reading is None:
+            return {}
+        return await read_log_tails(self._backend.client, run, reading.tasks)
+
+    async def _give_callers_up(self, claim: Claim) -> None:
+        """Try again later; once patience is over, callers are told that the run ended all the same."""
+        run = claim.run
+        patience = timedelta(seconds=self._context.settings.mirror_patience_seconds)
+
+        def write(session: Session) -> Run | None:
+            moment = database_now(session)
+            pause = backoff_seconds(claim.failures + 1, longest=_LONGEST_RETRY_SECONDS)
+            changed = None
+            waited = moment - (run.observed_at or moment)
+            if run.settled_at is None and waited >= patience:
+                changed = settle(
+                    session, run, mirror=run.mirror, error=run.error, now=moment, fence=claim.fence
+                )
+            elif run.settled_at is None:
+                pause = min(pause, max(0.1, (patience - waited).total_seconds()))
+            due = moment + timedelta(seconds=pause)
+            leases.release(session, claim, due_at=due, failures=claim.failures + 1)
+            return changed
+
+        changed = await self._store.transact(write, repeatable=True)
+        if changed is not None:
+            self._store.announce(changed)
+
+    async def _record(self, claim: Claim, told: messages.Run) -> Recorded | None:
+        """The run's state came with its tasks: it is an observation like any other."""
+        seen: Observation | None = observation_of(told)
+        if seen is None:
+            return None
+
+        def write(session: Session) -> Recorded | None:
+            stored = runs.get_by_kfp_id(session, self._backend.name, [claim.run.kfp_run_id])
+            run = stored.get(claim.run.kfp_run_id)
+            if run is None:
+                return None
+            return record(session, run, seen, database_now(session), self._backend.policy)
+
+        recorded = await self._store.transact(write, repeatable=True)
+        if recorded is not None and recorded.changed:
+            self._store.announce(recorded.changed)
+            self._context.ring_after(recorded.changed)
+        return recorded
+
+    def _tell(self, session: Session, run: Run, counts: dict[str, int]) -> None:
+        outbox.append(
+            session, "run.mirrored", run.run_id, {"changed": counts}, project=run.project, backend=run.backend
+        )
+
+    async def _retry_later(self, claim: Claim) -> None:
+        await self._release(claim, backoff_seconds(claim.failures + 1), failures=claim.failures + 1)
+
+    async def _release(self, claim: Claim, seconds: float | None, failures: int = 0) -> None:
+        def write(session: Session) -> None:
+            due: datetime | None = None
+            if seconds is not None:
+                due = database_now(session) + timedelta(seconds=seconds)
+            leases.release(session, claim, due_at=due, failures=failures)
+
+        await self._store.transact(write, repeatable=True)

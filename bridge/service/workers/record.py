@@ -1,0 +1,195 @@
+"""Writes down what ``decide()`` says of an observation, in the transaction that read the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel import Session
+
+from bridge.domain.decide import (
+    Action,
+    End,
+    Missing,
+    Observation,
+    Policy,
+    Progress,
+    Revive,
+    Terminate,
+    Tombstone,
+    decide,
+)
+from bridge.domain.lineage import Run, RunError
+from bridge.domain.states import MirrorState, RunPhase
+from bridge.kfp_api import messages
+from bridge.lineage import runs
+from bridge.lineage.records import Fence
+
+_LOST = RunError(
+    code="LOST",
+    message="the backend no longer knows this run: it was deleted there or garbage-collected; "
+    "what was mirrored before is kept",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was decided, and the runs that changed (the run itself first, if it did)."""
+
+    action: Action
+    run: Run
+    changed: tuple[Run, ...]
+
+
+def observation_of(run: messages.Run) -> Observation | None:
+    """What a backend's message says of a run; ``None`` if it carries no id that could be ours."""
+    try:
+        identity = UUID(run.run_id or "")
+    except ValueError:
+        return None
+    error = run.error.message if run.error else None
+    return Observation(
+        kfp_run_id=identity,
+        state=run.runtime_state,
+        state_word=run.state,
+        created_at=run.created_at,
+        finished_at=run.ended_at,
+        error=RunError(message=error, code=_code(run)) if error else None,
+    )
+
+
+def record(
+    session: Session,
+    run: Run,
+    seen: Observation | Missing,
+    now: datetime,
+    policy: Policy,
+    *,
+    fence: Fence | None = None,
+) -> Recorded:
+    """Decide about a run that this transaction has read, and write what follows from it.
+
+    A termination is made due for the worker that carries it out, once per news: that worker asks
+    again by its own clock.
+    """
+    action = decide(run, seen, now, policy)
+    match action:
+        case Progress(observation=observation):
+            changed = _progress(session, run, observation, now, fence)
+        case End(observation=observation):
+            changed = _end(session, run, observation, now, fence)
+        case Revive(observation=observation):
+            changed = _revive(session, run, observation, now, fence)
+        case Terminate():
+            assert isinstance(seen, Observation)
+            changed = _terminate_due(session, run, seen, now, fence)
+        case Tombstone():
+            lost = runs.change_run(
+                session,
+                run.run_id,
+                fence=fence,
+                event="run.lost",
+                phase=RunPhase.LOST,
+                error=_LOST,
+                settled_at=now,
+            )
+            changed = (lost, *_release_waiting(session, run, now))
+        case _:
+            changed = ()
+    return Recorded(action, changed[0] if changed else run, changed)
+
+
+def _progress(
+    session: Session, run: Run, seen: Observation, now: datetime, fence: Fence | None
+) -> tuple[Run, ...]:
+    return (
+        runs.change_run(
+            session,
+            run.run_id,
+            fence=fence,
+            phase=RunPhase.ACTIVE,
+            state=seen.state,
+            started_at=run.started_at or seen.created_at,
+            observed_at=now,
+            mirror_due_at=now,
+        ),
+    )
+
+
+def _end(
+    session: Session, run: Run, seen: Observation, now: datetime, fence: Fence | None
+) -> tuple[Run, ...]:
+    # The change of state and the duty to mirror are one transaction: neither can be lost alone.
+    ended = runs.change_run(
+        session,
+        run.run_id,
+        fence=fence,
+        event="run.ended",
+        phase=RunPhase.ENDED,
+        state=seen.state,
+        started_at=run.started_at or seen.created_at,
+        finished_at=seen.finished_at,
+        observed_at=now,
+        settled_at=None,
+        error=None if seen.state.is_successful else (seen.error or run.error),
+        mirror=MirrorState.PARTIAL,
+        mirror_due_at=now,
+        mirror_failures=0,
+    )
+    return (ended, *_release_waiting(session, run, now))
+
+
+def _revive(
+    session: Session, run: Run, seen: Observation, now: datetime, fence: Fence | None
+) -> tuple[Run, ...]:
+    return (
+        runs.change_run(
+            session,
+            run.run_id,
+            fence=fence,
+            event="run.revived",
+            phase=RunPhase.ACTIVE,
+            state=seen.state,
+            finished_at=None,
+            settled_at=None,
+            error=None,
+            gate=None,
+            mirror=MirrorState.PARTIAL,
+            observed_at=now,
+            mirror_due_at=now,
+            revivals=run.revivals + 1,
+        ),
+    )
+
+
+def _terminate_due(
+    session: Session, run: Run, seen: Observation, now: datetime, fence: Fence | None
+) -> tuple[Run, ...]:
+    phase = RunPhase.ABANDONED if run.phase is RunPhase.ABANDONED else RunPhase.ACTIVE
+    if run.phase is phase and run.state is seen.state:
+        return ()
+    return (
+        runs.change_run(
+            session,
+            run.run_id,
+            fence=fence,
+            phase=phase,
+            state=seen.state,
+            started_at=run.started_at or seen.created_at,
+            observed_at=now,
+            due_at=now,
+        ),
+    )
+
+
+def _release_waiting(session: Session, run: Run, now: datetime) -> tuple[Run, ...]:
+    """Runs that waited for this one's end are due now."""
+    return tuple(
+        runs.change_run(session, waiting.run_id, due_at=now)
+        for waiting in runs.waiting_for(session, run.run_id)
+    )
+
+
+def _code(run: messages.Run) -> str | None:
+    return str(run.error.code) if run.error and run.error.code is not None else None

@@ -1,0 +1,208 @@
+"""What is copied of a run, when callers are told, and what the gate says of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from bridge.domain.lineage import Artifact, ArtifactUse, Direction, RunError, RunMirror, Task
+from bridge.domain.states import RuntimeState
+from bridge.lineage.database import Database
+from bridge.service.workers.cause import MAX_LOG_BYTES, failed_tasks, tail_of
+from tests.unit.service.harness import Harness, harness, mirror_of
+
+
+async def test_tasks_are_mirrored_while_the_run_goes_on(service: Harness) -> None:
+    run = await service.submitted()
+    kfp_run_id = UUID(run["kfp_run_id"])
+    service.kfp.start(kfp_run_id)
+    await service.sweep()
+    await service.mirror()
+    service.kfp.mirrors[kfp_run_id] = mirror_of("RUNNING")
+    service.kfp.changed[kfp_run_id] = 10**15
+    await service.watch.step()
+    await service.mirror()
+    tasks = (await service.client.get(f"/api/v1/runs/{run['run_id']}/tasks")).json()["items"]
+    assert [(task["path"], task["state"]) for task in tasks] == [("", "RUNNING"), ("train", "RUNNING")]
+    assert (await service.run(run["run_id"]))["mirror"] == "PARTIAL"
+
+
+async def test_what_did_not_change_is_not_read_again(service: Harness) -> None:
+    run = await service.submitted()
+    service.kfp.start(run["kfp_run_id"])
+    await service.sweep()
+    await service.mirror()
+    reader: Any = service.backend.reader
+    before = reader.readings
+    for _ in range(3):
+        await service.watch.step()
+        await service.mirror()
+    assert reader.readings == before
+
+
+async def test_callers_wait_for_the_last_mirror_within_patience(service: Harness) -> None:
+    run = await service.submitted()
+    service.kfp.metadata_down = True
+    service.kfp.finish(run["kfp_run_id"])
+    await service.follow()
+    waiting = await service.run(run["run_id"])
+    assert (waiting["state"], waiting["over"], waiting["mirror"]) == ("SUCCEEDED", False, "PARTIAL")
+    service.kfp.metadata_down = False
+    service.kfp.mirrors[UUID(run["kfp_run_id"])] = mirror_of(metrics={"evaluate.auc": 0.8})
+    await service.make_due()
+    await service.mirror()
+    done = await service.run(run["run_id"])
+    assert (done["over"], done["mirror"]) == (True, "COMPLETE")
+
+
+async def test_patience_ends_and_the_mirror_is_still_owed(database: Database) -> None:
+    async with harness(database, mirror_patience_seconds=0) as service:
+        run = await service.submitted()
+        service.kfp.metadata_down = True
+        service.kfp.finish(run["kfp_run_id"])
+        await service.follow()
+        told = await service.run(run["run_id"])
+        assert (told["over"], told["mirror"]) == (True, "PARTIAL")
+        assert (await service.client.get("/status")).json()["mirror_backlog"] == 0
+
+
+async def test_metadata_that_was_collected_is_expired_and_not_empty(service: Harness) -> None:
+    foreign = service.kfp.add_foreign_run()
+    await service.sweep()
+    service.kfp.finish(foreign, seconds_ago=86_400)
+    await service.follow()
+    (found,) = await service.stored()
+    assert (found.mirror.value, found.settled_at is not None) == ("EXPIRED", True)
+
+
+async def test_a_failed_run_names_its_task_and_shows_its_last_lines(service: Harness) -> None:
+    run = await service.submitted()
+    service.kfp.logs["pod-train"] = "begin\nTraceback (most recent call last):\nValueError: no flights\n"
+    ended = await service.ended(run, "FAILED")
+    assert ended["error"]["task"] == "train"
+    assert ended["error"]["message"] == "ValueError: no flights"
+    assert ended["error"]["log_tail"][-1] == "ValueError: no flights"
+    tasks = (await service.client.get(f"/api/v1/runs/{run['run_id']}/tasks")).json()["items"]
+    assert tasks[1]["error"]["log_tail"][0] == "begin"
+    log = await service.client.get(f"/api/v1/runs/{run['run_id']}/logs")
+    assert log.text == service.kfp.logs["pod-train"]
+    service.kfp.logs.clear()
+    kept = await service.client.get(f"/api/v1/runs/{run['run_id']}/logs", params={"task": "train"})
+    assert kept.text.endswith("ValueError: no flights\n")
+    missing = await service.client.get(f"/api/v1/runs/{run['run_id']}/logs", params={"task": "nope"})
+    assert missing.status_code == 404
+    assert "train" in missing.json()["detail"]
+
+
+async def test_a_failed_run_without_tasks_keeps_the_backend_s_words(service: Harness) -> None:
+    run = await service.submitted()
+    service.kfp.finish(run["kfp_run_id"], "FAILED", error="no quota left")
+    service.kfp.mirrors[UUID(run["kfp_run_id"])] = RunMirror()
+    await service.follow()
+    assert (await service.run(run["run_id"]))["error"]["message"] == "no quota left"
+
+
+async def test_artifacts_are_shown_with_their_uses_and_content(service: Harness, tmp_path: Any) -> None:
+    model = tmp_path / "model.txt"
+    model.write_text("a model")
+    use = ArtifactUse(task_id="2", task_path="train", key="model", direction=Direction.OUTPUT)
+    made = Artifact(backend_artifact_id="7", type="system.Model", uri=model.as_uri(), name="m", uses=(use,))
+    run = await service.submitted()
+    await service.ended(run, mirror=replace(mirror_of(), artifacts=(made,)))
+    (shown,) = (await service.client.get(f"/api/v1/runs/{run['run_id']}/artifacts")).json()["items"]
+    assert (shown["uri"], shown["uses"][0]["key"]) == (model.as_uri(), "model")
+    one = await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}")
+    assert one.json()["uses"][0]["run_id"] == run["run_id"]
+    content = await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}/content")
+    assert (content.text, content.headers["content-type"]) == ("a model", "text/plain; charset=utf-8")
+    assert content.headers["content-security-policy"].startswith("sandbox")
+    model.unlink()
+    gone = await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}/content")
+    assert gone.status_code == 404
+
+
+async def judged(service: Harness, key: str, auc: float) -> dict[str, Any]:
+    run = await service.submitted(key, gate="evaluate.auc >= last_good - 0.01")
+    return await service.ended(run, mirror=mirror_of(metrics={"evaluate.auc": auc}))
+
+
+async def test_the_gate_compares_with_the_last_good_run(service: Harness) -> None:
+    first = await judged(service, "1", 0.80)
+    assert (first["good"], first["gate"]["passed"]) == (True, True)
+    assert first["gate"]["reason"] == "no good run yet"
+    worse = await judged(service, "2", 0.70)
+    assert (worse["state"], worse["good"], worse["gate"]["passed"]) == ("SUCCEEDED", False, False)
+    assert worse["gate"]["last_good_run"] == first["run_id"]
+    assert worse["gate"]["numbers"] == {"evaluate.auc": 0.7, "last_good.evaluate.auc": 0.8}
+    third = await judged(service, "3", 0.795)
+    assert third["good"] is True
+    assert third["gate"]["last_good_run"] == first["run_id"]
+
+
+async def test_a_gate_is_not_judged_for_a_run_that_failed(service: Harness) -> None:
+    run = await service.submitted(gate="evaluate.auc > 0.5")
+    ended = await service.ended(run, "FAILED")
+    assert ended["gate"]["passed"] is None
+    assert "FAILED" in ended["gate"]["reason"]
+
+
+async def test_a_gate_without_its_metric_is_not_judged_and_not_good(service: Harness) -> None:
+    run = await service.submitted(gate="evaluate.auc > 0.5")
+    ended = await service.ended(run)
+    assert (ended["gate"]["passed"], ended["good"]) == (None, False)
+    assert "evaluate.auc" in ended["gate"]["reason"]
+
+
+async def test_a_run_that_waits_for_its_verdict_is_not_yet_good(service: Harness) -> None:
+    waiting = await service.submitted("1", gate="evaluate.auc > 0.99")
+    service.kfp.metadata_down = True
+    service.kfp.finish(waiting["kfp_run_id"])
+    await service.follow()
+    assert (await service.run(waiting["run_id"]))["good"] is False
+    service.kfp.metadata_down = False
+    second = await judged(service, "2", 0.5)
+    assert second["gate"]["last_good_run"] is None
+
+
+def task(task_id: str, parent: str | None, path: str, state: str = "FAILED") -> Task:
+    return Task(task_id=task_id, name=path, path=path, parent_task_id=parent, state=RuntimeState(state))
+
+
+def test_the_cause_is_the_deepest_failed_task() -> None:
+    tasks = [
+        task("1", None, ""),
+        task("2", "1", "loop"),
+        task("3", "2", "loop.train"),
+        task("4", "2", "loop.ok", "SUCCEEDED"),
+    ]
+    assert [one.path for one in failed_tasks(tasks)] == ["loop.train"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ()),
+        ("a\nb\n\n", ("a", "b")),
+        ("\n".join(str(n) for n in range(60)), tuple(str(n) for n in range(10, 60))),
+        ("nul\x00", ("nul\ufffd",)),
+    ],
+)
+def test_a_tail_is_bounded(text: str, expected: tuple[str, ...]) -> None:
+    assert tail_of(text) == expected
+
+
+def test_a_tail_of_long_lines_is_bounded_in_bytes() -> None:
+    tail = tail_of("\n".join("x" * 3000 for _ in range(40)))
+    assert sum(len(line) for line in tail) <= MAX_LOG_BYTES
+
+
+def test_errors_keep_what_the_backend_said() -> None:
+    told = replace(task("3", None, "train"), error=RunError(message="OOMKilled", code="9"))
+    from bridge.service.workers.cause import errors_of_tasks
+
+    assert errors_of_tasks([told], {"3": ("last",)})["3"] == RunError(
+        message="OOMKilled", code="9", task="train", log_tail=("last",)
+    )

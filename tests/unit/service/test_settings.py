@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.service.settings import (
+    BackendSettings,
+    ServiceSettings,
+    SettingsError,
+    is_loopback,
+    load_settings,
+)
+
+DOCS = Path(__file__).parents[3] / "docs" / "service.md"
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    settings = load_settings({})
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8700, True)
+    assert settings.backends == ()
+
+
+def test_the_environment_names_one_backend() -> None:
+    settings = load_settings(
+        {
+            "KFBRIDGE_KFP_URL": "http://kfp:8888",
+            "KFBRIDGE_KFP_TOKEN": "secret",
+            "KFBRIDGE_KFP_NAMESPACES": "a, b",
+            "KFBRIDGE_DATABASE_URL": "postgresql://db/bridge",
+            "KFBRIDGE_WORKERS": "false",
+            "KFBRIDGE_TICKS": "unrelated",
+        }
+    )
+    (backend,) = settings.backends
+    assert (backend.name, backend.url, backend.namespaces) == ("default", "http://kfp:8888", ("a", "b"))
+    assert backend.token is not None
+    assert "secret" not in repr(settings)
+    assert settings.workers is False
+
+
+def test_a_file_is_overruled_by_the_environment_and_that_by_options(tmp_path: Path) -> None:
+    path = tmp_path / "bridge.toml"
+    path.write_text(
+        'port = 1000\nhost = "localhost"\nlog_level = "DEBUG"\n'
+        '[[backends]]\nname = "gpu"\nurl = "http://gpu"\n'
+        '[[backends]]\nname = "default"\nurl = "http://cpu"\ntick_seconds = 5\n'
+    )
+    environ = {"KFBRIDGE_CONFIG": str(path), "KFBRIDGE_PORT": "2000", "KFBRIDGE_KFP_TOKEN": "t"}
+    settings = load_settings(environ, overrides={"log_level": "ERROR", "host": None, "kfp_url": "http://new"})
+    assert (settings.port, settings.host, settings.log_level) == (2000, "localhost", "ERROR")
+    gpu, default = settings.backends
+    assert (gpu.url, gpu.token) == ("http://gpu", None)
+    assert (default.url, default.tick_seconds) == ("http://new", 5)
+    assert default.token is not None
+    assert settings.backend("gpu") is gpu
+    assert settings.backend("tpu") is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "overrides", "told"),
+    [
+        ({"KFBRIDGE_PORT": "x"}, {}, "port"),
+        ({"KFBRIDGE_HOST": "0.0.0.0"}, {}, "KFBRIDGE_API_TOKEN"),
+        ({"KFBRIDGE_KFP_URL": "kfp:8888"}, {}, "backends.0.url"),
+        ({"KFBRIDGE_KFP_TOKEN": "x"}, {}, "backends.0.url"),
+        ({"KFBRIDGE_DATABASE_URL": "mysql://x"}, {}, "database_url"),
+        ({"KFBRIDGE_CONFIG": "/nowhere.toml"}, {}, "/nowhere.toml"),
+        (
+            {"KFBRIDGE_KFP_URL": "http://x", "KFBRIDGE_KFP_TOKEN": "a", "KFBRIDGE_KFP_TOKEN_FILE": "b"},
+            {},
+            "token or token_file",
+        ),
+        ({}, {"unheard_of": 1}, "unheard_of"),
+    ],
+)
+def test_mistakes_name_the_setting(environ: dict[str, str], overrides: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(environ, overrides=overrides)
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["port = ", "[[backends]]\nname='a'\nurl='http://a'\n" * 2])
+def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "bridge.toml"
+    path.write_text(content)
+    with pytest.raises(SettingsError):
+        load_settings({}, config_file=path)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+    ],
+)
+def test_what_can_be_reached_from_outside(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+    if not loopback:
+        assert ServiceSettings(host=host, api_token="x").host == host  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", [ServiceSettings, BackendSettings])
+def test_every_setting_is_documented(model: type[ServiceSettings | BackendSettings]) -> None:
+    page = DOCS.read_text(encoding="utf-8")
+    for name, field in model.model_fields.items():
+        assert field.description, name
+        assert f"`{name}`" in page, name
