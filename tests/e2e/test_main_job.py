@@ -169,7 +169,8 @@ def test_a_failing_component_is_named_with_its_last_lines(stack: Stack, database
     assert any("the fuse was wet" in line for line in run.error.log_tail)
 
     query = text(
-        "SELECT t.error FROM tasks AS t JOIN runs AS r ON r.id = t.run WHERE r.run_id = :run AND t.path = :path"
+        "SELECT t.error FROM tasks AS t JOIN runs AS r ON r.id = t.run "
+        "WHERE r.run_id = :run AND t.path = :path"
     )
     rows = database.read(
         lambda session: list(session.execute(query, {"run": run.run_id, "path": "explode"}).scalars())

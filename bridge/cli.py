@@ -1,0 +1,78 @@
+"""``kfbridge``: the one command of the bridge.
+
+Declaring the commands imports nothing but the standard library; what a command needs is imported when
+it runs, so that ``submit`` works with the base installation and ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from bridge.commands import cancel, explain, local, logs, retry, run, runs, serving, show, submit
+from bridge.commands.console import Console
+from bridge.commands.failures import INTERRUPTED, USAGE, CommandError
+
+_DESCRIPTION = """\
+The bridge between Apache Airflow and Kubeflow Pipelines.
+
+Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, runs, show, logs, explain, cancel, retry
+Run something here:                            run, local, serve, worker, migrate
+"""
+_EPILOG = """\
+exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 bridge unreachable,
+130 interrupted
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="kfbridge",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (submit, run, runs, show, logs, explain, cancel, retry, local, serving):
+        module.register(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, console: Console | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    console = console or Console()
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else USAGE
+    try:
+        code: int = args.run_command(args, console)
+    except CommandError as error:
+        error.print_to(console, as_json=getattr(args, "json", False))
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output, such as head, has seen enough; Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+    return code
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"kfbridge {version('airflow-kfp-bridge')}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""The routes of the API as functions that make calls; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from bridge.client.models import (
+    ArtifactModel,
+    CancelRequest,
+    ExplainModel,
+    MetricsModel,
+    Page,
+    PipelineModel,
+    RunModel,
+    StatusModel,
+    SubmitRequest,
+    TaskModel,
+)
+from bridge.client.wire import Call, model_reader, page_reader, read_nothing, read_text
+
+RunId = UUID | str
+# How often the bridge sends a sign of life on an idle event stream.
+_HEARTBEAT_SECONDS = 15.0
+_RUN = model_reader(RunModel)
+
+
+def submit(request: SubmitRequest, idempotency_key: str | None) -> Call[RunModel]:
+    """``POST /runs``."""
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    body = request.model_dump(mode="json", exclude_none=True)
+    # None is a value of an argument (an optional parameter set to nothing), unlike everywhere else.
+    body["arguments"] = request.model_dump(mode="json", include={"arguments"})["arguments"]
+    return Call(method="POST", path="/runs", parse=_RUN, body=body, headers=headers)
+
+
+def get_run(run_id: RunId, wait_seconds: float | None, version: int | None) -> Call[RunModel]:
+    """``GET /runs/{id}``, as a long-poll if ``wait_seconds`` is given."""
+    params: dict[str, str] = {}
+    if wait_seconds:
+        params["wait"] = f"{wait_seconds:g}s"
+    if version is not None:
+        params["version"] = str(version)
+    return Call(method="GET", path=_run(run_id), parse=_RUN, params=params, wait_seconds=wait_seconds or 0.0)
+
+
+def list_runs(limit: int | None, cursor: str | None, filters: Mapping[str, Any]) -> Call[Page[RunModel]]:
+    """``GET /runs``."""
+    params = {name: _param(value) for name, value in filters.items() if value is not None}
+    if limit is not None:
+        params["limit"] = str(limit)
+    if cursor is not None:
+        params["cursor"] = cursor
+    return Call(method="GET", path="/runs", parse=page_reader(RunModel), params=params)
+
+
+def tasks(run_id: RunId, cursor: str | None = None) -> Call[Page[TaskModel]]:
+    """``GET /runs/{id}/tasks``."""
+    path = f"{_run(run_id)}/tasks"
+    return Call(method="GET", path=path, parse=page_reader(TaskModel), params=_cursor(cursor))
+
+
+def artifacts(run_id: RunId, cursor: str | None = None) -> Call[Page[ArtifactModel]]:
+    """``GET /runs/{id}/artifacts``."""
+    path = f"{_run(run_id)}/artifacts"
+    return Call(method="GET", path=path, parse=page_reader(ArtifactModel), params=_cursor(cursor))
+
+
+def metrics(run_id: RunId) -> Call[MetricsModel]:
+    """``GET /runs/{id}/metrics``."""
+    return Call(method="GET", path=f"{_run(run_id)}/metrics", parse=model_reader(MetricsModel))
+
+
+def explain(run_id: RunId) -> Call[ExplainModel]:
+    """``GET /runs/{id}/explain``."""
+    return Call(method="GET", path=f"{_run(run_id)}/explain", parse=model_reader(ExplainModel))
+
+
+def logs(run_id: RunId, task: str | None) -> Call[str]:
+    """``GET /runs/{id}/logs``."""
+    params = {} if task is None else {"task": task}
+    return Call(method="GET", path=f"{_run(run_id)}/logs", parse=read_text, params=params)
+
+
+def cancel(run_id: RunId, request: CancelRequest) -> Call[RunModel]:
+    """``POST /runs/{id}:cancel``."""
+    body = request.model_dump(mode="json", exclude_none=True)
+    return Call(method="POST", path=f"{_run(run_id)}:cancel", parse=_RUN, body=body)
+
+
+def retry(run_id: RunId) -> Call[RunModel]:
+    """``POST /runs/{id}:retry``."""
+    return Call(method="POST", path=f"{_run(run_id)}:retry", parse=_RUN, body={})
+
+
+def pipelines(cursor: str | None = None) -> Call[Page[PipelineModel]]:
+    """``GET /pipelines``."""
+    return Call(method="GET", path="/pipelines", parse=page_reader(PipelineModel), params=_cursor(cursor))
+
+
+def artifact(artifact_id: UUID | str) -> Call[ArtifactModel]:
+    """``GET /artifacts/{id}``."""
+    return Call(method="GET", path=f"/artifacts/{_segment(artifact_id)}", parse=model_reader(ArtifactModel))
+
+
+def artifact_content(artifact_id: UUID | str) -> Call[None]:
+    """``GET /artifacts/{id}/content``, to be streamed."""
+    return Call(method="GET", path=f"/artifacts/{_segment(artifact_id)}/content", parse=read_nothing)
+
+
+def post_lineage(events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Call[None]:
+    """``POST /lineage``: one OpenLineage event or several."""
+    body = dict(events) if isinstance(events, Mapping) else [dict(event) for event in events]
+    return Call(method="POST", path="/lineage", parse=read_nothing, body=body)
+
+
+def status() -> Call[StatusModel]:
+    """``GET /status``."""
+    return Call(method="GET", path="/status", parse=model_reader(StatusModel))
+
+
+def events(last_id: int | None) -> Call[None]:
+    """``GET /events``, to be streamed."""
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+    if last_id is not None:
+        headers["Last-Event-ID"] = str(last_id)
+    silent_seconds = 3 * _HEARTBEAT_SECONDS
+    return Call(
+        method="GET", path="/events", parse=read_nothing, headers=headers, wait_seconds=silent_seconds
+    )
+
+
+def _cursor(cursor: str | None) -> dict[str, str]:
+    return {} if cursor is None else {"cursor": cursor}
+
+
+def _run(run_id: RunId) -> str:
+    return f"/runs/{_segment(run_id)}"
+
+
+def _segment(value: UUID | str) -> str:
+    text = str(value)
+    if not text.strip("."):
+        raise ValueError(f"{text!r} is no id")
+    return quote(text, safe="")
+
+
+def _param(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_param(item) for item in value]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,102 @@
+"""``kfbridge local``: Kubeflow Pipelines without Kubernetes, in one process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.commands.failures import FAILED, CommandError
+from bridge.commands.options import add_command, count
+from bridge.commands.places import data_dir
+from bridge.commands.serving import missing_extra
+
+if TYPE_CHECKING:
+    from bridge.commands.console import Console
+
+TOKEN_VARIABLE = "KFBRIDGE_LOCAL_TOKEN"  # noqa: S105 - the name of a variable
+
+
+def register(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "local",
+        run,
+        help_text="run Kubeflow Pipelines here, without Kubernetes",
+        description="Run a Kubeflow Pipelines backend on this machine, without Kubernetes: for laptops, CI "
+        "and demos. It serves KFP's v2beta1 API on 127.0.0.1 and runs components as processes of this user. "
+        f"{TOKEN_VARIABLE} makes it ask for that bearer token.",
+    )
+    parser.add_argument(
+        "--port", metavar="N", type=int, default=8888, help="the port; 0 chooses a free one (default: 8888)"
+    )
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        type=Path,
+        help="where runs, artifacts, logs and environments are kept (default: the user's data directory)",
+    )
+    parser.add_argument(
+        "--runner",
+        choices=("subprocess", "docker"),
+        default="subprocess",
+        help="how components run: as processes, or in their images (default: subprocess)",
+    )
+    parser.add_argument(
+        "--metadata",
+        choices=("mlmd", "native"),
+        default="mlmd",
+        help="which API serves artifacts and metrics (default: mlmd, as published KFP has it)",
+    )
+    parser.add_argument(
+        "--max-parallel", metavar="N", type=count, default=2, help="tasks that run at once (default: 2)"
+    )
+    # For whoever starts it as a child: it must not outlive its parent, however that ends.
+    parser.add_argument("--stop-with-stdin", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Serve until interrupted."""
+    try:
+        from bridge.local.main import AlreadyServed
+        from bridge.local.main import run as serve
+        from bridge.local.settings import LocalSettings
+    except ImportError as error:
+        raise missing_extra("local", "local", error) from error
+    if args.runner == "docker":
+        raise CommandError("this version runs components as processes only", to_do="leave --runner out.")
+    directory = (args.data_dir or data_dir(console.environ) / "local").expanduser().resolve()
+    try:
+        settings = LocalSettings(
+            data_dir=directory,
+            port=args.port,
+            max_parallel=args.max_parallel,
+            runner=args.runner,
+            metadata=args.metadata,
+            token=console.environ.get(TOKEN_VARIABLE) or None,
+        )
+    except ValueError as error:
+        raise CommandError(f"{error}") from error
+    if args.stop_with_stdin:
+        threading.Thread(target=_stop_when_stdin_closes, name="parent-watch", daemon=True).start()
+    try:
+        return serve(settings)
+    except AlreadyServed as error:
+        raise CommandError(f"{error}", exit_code=FAILED) from error
+    except OSError as error:
+        raise CommandError(
+            f"'kfbridge local' cannot serve on port {args.port}: {error.strerror or error}",
+            to_do="choose another --port, or 0 for a free one.",
+            exit_code=FAILED,
+        ) from error
+
+
+def _stop_when_stdin_closes() -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

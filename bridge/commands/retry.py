@@ -1,0 +1,50 @@
+"""``kfbridge retry``: run the failed tasks of a failed run again."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from bridge.commands.connection import find_run, open_client
+from bridge.commands.failures import explain_bridge_error
+from bridge.commands.options import add_bridge_options, add_command, add_json_option, add_run_argument
+from bridge.commands.submit import add_waiting_options, check_waiting_options
+from bridge.commands.waiting import wait_and_report
+
+if TYPE_CHECKING:
+    from bridge.commands.console import Console
+
+
+def register(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "retry",
+        run,
+        help_text="run the failed tasks of a run again",
+        description="Run the failed tasks of a failed run again, within the same run. A task of Airflow that "
+        "waits for the run is better cleared in Airflow, so that both sides agree.",
+    )
+    add_run_argument(parser)
+    add_waiting_options(parser)
+    add_bridge_options(parser)
+    add_json_option(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Retry the run, and wait for it if asked."""
+    from bridge.client.errors import BridgeError
+
+    check_waiting_options(args)
+    with open_client(args, console) as client:
+        try:
+            after = client.retry(find_run(client, args.run).run_id)
+        except BridgeError as error:
+            raise explain_bridge_error(error, f"retrying run {args.run}") from error
+    if args.wait:
+        return wait_and_report(after, args, console)
+    if args.json:
+        console.result_json(after.model_dump(mode="json"))
+    else:
+        console.result(f"run {after.run_id} goes on ({after.state})")
+    return 0

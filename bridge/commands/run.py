@@ -1,0 +1,125 @@
+"""``kfbridge run``: run a pipeline here and now, on a backend of its own."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.commands.failures import FAILED, CommandError
+from bridge.commands.options import add_command, add_json_option, count, seconds
+from bridge.commands.pipelines import load_file
+from bridge.commands.places import cache_dir
+from bridge.commands.submit import add_pipeline_options
+
+if TYPE_CHECKING:
+    from bridge.commands.console import Console
+    from bridge.spec.load import Pipeline
+
+_EPILOG = """\
+examples:
+  kfbridge run train.py -a epochs=5
+  kfbridge run train.yaml -a 'days=["2013-01-01", "2013-01-02"]' --json
+
+Environments and finished tasks are kept in the user's cache directory and used again.
+exit codes: 0 succeeded, 1 failed, 2 usage, 3 canceled (also by Ctrl-C), 4 timeout, 5 no backend
+"""
+
+
+def register(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "run",
+        run,
+        help_text="run a pipeline here and now, without bridge or cluster",
+        description="Run a pipeline on this machine: compile it if it is Python, start a private backend, "
+        "show states and logs, and end with the run's state. Nothing is left running.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "pipeline", metavar="PIPELINE", type=Path, help="Python source (.py) or a compiled pipeline (.yaml)"
+    )
+    add_pipeline_options(parser)
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        type=Path,
+        help="where runs, artifacts and logs are kept (default: in the user's cache directory)",
+    )
+    parser.add_argument(
+        "--max-parallel", metavar="N", type=count, default=2, help="tasks that run at once (default: 2)"
+    )
+    parser.add_argument(
+        "--timeout", metavar="TIME", type=seconds, help="cancel the run after this long (exit code 4)"
+    )
+    parser.add_argument(
+        "--caching",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether finished tasks may be reused (default: as compiled)",
+    )
+    parser.add_argument(
+        "--logs",
+        choices=("own", "all", "none"),
+        default="own",
+        help="show what the components write, also what KFP's executor writes around it, or nothing "
+        "(default: own)",
+    )
+    add_json_option(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Run the pipeline to its end."""
+    import asyncio
+
+    from bridge.commands.private_backend import reserved_dir, share_environments
+
+    with ExitStack() as stack:
+        cache = cache_dir(console.environ)
+        try:
+            directory: Path = args.data_dir or stack.enter_context(reserved_dir(cache / "run"))
+            share_environments(directory, cache / "environments")
+        except OSError as error:
+            raise CommandError(
+                f"{error.filename} cannot be used: {error.strerror}",
+                to_do="give another --data-dir, or set XDG_CACHE_HOME.",
+                exit_code=FAILED,
+            ) from error
+        return asyncio.run(_run(args, console, directory.resolve()))
+
+
+async def _run(args: argparse.Namespace, console: Console, directory: Path) -> int:
+    import asyncio
+
+    from bridge.commands.private_backend import private_backend
+
+    # Compiling takes as long as starting the backend does: both at once.
+    async with private_backend(directory, max_parallel=args.max_parallel) as backend:
+        pipeline, arguments = await asyncio.to_thread(_prepare, args)
+        try:
+            from bridge.commands.local_run import LocalRun
+        except ImportError as error:
+            from bridge.commands.serving import missing_extra
+
+            raise missing_extra("run", "local", error) from error
+        return await LocalRun(pipeline, arguments, args, console).run_on(await backend.url())
+
+
+def _prepare(args: argparse.Namespace) -> tuple[Pipeline, dict[str, Any]]:
+    from bridge.commands.values import check_against, declared_types, read_arguments
+
+    pipeline = _load(args)
+    arguments = read_arguments(args.arguments, declared_types(pipeline))
+    check_against(pipeline, arguments, (), f"run {args.pipeline}")
+    return pipeline, arguments
+
+
+def _load(args: argparse.Namespace) -> Pipeline:
+    if args.pipeline.suffix != ".py":
+        return load_file(args.pipeline)
+    from bridge.commands.compiling import compiled
+
+    with compiled(args.pipeline, function=args.function, python=args.python) as path:
+        return load_file(path)

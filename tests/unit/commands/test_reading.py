@@ -1,0 +1,269 @@
+"""``runs``, ``show``, ``explain``, ``logs``, ``cancel`` and ``retry``: what a person reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from bridge.client.models import (
+    ErrorModel,
+    ExplainInput,
+    GateModel,
+    MetricModel,
+    OriginModel,
+    RunModel,
+)
+from tests.unit.client.fake_bridge import NOW, FakeBridge, make_artifact, make_run, make_task, over
+from tests.unit.commands.conftest import Shell
+
+AIRFLOW = OriginModel(
+    scheduler="airflow",
+    deployment="prod",
+    dag_id="retraining",
+    dag_run_id="scheduled__2026-01-31",
+    task_id="train",
+    map_index=2,
+    try_number=2,
+)
+
+
+@pytest.fixture
+def failed(bridge: FakeBridge) -> RunModel:
+    """A run of Airflow's that failed in ``train``."""
+    error = ErrorModel(
+        message="ValueError: no rows", task="train", log_tail=["reading", "ValueError: no rows"], code="13"
+    )
+    run = bridge.add(make_run("nightly", origin=AIRFLOW, error=error, **over("FAILED")))
+    bridge.tasks[run.run_id] = [
+        make_task("", "FAILED"),
+        make_task("prepare", cached=True),
+        make_task("train", "FAILED", error=ErrorModel(message="ValueError: no rows"), kind="container"),
+    ]
+    bridge.metrics[run.run_id] = [MetricModel(key="prepare.rows", task_path="prepare", name="rows", value=0)]
+    bridge.artifacts[run.run_id] = [make_artifact(run, "prepare.data", "system.Dataset")]
+    bridge.inputs[run.run_id] = [
+        ExplainInput(
+            name="flights",
+            dataset_id=UUID(int=1),
+            uri="s3://lake/flights/day=05",
+            version="ab" * 32,
+            version_kind="manifest-sha256",
+            rows=26_483,
+            bytes=5_000_000,
+            written_at=NOW,
+            producer=OriginModel(scheduler="airflow", dag_id="flights_etl", dag_run_id="r", task_id="load"),
+        )
+    ]
+    return run
+
+
+def test_a_failed_run_says_why_first(kfbridge: Shell, failed: RunModel) -> None:
+    said = kfbridge("show", str(failed.run_id))
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0] == "nightly  ✗ FAILED  after 2m 00s"
+    assert "  asked by  airflow, dag retraining, dag run scheduled__2026-01-31, task train[2], try 2" in lines
+    why = lines.index("Why it did not succeed")
+    assert lines[why + 1] == "  train: ValueError: no rows"
+    assert lines[why + 4 : why + 6] == ["    reading", "    ValueError: no rows"]
+    assert "  ✓ SUCCEEDED  prepare  12s  cached" in lines
+    assert "  ✗ FAILED  train       12s  ValueError: no rows" in lines
+    assert "  prepare.rows  0" in lines
+    assert any(line.startswith("  prepare.data  system.Dataset  s3://models/") for line in lines)
+    assert (
+        "      manifest-sha256 abababababababab, 26,483 rows, 4.8 MiB, written 2026-01-31 02:00:00 UTC"
+        in lines
+    )
+    assert "      by airflow, dag flights_etl, dag run r, task load, try 1" in lines
+    assert why < lines.index("Tasks") < lines.index("Metrics") < lines.index("Inputs") < lines.index("Links")
+
+
+def test_a_run_is_shown_as_one_json_document(kfbridge: Shell, failed: RunModel) -> None:
+    shown = kfbridge("show", "latest", "--json").json
+    assert shown["run"]["run_id"] == str(failed.run_id)
+    assert [task["path"] for task in shown["tasks"]] == ["", "prepare", "train"]
+    assert shown["inputs"][0]["rows"] == 26_483
+
+
+def test_colour_only_in_a_terminal_that_wants_it(kfbridge: Shell, failed: RunModel) -> None:
+    assert "\x1b[" in kfbridge("show", "latest", tty=True).out
+    assert "\x1b[" not in kfbridge("show", "latest").out
+    kfbridge.environ["NO_COLOR"] = "1"
+    assert "\x1b[" not in kfbridge("show", "latest", tty=True).out
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"stale_since": NOW}, "the backend has not answered since 2026-01-31 02:00:00 UTC; this may be old"),
+        ({"cancel_requested_at": NOW}, "to be canceled since 2026-01-31 02:00:00 UTC"),
+        ({"phase": "SUBMITTING"}, "not yet confirmed by the backend"),
+        (over("FAILED", phase="LOST"), "the backend no longer knows this run"),
+        ({"attempt": 2}, "attempt 2 of its submission"),
+        ({"revivals": 1}, "retried 1 time in place"),
+        (over(mirror="PARTIAL"), "not completely read yet"),
+        (over(mirror="EXPIRED"), "the backend has dropped the metadata"),
+    ],
+)
+def test_what_is_unusual_about_a_run_is_noted(
+    changes: dict[str, Any], note: str, kfbridge: Shell, bridge: FakeBridge
+) -> None:
+    bridge.add(make_run(**changes))
+    assert note in kfbridge("show", "latest").out
+
+
+def test_the_runs_of_a_bridge_as_a_table(kfbridge: Shell, bridge: FakeBridge, failed: RunModel) -> None:
+    gate = GateModel(expression="x", passed=True, reason="r")
+    good = bridge.add(make_run("good", gate=gate, origin=AIRFLOW, **over()))
+    header, newest, oldest = kfbridge("runs").out.splitlines()
+    assert header.split() == ["RUN", "STATE", "PIPELINE", "CREATED", "TOOK", "GATE", "ASKED", "BY"]
+    assert newest.split()[:4] == [str(good.run_id)[:8], "✓", "SUCCEEDED", "toy"]
+    assert "2m 00s  passed  airflow, dag retraining" in newest
+    assert oldest.split()[2] == "FAILED"
+
+
+def test_filters_are_handed_to_the_bridge(kfbridge: Shell, bridge: FakeBridge) -> None:
+    options = ["--state", "failed", "--state", "CANCELED", "--pipeline", "p", "--dag-id", "d", "--text", "x"]
+    said = kfbridge("runs", *options, "--since", "2026-01-31", "--limit", "7")
+    assert (said.code, said.err) == (0, "no run fits\n")
+    params = bridge.requests[0].url.params
+    assert params.get_list("state") == ["FAILED", "CANCELED"]
+    assert (params["pipeline"], params["dag_id"], params["text"], params["limit"]) == ("p", "d", "x", "7")
+    assert params["created_after"] == "2026-01-31T00:00:00+00:00"
+
+
+def test_a_listing_goes_on_where_it_ended(kfbridge: Shell, bridge: FakeBridge) -> None:
+    bridge.page_size = 3
+    for number in range(8):
+        bridge.add(make_run(f"r{number}"))
+    said = kfbridge("runs", "--limit", "5")
+    assert len(said.out.splitlines()) == 6
+    assert "--cursor 5" in said.err
+    page = kfbridge("runs", "--json", "--cursor", "5").json
+    assert [item["display_name"] for item in page["items"]] == ["r2", "r1", "r0"]
+    assert page["next_cursor"] is None
+
+
+def test_a_bridge_without_runs_says_so(kfbridge: Shell) -> None:
+    assert kfbridge("runs").err == "no run yet; submit one with 'kfbridge submit'\n"
+    assert kfbridge("show", "latest").code == 2
+
+
+def test_a_run_may_be_named_by_the_beginning_of_its_id(kfbridge: Shell, bridge: FakeBridge) -> None:
+    run = bridge.add(make_run("one"))
+    for name in (str(run.run_id)[:6], str(run.kfp_run_id)[:8], str(run.kfp_run_id), str(run.run_id).upper()):
+        said = kfbridge("show", name)
+        assert (said.code, said.out.splitlines()[0]) == (
+            0,
+            "one  ▶ RUNNING  for " + said.out.split("for ")[1].split("\n")[0],
+        )
+
+
+def test_a_beginning_that_fits_several_runs_lists_them(kfbridge: Shell, bridge: FakeBridge) -> None:
+    for number in range(2):
+        bridge.add(make_run(f"r{number}", run_id=UUID(int=0xABCD << 112 | number)))
+    said = kfbridge("show", "abcd")
+    assert said.code == 2
+    assert "2 runs have an id that begins with abcd" in said.err
+    assert said.err.count("RUNNING  toy") == 2
+
+
+@pytest.mark.parametrize("name", ["ab", "nightly", "zzzz", "../x"])
+def test_what_is_no_id_is_refused(name: str, kfbridge: Shell, bridge: FakeBridge) -> None:
+    said = kfbridge("cancel", name)
+    assert (said.code, "is no run id" in said.err) == (2, True)
+    assert bridge.requests == []
+
+
+def test_an_unknown_run_is_refused(kfbridge: Shell) -> None:
+    for name in ("abcd", str(UUID(int=5))):
+        said = kfbridge("show", name)
+        assert (said.code, "kfbridge runs" in said.err) == (2, True)
+
+
+def test_explain_tells_what_made_the_run(kfbridge: Shell, failed: RunModel) -> None:
+    said = kfbridge("explain", "latest")
+    assert said.code == 0
+    for line in (
+        "  scheduler  airflow at prod",
+        "  dag        retraining",
+        "  task       train[2], try 2",
+        "  flights  s3://lake/flights/day=05",
+        f"      manifest-sha256 {'ab' * 32}, 26,483 rows, 4.8 MiB, written 2026-01-31 02:00:00 UTC",
+        "Not known",
+        "  the image's digest",
+    ):
+        assert line in said.out.splitlines()
+    assert kfbridge("explain", "latest", "--json").json["inputs"][0]["name"] == "flights"
+
+
+def test_the_log_is_the_failed_tasks(kfbridge: Shell, bridge: FakeBridge, failed: RunModel) -> None:
+    bridge.log = {"prepare": "preparing\n", "train": "reading\nValueError: no rows"}
+    assert kfbridge("logs", "latest").out == "reading\nValueError: no rows\n"
+    assert kfbridge("logs", "latest", "prepare").out == "preparing\n"
+    lines = kfbridge("logs", "latest", "train", "--json").out.splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"task": "train", "line": "reading"},
+        {"task": "train", "line": "ValueError: no rows"},
+    ]
+
+
+def test_logs_of_several_tasks_say_whose_line_it_is(kfbridge: Shell, bridge: FakeBridge) -> None:
+    run = bridge.add(make_run(**over()))
+    bridge.tasks[run.run_id] = [make_task(path, kind="container") for path in ("a", "loop[0].b")]
+    bridge.log = {"a": "one\n", "loop[0].b": "two\n"}
+    assert kfbridge("logs", "latest").out == "a | one\nloop[0].b | two\n"
+    assert kfbridge("logs", "latest", "b").out == "two\n"
+
+
+def test_a_task_that_is_not_there_is_told(kfbridge: Shell, failed: RunModel) -> None:
+    said = kfbridge("logs", "latest", "nope")
+    assert said.code == 2
+    assert said.err.splitlines()[:3] == ["kfbridge: the run has no task nope", "  prepare", "  train"]
+
+
+def test_no_log_is_said(kfbridge: Shell, failed: RunModel) -> None:
+    said = kfbridge("logs", "latest")
+    assert (said.code, said.out, said.err) == (0, "", "no task has written anything\n")
+
+
+def test_a_followed_log_prints_each_line_once(
+    kfbridge: Shell, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bridge.add(make_run())
+    bridge.tasks[run.run_id] = [make_task("train", "RUNNING", kind="container")]
+    texts = iter(["one\ntw", "one\ntwo\n", "one\ntwo\nthree"])
+
+    def goes_on(_: float) -> None:
+        bridge.log["train"] = next(texts)
+        if bridge.log["train"].endswith("three"):
+            bridge.runs[run.run_id] = run.model_copy(update=over())
+
+    goes_on(0)
+    monkeypatch.setattr("bridge.commands.logs.time.sleep", goes_on)
+    assert kfbridge("logs", "latest", "train", "-f").out == "one\ntwo\nthree\n"
+
+
+def test_cancel_asks_and_says_that_it_takes_a_moment(kfbridge: Shell, bridge: FakeBridge) -> None:
+    run = bridge.add(make_run())
+    said = kfbridge("cancel", str(run.run_id), "--reason", "wrong data")
+    assert said.code == 0
+    assert "is being canceled (CANCELING)" in said.out
+    assert json.loads(bridge.asked("POST", ":cancel$")[0].content) == {"reason": "wrong data"}
+
+
+def test_a_run_that_is_over_is_not_canceled(kfbridge: Shell, bridge: FakeBridge) -> None:
+    bridge.add(make_run(**over("FAILED")))
+    said = kfbridge("cancel", "latest")
+    assert (said.code, "is over already: FAILED" in said.out) == (0, True)
+    assert bridge.asked("POST", ":cancel$") == []
+
+
+def test_retry_goes_on_and_can_be_waited_for(kfbridge: Shell, bridge: FakeBridge) -> None:
+    run = bridge.add(make_run(**over("FAILED")), over())
+    assert f"run {run.run_id} goes on" in kfbridge("retry", "latest").out
+    assert kfbridge("retry", "latest", "--wait").code == 0
+    assert len(bridge.asked("POST", ":retry$")) == 2
