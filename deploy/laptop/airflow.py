@@ -37,6 +37,7 @@ class AirflowStandalone:
         self.env = {**clean_environment(), **_settings(place, self.port), **extra_env}
         self.env["PATH"] = f"{_shim(place)}:{place.venv / 'bin'}:{self.env['PATH']}"
         self._process: ManagedProcess | None = None
+        self._more: list[ManagedProcess] = []
         self._http = httpx.Client(base_url=self.url, timeout=30)
 
     def start(self) -> None:
@@ -49,6 +50,18 @@ class AirflowStandalone:
             # SIGTERM to the parent would orphan scheduler, triggerer and the rest.
             stop_signal=signal.SIGINT,
         )
+
+    def start_triggerer(self) -> ManagedProcess:
+        """Starts one more triggerer; ``airflow standalone`` does not restart its own."""
+        process = ManagedProcess(
+            "airflow triggerer",
+            [str(_shim(self.place) / "airflow"), "triggerer"],
+            env=self.env,
+            log=self.place.home / "triggerer.log",
+            stop_signal=signal.SIGINT,
+        )
+        self._more.append(process)
+        return process
 
     @property
     def process(self) -> ManagedProcess:
@@ -76,6 +89,8 @@ class AirflowStandalone:
     def stop(self) -> None:
         """Ends every process of this Airflow."""
         self._http.close()
+        for process in self._more:
+            process.stop()
         if self._process is not None:
             self._process.stop(grace_seconds=30)
 
@@ -90,6 +105,10 @@ class AirflowStandalone:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON answer of ``POST /api/v2<path>``."""
         return self._http.post(f"/api/v2{path}", json=dict(body)).raise_for_status().json()
+
+    def delete(self, path: str) -> None:
+        """``DELETE /api/v2<path>``."""
+        self._http.delete(f"/api/v2{path}").raise_for_status()
 
     def wait_dag(self, dag_id: str, *, seconds: float = 60) -> None:
         """Waits until the DAG was parsed; import errors of any DAG file are raised as they are."""

@@ -45,6 +45,7 @@ def play(stack: Stack, say: Say) -> DemoResult:
     for dag_id in (ETL, RETRAINING):
         airflow.wait_dag(dag_id)
     known = {run["dag_run_id"] for run in airflow.dag_runs(RETRAINING)}
+    told: dict[str, str] = {}
     days = next_days(stack, DAYS)
     _pause(stack, RETRAINING, paused=True)
     airflow.unpause(ETL)
@@ -55,11 +56,11 @@ def play(stack: Stack, say: Say) -> DemoResult:
     _pause(stack, RETRAINING, paused=False)
     say(f"Retraining on what is there, as the schedule does at 02:00 ({RETRAINING})")
     airflow.trigger(RETRAINING)
-    _wait_retrainings(stack, known, 1, say)
+    _wait_retrainings(stack, known, 1, told, say)
 
     say(f"ETL: loading {last}; the new data itself starts the next retraining")
     _load(stack, [last], say)
-    dag_runs = _wait_retrainings(stack, known, 2, say)
+    dag_runs = _wait_retrainings(stack, known, 2, told, say)
     return _result(stack, days, dag_runs)
 
 
@@ -97,8 +98,10 @@ def _load(stack: Stack, days: list[date], say: Say) -> None:
             raise RuntimeError(f"the ETL of {day} ended {state}; see {stack.airflow.url}/dags/{ETL}")
 
 
-def _wait_retrainings(stack: Stack, known: set[str], count: int, say: Say) -> list[dict[str, Any]]:
-    told: dict[str, str] = {}
+def _wait_retrainings(
+    stack: Stack, known: set[str], count: int, told: dict[str, str], say: Say
+) -> list[dict[str, Any]]:
+    """Waits for that many retrainings beyond the known ones; ``told`` keeps what was said already."""
 
     def ended() -> list[dict[str, Any]] | None:
         runs = [run for run in stack.airflow.dag_runs(RETRAINING) if run["dag_run_id"] not in known]

@@ -16,6 +16,7 @@ from deploy.laptop.airflow import AirflowPlace, AirflowStandalone
 from deploy.laptop.processes import ManagedProcess, clean_environment, free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
+_SERVICE = "kfbridge serve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,12 @@ class Stack:
         process = self._kfbridge("serve", [*options, "--kfp-url", self.kfp_url], env=env)
         self._wait_http(process, f"{self.bridge_url}/readyz")
         return process
+
+    def stop_service(self) -> None:
+        """Ends the bridge service; ``start_service`` brings it back at the same address."""
+        for process in [process for process in self._running if process.name == _SERVICE]:
+            process.stop()
+            self._running.remove(process)
 
     def stop(self) -> None:
         """Ends every process, Airflow first so that no task sees the bridge go away."""
