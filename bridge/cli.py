@@ -14,7 +14,7 @@ from typing import Any
 
 from bridge.commands import cancel, explain, local, logs, retry, run, runs, serving, show, submit
 from bridge.commands.console import Console
-from bridge.commands.failures import INTERRUPTED, USAGE, CommandError
+from bridge.commands.failures import INTERRUPTED, SUCCEEDED, USAGE, CommandError
 
 _DESCRIPTION = """\
 The bridge between Apache Airflow and Kubeflow Pipelines.
@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None, console: Console | None = None) -> i
     """Run the command line; returns the exit code."""
     console = console or Console()
     try:
-        args = build_parser().parse_args(argv)
+        args, unknown = build_parser().parse_known_args(argv)
+        if unknown:
+            # The command's own parser shows the usage that helps.
+            args.own_parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else USAGE
     try:
@@ -62,7 +65,7 @@ def main(argv: Sequence[str] | None = None, console: Console | None = None) -> i
     except BrokenPipeError:
         # Whoever read the output, such as head, has seen enough; Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INTERRUPTED
+        return SUCCEEDED
     return code
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import io
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -139,10 +138,17 @@ def _open_store(uri: str) -> IO[bytes] | None:
     except (ImportError, ValueError):
         return None
     if "airflow.sdk" in sys.modules:
-        # Inside Airflow, its connections know the store's credentials.
-        return _binary(importlib.import_module("airflow.sdk").ObjectStoragePath(uri).open("rb"))
-    return _binary(fsspec.open(uri, "rb").open())
+        content = _open_in_airflow(uri)
+        if content is not None:
+            return content
+    return cast(IO[bytes], fsspec.open(uri, "rb").open())
 
 
-def _binary(content: Any) -> IO[bytes]:
-    return content if isinstance(content, io.IOBase) else io.BytesIO(content.read())  # type: ignore[return-value]
+def _open_in_airflow(uri: str) -> IO[bytes] | None:
+    """Through Airflow, whose connections know the store's credentials; ``None`` if it lacks the provider."""
+    path = importlib.import_module("airflow.sdk").ObjectStoragePath(uri)
+    try:
+        _ = path.fs
+    except ValueError:
+        return None
+    return cast(IO[bytes], path.open("rb"))

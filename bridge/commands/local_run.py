@@ -7,7 +7,6 @@ import asyncio
 import re
 import signal
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -28,7 +27,8 @@ from bridge.kfp_api.mlmd import MlmdReader
 
 if TYPE_CHECKING:
     from bridge.commands.console import Console
-    from bridge.spec.load import Pipeline
+    from bridge.spec.caching import with_caching
+from bridge.spec.load import Pipeline
 
 _POLL_SECONDS = 0.3
 _END_TIMEOUT_SECONDS = 15.0
@@ -244,16 +244,6 @@ class LocalRun:
 def task_models(tasks: Sequence[Task]) -> list[TaskModel]:
     """The tasks as messages, which is what is rendered."""
     return [TaskModel.model_validate(task, from_attributes=True) for task in tasks]
-
-
-def with_caching(document: Mapping[str, Any], enabled: bool) -> dict[str, Any]:
-    """The pipeline with caching switched on or off for every task."""
-    changed = deepcopy(dict(document))
-    components = [changed.get("root", {}), *changed.get("components", {}).values()]
-    for component in components:
-        for task in component.get("dag", {}).get("tasks", {}).values():
-            task["cachingOptions"] = {"enableCache": True} if enabled else {}
-    return changed
 
 
 def _failed_leaf(tasks: Sequence[Task]) -> Task | None:

@@ -31,7 +31,7 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(run_command=runner)
+    parser.set_defaults(run_command=runner, own_parser=parser)
     return parser
 
 

@@ -162,7 +162,7 @@ def _settings(args: argparse.Namespace, console: Console, command: str) -> Servi
             "the settings cannot be used",
             details=str(error).splitlines(),
             to_do="correct the option, the KFBRIDGE_… variable or the line of the TOML file; "
-            "docs/configuration.md lists them.",
+            "docs/service.md lists them.",
         ) from error
 
 

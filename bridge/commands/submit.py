@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands.connection import open_client
 from bridge.commands.failures import CommandError, explain_bridge_error
-from bridge.commands.options import add_bridge_options, add_command, add_json_option, pair, seconds
+from bridge.commands.options import add_bridge_options, add_command, add_json_option, count, pair, seconds
 
 if TYPE_CHECKING:
     from bridge.client.models import InputModel, RunModel, SubmitRequest
@@ -89,7 +89,7 @@ def _add_submission_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--try",
         metavar="N",
-        type=int,
+        type=count,
         default=1,
         dest="try_number",
         help="which try of the same --key this is; a higher one runs again what failed (default: 1)",
@@ -229,9 +229,7 @@ def _origin(try_number: int) -> Any:
         user = getpass.getuser()
     except (OSError, KeyError):
         user = None
-    return OriginModel(
-        scheduler="cli", deployment=platform.node() or None, user=user, try_number=max(try_number, 1)
-    )
+    return OriginModel(scheduler="cli", deployment=platform.node() or None, user=user, try_number=try_number)
 
 
 def _tell_submitted(run: RunModel, args: argparse.Namespace, console: Console) -> int:

@@ -100,6 +100,15 @@ def test_wrong_usage_is_exit_code_2(
     assert "usage: kfbridge" in capsys.readouterr().err
 
 
+def test_an_unknown_option_shows_the_usage_of_its_command(
+    kfbridge: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kfbridge("cancel", "latest", "--now").code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: kfbridge cancel")
+    assert "unrecognized arguments: --now" in said
+
+
 def test_the_version_is_that_of_the_distribution(kfbridge: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     from importlib.metadata import version
 

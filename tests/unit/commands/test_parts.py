@@ -171,21 +171,6 @@ def test_a_large_tree_is_cut_to_fit_a_terminal() -> None:
     assert "t18" in console.err.getvalue()  # type: ignore[attr-defined]
 
 
-def test_caching_is_switched_for_every_task() -> None:
-    from bridge.commands.local_run import with_caching
-
-    tasks = {"a": {"cachingOptions": {"enableCache": True}}, "b": {}}
-    inner = {"dag": {"tasks": {"c": {"cachingOptions": {"enableCache": True, "cacheKey": "k"}}}}}
-    document = {"root": {"dag": {"tasks": tasks}}, "components": {"inner": inner, "leaf": {}}}
-    off = with_caching(document, False)
-    assert [task["cachingOptions"] for task in off["root"]["dag"]["tasks"].values()] == [{}, {}]
-    assert off["components"]["inner"]["dag"]["tasks"]["c"]["cachingOptions"] == {}
-    assert with_caching(document, True)["root"]["dag"]["tasks"]["b"]["cachingOptions"] == {
-        "enableCache": True
-    }
-    assert tasks["b"] == {}
-
-
 def test_quiet_progress_says_nothing() -> None:
     console = Console(out=io.StringIO(), err=FakeTerminal(), environ={})
     with progress(console, quiet=True) as shown:
