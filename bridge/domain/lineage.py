@@ -150,8 +150,12 @@ class Run:
 
     @property
     def is_good(self) -> bool:
-        """SUCCEEDED with its gate passed or absent: what ``last_good`` chooses from."""
-        return self.state is RuntimeState.SUCCEEDED and (self.gate is None or self.gate.passed is True)
+        """SUCCEEDED with its gate passed or absent: what ``last_good`` chooses from.
+
+        A run that is not settled is not good yet: its gate may still fail it.
+        """
+        passed = self.gate is None or self.gate.passed is True
+        return self.settled_at is not None and self.state is RuntimeState.SUCCEEDED and passed
 
     @property
     def shown_state(self) -> RuntimeState:

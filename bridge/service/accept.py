@@ -16,11 +16,8 @@ from bridge.domain.lineage import InputVersion, OnClear, OnRetry, PipelineRef, R
 from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.lineage import runs, specs, submissions
-from bridge.lineage.bulk import insert_new
-from bridge.lineage.convert import submission_to_row
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DuplicateSubmission
-from bridge.lineage.tables import SUBMISSIONS
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.convert import input_of, origin_of
@@ -79,6 +76,11 @@ class Acceptance:
         backend = self._backend(request)
         submission, pipeline = await self._prepare(request, identity, backend)
         accepted = await self._record(submission, pipeline)
+        if accepted is None:
+            # The run failed between the two looks, and its failed tasks are to be retried.
+            repeat = await self._repeat_of(request, identity)
+            assert repeat is not None, "a run that ended does not begin by itself"
+            return repeat
         crash_point("accept.after_commit")
         self._store.announce([accepted.run, *accepted.changed])
         self._context.ring_after([accepted.run, *accepted.changed])
@@ -182,7 +184,7 @@ class Acceptance:
         )
         return submission, pipeline
 
-    async def _record(self, submission: Submission, pipeline: Pipeline) -> Accepted:
+    async def _record(self, submission: Submission, pipeline: Pipeline) -> Accepted | None:
         try:
             return await self._store.transact(lambda s: _record(s, submission, pipeline), repeatable=True)
         except DuplicateSubmission:
@@ -190,8 +192,9 @@ class Acceptance:
             return await self._store.transact(lambda s: _record(s, submission, pipeline), repeatable=True)
 
 
-def _record(session: Session, wanted: Submission, pipeline: Pipeline) -> Accepted:
-    """Write what a request calls for, in one transaction that has locked its submission."""
+def _record(session: Session, wanted: Submission, pipeline: Pipeline) -> Accepted | None:
+    """Write what a request calls for, in one transaction that has locked its submission; ``None`` if
+    the backend has to be asked to retry the run's failed tasks."""
     moment = database_now(session)
     wanted = replace(wanted, created_at=moment)
     specs.store_spec(
@@ -213,6 +216,8 @@ def _record(session: Session, wanted: Submission, pipeline: Pipeline) -> Accepte
         run = _new_run(wanted, current.attempt + 1, moment)
         submissions.add_attempt(session, replace(wanted, current_run=run.run_id), run)
         return Accepted(run)
+    if answer is Answer.RETRY_TASKS:
+        return None
     if answer is not Answer.SAME:
         submissions.record_try(session, wanted.key, wanted.try_number, request_digest=wanted.request_digest)
     same = stored.request_digest == wanted.request_digest
@@ -225,7 +230,7 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime) -> Acc
     )
     answer = answer_clear(older, wanted.on_clear)
     if answer is ClearAnswer.ADOPT and older is not None:
-        _add_adopter(session, wanted, older)
+        submissions.add_adopting_submission(session, wanted, older.run_id)
         warning = "the task was cleared while its run was active; that run was adopted (on_clear=adopt)"
         return Accepted(older, replayed=True, warnings=[warning])
     run = _new_run(wanted, 1, moment)
@@ -236,13 +241,6 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime) -> Acc
         changed = (runs.request_cancel(session, older.run_id, at=moment, reason=reason),)
     submissions.add_submission(session, replace(wanted, current_run=run.run_id), run)
     return Accepted(run, changed=changed)
-
-
-def _add_adopter(session: Session, wanted: Submission, run: Run) -> None:
-    """Store a submission whose run is there already."""
-    row = submission_to_row(wanted) | {"current_run": run.run_id}
-    if not insert_new(session, SUBMISSIONS, [row]):
-        raise DuplicateSubmission(wanted.key)
 
 
 def _new_run(wanted: Submission, attempt: int, moment: datetime) -> Run:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from bridge.client.models import CancelRequest, SubmitRequest
 from bridge.lineage.database import Database
 from bridge.service import pages
 from bridge.service.accept import Acceptance
@@ -19,7 +20,7 @@ from bridge.service.context import Context, open_context
 from bridge.service.limits import BodyLimit, SecurityHeaders
 from bridge.service.problems import install_handlers
 from bridge.service.routes import artifacts, details, events, lineage, pipelines, runs, status
-from bridge.service.routes.common import require_token
+from bridge.service.routes.common import describe_bodies, require_token
 from bridge.service.settings import ServiceSettings
 from bridge.service.watcher import watch_changes
 from bridge.service.workers.start import make_supervisor
@@ -38,8 +39,8 @@ def create_app(
 ) -> FastAPI:
     """The service as an ASGI application; the database stays the caller's to close.
 
-    With ``settings.workers`` the workers run in the application's lifespan. ``holder`` is under which
-    name leases are taken.
+    With ``settings.workers`` the workers run in the application's lifespan. ``holder`` is the name under
+    which the caller holds the database, if it does.
     """
 
     @asynccontextmanager
@@ -69,6 +70,7 @@ def create_app(
     static = files("bridge.service") / "static"
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
     install_handlers(app)
+    describe_bodies(app, (SubmitRequest, CancelRequest))
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(SecurityHeaders)
     return app
@@ -77,17 +79,12 @@ def create_app(
 @asynccontextmanager
 async def _background(context: Context) -> AsyncIterator[None]:
     """Workers and the watch for other processes' changes, for as long as the application runs."""
-    supervisor = make_supervisor(context) if context.settings.workers else None
+    supervisor = make_supervisor(context, {"changes": partial(watch_changes, context)})
     context.supervisor = supervisor
-    watcher = asyncio.create_task(watch_changes(context), name="watch-changes")
-    if supervisor is not None:
-        supervisor.start()
+    supervisor.start()
     try:
         yield
     finally:
         context.stop_waiting()
-        watcher.cancel()
-        await asyncio.wait([watcher])
-        if supervisor is not None:
-            await supervisor.stop(context.settings.shutdown_seconds)
+        await supervisor.stop(context.settings.shutdown_seconds)
         log.info("stopped")

@@ -35,6 +35,7 @@ class Context:
     backends: Mapping[str, Backend]
     presenter: Presenter
     holder: str
+    holds_database: bool = False
     supervisor: Supervisor | None = None
     stopping: bool = field(default=False)
 
@@ -82,7 +83,10 @@ async def open_context(
     *,
     holder: str | None = None,
 ) -> AsyncIterator[Context]:
-    """A context whose clients are closed at the end; the database stays the caller's."""
+    """A context whose clients are closed at the end; the database stays the caller's.
+
+    ``holder`` is the name under which the caller holds the database, if it does.
+    """
     wakeups = Wakeups()
     async with AsyncExitStack() as stack:
         backends: dict[str, Backend] = {}
@@ -96,5 +100,6 @@ async def open_context(
             wakeups=wakeups,
             backends=backends,
             presenter=Presenter(settings),
+            holds_database=holder is not None,
             holder=holder or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
         )

@@ -107,7 +107,7 @@ class Presenter:
             phase=run.phase.value,
             mirror=run.mirror.value,
             over=is_over(run),
-            good=is_over(run) and run.is_good,
+            good=run.is_good,
             version=run.version,
             created_at=run.created_at,
             submitted_at=run.submitted_at,
@@ -136,7 +136,9 @@ class Presenter:
 
     def _kfp_link(self, run: Run) -> str | None:
         backend = self._settings.backend(run.backend)
-        if backend is None or run.phase in (RunPhase.QUEUED, RunPhase.REJECTED):
+        # A queued run has its id already, and a scheduler that notes links once, when it has submitted,
+        # would otherwise show none until the run's end.
+        if backend is None or run.phase is RunPhase.REJECTED:
             return None
         return f"{(backend.ui_url or backend.url).rstrip('/')}/#/runs/details/{run.kfp_run_id}"
 

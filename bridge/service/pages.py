@@ -1,61 +1,66 @@
-"""The first pages: the list of runs and one run, rendered on the server, without any script."""
+"""The first pages: the list of runs and one run, rendered on the server. They work without any script;
+while a run goes on, a small one of the service's own brings them up to date in place."""
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bridge.client.models import ExplainModel, RunModel
-from bridge.domain.lineage import Direction
 from bridge.lineage import mirror, runs
-from bridge.lineage.errors import CursorError
+from bridge.lineage.errors import CursorError, DatabaseUnavailable
 from bridge.lineage.records import RunFilter
+from bridge.service import views
 from bridge.service.context import Context
 from bridge.service.convert import is_over, task_model
 from bridge.service.filters import RunQuery, to_filter
-from bridge.service.problems import ProblemError
+from bridge.service.problems import ProblemError, problem_response
 from bridge.service.routes.common import ContextDep, check_token, present, require_token, stored_run
 from bridge.service.routes.details import explained
 
-router = APIRouter(include_in_schema=False)
-
 PAGE_SIZE = 50
 REFRESH_SECONDS = 3
-_FILTER_NAMES = ("state", "pipeline", "text", "dag_id", "dag_run_id", "task_id", "project", "backend")
 _STATES = ("PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED", "SKIPPED", "CANCELING", "PAUSED")
-_ICONS: Mapping[str, str] = {
-    "PENDING": "◷",
-    "RUNNING": "▶",
-    "SUCCEEDED": "✓",
-    "SKIPPED": "↷",
-    "FAILED": "✕",
-    "CANCELING": "◌",
-    "CANCELED": "⊘",
-    "PAUSED": "‖",
-}
-_SECONDS_PER = ((86400, "d"), (3600, "h"), (60, "min"))
+_NO_DATABASE = "the bridge's database does not answer; the page shows again when it does"
+_BODY_HEADERS = ("content-length", "content-type")
 
 
-@dataclass(frozen=True, slots=True)
-class ShownArtifact:
-    """An artifact as a row: which task made or read it under which key."""
+class PageRoute(APIRoute):
+    """A route for people: what goes wrong in it is told by a page, under the problem's own status.
 
-    artifact_id: UUID
-    type: str
-    uri: str | None
-    name: str | None
-    key: str
-    direction: str
+    A program, which does not ask for HTML, gets the problem as everywhere else.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler, with refusals as pages."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if "text/html" not in request.headers.get("accept", ""):
+                return await handler(request)
+            try:
+                return await handler(request)
+            except ProblemError as error:
+                return _problem_page(error)
+            except RequestValidationError as error:
+                return _problem_page(_validation_problem(request, error))
+            except DatabaseUnavailable:
+                return _problem_page(
+                    ProblemError("database-unavailable", _NO_DATABASE, retry_after_seconds=5)
+                )
+
+        return handle
+
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
 async def require_page_token(request: Request, context: ContextDep) -> None:
@@ -81,6 +86,11 @@ async def list_page(
     request: Request, context: ContextDep, query: Annotated[RunQuery, Query()], cursor: str | None = None
 ) -> Response:
     """The newest runs, with filters in the URL."""
+    given = [(name, value) for name, value in request.query_params.multi_items() if _is_filter(name)]
+    filters = [(name, value) for name, value in given if value.strip()]
+    if len(filters) < len(given):
+        # A form sends its empty fields too; the address that people pass on holds what was asked for.
+        return RedirectResponse(_list_url(filters), status_code=302)
     where = to_filter(query)
     try:
         found, following = await context.store.read(
@@ -88,24 +98,26 @@ async def list_page(
         )
     except CursorError as error:
         raise ProblemError("invalid-request", str(error)) from error
-    shown = [present(context, request, run) for run in found]
-    filters = {name: request.query_params.get(name, "") for name in _FILTER_NAMES}
     active = any(not is_over(run) for run in found)
     return _page(
         "runs.html",
-        runs=shown,
-        filters=filters,
-        filtered=any(filters.values()),
+        runs=[present(context, request, run) for run in found],
+        state=_only(filters, "state").upper(),
+        text=_only(filters, "text"),
+        chips=_chips(filters),
+        filtered=bool(filters),
         states=_STATES,
-        next_url=_next_url(filters, following),
+        newest_url=_list_url(filters) if cursor is not None else None,
+        next_url=_list_url([*filters, ("cursor", following)]) if following else None,
         refresh=REFRESH_SECONDS if active and cursor is None else None,
         stale=_stale_backends(context),
+        bridge_url=(context.settings.public_url or str(request.base_url)).rstrip("/"),
     )
 
 
 @router.get("/runs/{run_id}", response_class=HTMLResponse)
 async def run_page(request: Request, context: ContextDep, run_id: UUID) -> Response:
-    """One run: identity, cause, tasks, metrics, artifacts, data, parameters."""
+    """One run: its cause of failure, identity, metrics, tasks, data, artifacts, parameters."""
     run = await stored_run(context, run_id)
     tasks = await context.store.read(lambda s: mirror.tasks_of(s, run_id))
     blobs = await context.store.read(lambda s: mirror.blobs_of(s, run_id))
@@ -113,11 +125,13 @@ async def run_page(request: Request, context: ContextDep, run_id: UUID) -> Respo
     return _page(
         "run.html",
         run=explanation.run,
-        tasks=[task_model(task) for task in tasks if task.path],
+        tasks=views.task_rows([task_model(task) for task in tasks]),
+        metrics=views.metric_groups(explanation.metrics),
         blobs=blobs,
-        artifacts=_artifacts(explanation),
+        artifacts=views.artifact_rows(explanation.artifacts, {item.uri for item in explanation.inputs}),
+        environment=views.environment_rows(explanation.images, explanation.packages),
         explanation=explanation,
-        parameters=_pretty(explanation.parameters),
+        parameters=views.pretty(explanation.parameters),
         refresh=None if is_over(run) else REFRESH_SECONDS,
     )
 
@@ -135,75 +149,49 @@ async def go(
     found, _ = await context.store.read(lambda s: runs.list_runs(s, where, limit=1))
     if found:
         return RedirectResponse(f"/runs/{found[0].run_id}", status_code=302)
-    query = urlencode({"dag_id": dag_id, "dag_run_id": dag_run_id})
-    return RedirectResponse(f"/?{query}", status_code=302)
+    return RedirectResponse(_list_url([("dag_id", dag_id), ("dag_run_id", dag_run_id)]), status_code=302)
 
 
-def duration(run: RunModel) -> str:
-    """How long the run took so far, in words."""
-    begin = run.started_at or run.submitted_at
-    if begin is None:
-        return ""
-    return span((run.finished_at or datetime.now(UTC)) - begin if not run.over or run.finished_at else None)
+def _is_filter(name: str) -> bool:
+    return name in RunQuery.model_fields
 
 
-def span(value: Any) -> str:
-    """A length of time in words."""
-    if value is None:
-        return ""
-    seconds = max(0.0, value.total_seconds())
-    for size, unit in _SECONDS_PER:
-        if seconds >= size:
-            whole, rest = divmod(int(seconds), size)
-            smaller = {86400: (3600, "h"), 3600: (60, "min"), 60: (1, "s")}[size]
-            return f"{whole} {unit} {rest // smaller[0]} {smaller[1]}"
-    return f"{seconds:.1f} s"
+def _list_url(parameters: list[tuple[str, str]]) -> str:
+    return f"/?{urlencode(parameters)}" if parameters else "/"
 
 
-def moment(value: datetime | None) -> str:
-    """A moment in UTC, to the second."""
-    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if value else ""
+def _only(filters: list[tuple[str, str]], name: str) -> str:
+    values = [value for key, value in filters if key == name]
+    return values[0] if len(values) == 1 else ""
 
 
-def icon(state: str) -> str:
-    """The sign that stands beside a state's word."""
-    return _ICONS.get(state, "?")
-
-
-def _artifacts(explanation: ExplainModel) -> list[ShownArtifact]:
-    rows = [
-        ShownArtifact(
-            artifact_id=one.artifact_id,
-            type=one.type,
-            uri=one.uri,
-            name=one.name,
-            key=f"{use.task_path}.{use.key}" if use.task_path else use.key,
-            direction=use.direction,
-        )
-        for one in explanation.artifacts
-        for use in one.uses
-    ]
-    made = [row for row in rows if row.direction == Direction.OUTPUT.value]
-    known = {row.artifact_id for row in made}
-    return made + [row for row in rows if row.artifact_id not in known]
-
-
-def _pretty(parameters: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+def _chips(filters: list[tuple[str, str]]) -> list[Mapping[str, str]]:
+    """The filters that the form has no field for, each with the address of the list without it."""
+    fields = [("state", state) for state in (_only(filters, "state"),) if state.upper() in _STATES]
+    fields += [("text", _only(filters, "text"))]
     return [
-        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))
-        for name, value in sorted(parameters.items())
+        {"name": name, "value": value, "without": _list_url(filters[:index] + filters[index + 1 :])}
+        for index, (name, value) in enumerate(filters)
+        if (name, value) not in fields
     ]
-
-
-def _next_url(filters: Mapping[str, str], cursor: str | None) -> str | None:
-    if cursor is None:
-        return None
-    given = {name: value for name, value in filters.items() if value}
-    return f"/?{urlencode({**given, 'cursor': cursor})}"
 
 
 def _stale_backends(context: Context) -> list[str]:
     return [name for name, backend in context.backends.items() if backend.stale_since is not None]
+
+
+def _validation_problem(request: Request, error: RequestValidationError) -> ProblemError:
+    if "run_id" in request.path_params:
+        return ProblemError("not-found", f"there is no run with the id {request.path_params['run_id']}")
+    fields = [(f"/{item['loc'][-1]}", str(item["msg"])) for item in error.errors()]
+    return ProblemError("invalid-request", "; ".join(f"{name}: {text}" for name, text in fields[:3]))
+
+
+def _problem_page(error: ProblemError) -> Response:
+    as_json = problem_response(error)
+    headers = {name: value for name, value in as_json.headers.items() if name not in _BODY_HEADERS}
+    html = _ENVIRONMENT.get_template("problem.html").render(problem=error.problem, refresh=None)
+    return HTMLResponse(html, status_code=as_json.status_code, headers=headers)
 
 
 def _page(template: str, **values: Any) -> HTMLResponse:
@@ -213,9 +201,15 @@ def _page(template: str, **values: Any) -> HTMLResponse:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("bridge.service"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("bridge.service"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=views.plain,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters.update(duration=duration, moment=moment, icon=icon, span=span)
+    shown = (views.duration, views.moment, views.ago, views.word, views.number)
+    environment.filters.update({show.__name__: show for show in shown})
     return environment
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections import OrderedDict
-from typing import Any
 
 import anyio.to_thread
 import yaml
@@ -18,6 +16,7 @@ from bridge.lineage import specs
 from bridge.service.backends import Backend
 from bridge.service.problems import ProblemError
 from bridge.service.store import Store
+from bridge.spec.caching import with_caching
 from bridge.spec.load import Pipeline, SpecError, load_pipeline
 
 _REMEMBERED = 64
@@ -112,11 +111,6 @@ def _load(text: str) -> Pipeline:
 
 def _with_caching(pipeline: Pipeline, enable: bool) -> str:
     """The pipeline's text with caching switched for every task, as ``kfp.Client`` does before it submits."""
-    document: dict[str, Any] = copy.deepcopy(dict(pipeline.document))
-    components = [document.get("root"), *document.get("components", {}).values()]
-    for component in components:
-        tasks = component.get("dag", {}).get("tasks", {}) if isinstance(component, dict) else {}
-        for task in tasks.values():
-            task["cachingOptions"] = {"enableCache": True} if enable else {}
+    document = with_caching(pipeline.document, enable)
     documents = [document, *([{"platforms": dict(pipeline.platforms)}] if pipeline.platforms else [])]
     return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True)

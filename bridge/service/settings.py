@@ -142,6 +142,11 @@ class ServiceSettings(BaseModel):
     max_content_bytes: int = Field(
         default=64 * 1024 * 1024, ge=1024, description="The largest artifact content that is passed through."
     )
+    content_roots: tuple[Path, ...] = Field(
+        default=(),
+        description="Folders whose files are passed through as artifact content. Empty: any file, as long as "
+        "host is a loopback address, and none otherwise.",
+    )
     max_wait_seconds: float = Field(default=60.0, gt=0, le=600, description="The longest long-poll.")
     change_poll_seconds: float = Field(
         default=0.5,
@@ -173,6 +178,22 @@ class ServiceSettings(BaseModel):
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The least level that is logged."
     )
     log_json: bool = Field(default=False, description="Log lines as JSON objects instead of key=value text.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _roots_from_text(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("content_roots"), str):
+            return value | {
+                "content_roots": tuple(part for part in value["content_roots"].split(":") if part)
+            }
+        return value
+
+    def may_pass_on(self, path: Path) -> bool:
+        """Whether a file's content may be given to callers; links are followed before it is judged."""
+        if not self.content_roots:
+            return is_loopback(self.host)
+        resolved = path.resolve()
+        return any(resolved.is_relative_to(root.resolve()) for root in self.content_roots)
 
     @model_validator(mode="after")
     def _consistent(self) -> ServiceSettings:

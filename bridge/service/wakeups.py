@@ -20,8 +20,10 @@ class Bell:
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait for a ring, for at most so long; whether there was one."""
+        # Not wait_for: before Python 3.12 it can swallow a cancellation that comes with the ring.
         try:
-            await asyncio.wait_for(self._event.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._event.wait()
         except TimeoutError:
             return False
         self._event.clear()
@@ -125,7 +127,8 @@ class Wakeups:
         event = asyncio.Event()
         self._numbered.add(event)
         try:
-            await asyncio.wait_for(event.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await event.wait()
         except TimeoutError:
             return
         finally:

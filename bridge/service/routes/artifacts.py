@@ -19,6 +19,7 @@ from bridge.service.context import Context
 from bridge.service.convert import artifact_model
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep
+from bridge.service.settings import ServiceSettings
 
 router = APIRouter(tags=["artifacts"])
 
@@ -46,10 +47,15 @@ async def content(context: ContextDep, artifact_id: UUID) -> Response:
             "not-found",
             f"the content of {uri or 'an artifact without URI'} is not passed through; read it there",
         )
-    return await anyio.to_thread.run_sync(_file, Path(path), stored, context.settings.max_content_bytes)
+    return await anyio.to_thread.run_sync(_file, Path(path), stored, context.settings)
 
 
-def _file(path: Path, stored: StoredArtifact, limit: int) -> Response:
+def _file(path: Path, stored: StoredArtifact, settings: ServiceSettings) -> Response:
+    limit = settings.max_content_bytes
+    if not settings.may_pass_on(path):
+        raise ProblemError(
+            "not-found", f"{stored.artifact.uri} lies outside content_roots, so it is not passed on"
+        )
     if path.is_dir():
         raise ProblemError(
             "not-found", f"{stored.artifact.uri} is a directory, which has no content of its own"

@@ -21,7 +21,7 @@ from bridge.service.revive import retry_failed_tasks
 from bridge.service.routes.common import (
     MAX_LIMIT,
     ContextDep,
-    body_schema,
+    body_of,
     present,
     read_body,
     seconds_of,
@@ -31,7 +31,7 @@ from bridge.service.routes.common import (
 router = APIRouter(tags=["runs"])
 
 
-@router.post("/runs", status_code=202, response_model=RunModel, openapi_extra=body_schema(SubmitRequest))
+@router.post("/runs", status_code=202, response_model=RunModel, openapi_extra=body_of(SubmitRequest))
 async def submit(request: Request, context: ContextDep) -> Response:
     """Hand a pipeline over. Recorded durably before the answer; sent to the backend afterwards.
 
@@ -95,7 +95,7 @@ async def get_run(
     "/runs/{run_id}:cancel",
     status_code=202,
     response_model=RunModel,
-    openapi_extra=body_schema(CancelRequest),
+    openapi_extra=body_of(CancelRequest),
 )
 async def cancel(request: Request, context: ContextDep, run_id: UUID) -> RunModel:
     """Ask for the run's end; asking twice, or for a run that has ended, changes nothing."""

@@ -67,7 +67,7 @@ class CancelWorker:
             self._pool.start(self._work(claim), run_id=claim.run.run_id, worker="cancel")
         return len(claims)
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Wait until every claimed run was worked on."""
         await self._pool.drain()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import time
 
@@ -73,10 +74,16 @@ class DatabaseHold:
         self._context = context
 
     async def run(self) -> None:
-        """Extend until cancelled. Raises ``HeldByAnother`` if another process took the database."""
+        """Extend until cancelled. A process that was frozen, and whose database another took, ends."""
         store, holder = self._context.store, self._context.holder
         while True:
-            await store.transact(
-                lambda s: leases.take_database(s, holder=holder, lease_seconds=HOLD_SECONDS), repeatable=True
-            )
+            try:
+                await store.transact(
+                    lambda s: leases.take_database(s, holder=holder, lease_seconds=HOLD_SECONDS),
+                    repeatable=True,
+                )
+            except HeldByAnother as error:
+                log.critical("the database was taken over; stopping", extra={"error": str(error)})
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
             await asyncio.sleep(HOLD_SECONDS / 3)

@@ -30,7 +30,7 @@ from bridge.service.workers.settle import settle
 log = logging.getLogger(__name__)
 
 _POOL_SIZE = 4
-_LONGEST_RETRY_SECONDS = 300.0
+_LONGEST_RETRY_SECONDS = 3600.0
 # A run that ended this recently cannot have had its metadata collected: there never was any.
 _TOO_YOUNG_TO_EXPIRE = timedelta(hours=1)
 
@@ -78,7 +78,7 @@ class MirrorWorker:
             self._pool.start(self._work(claim), run_id=claim.run.run_id, worker="mirror")
         return len(claims)
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Wait until every claimed run was worked on."""
         await self._pool.drain()
 
@@ -125,7 +125,7 @@ class MirrorWorker:
         try:
             told = await self._read_run(run)
             reading = await self._read(run, told)
-            state = self._completeness(run, reading)
+            state = MirrorState.COMPLETE if reading is not None else await self._why_nothing(run)
             tails = await self._tails(run, reading)
         except (KfpError, MetadataNotThere) as error:
             log.warning("mirror failed", extra={"run_id": run.run_id, "error": str(error)})
@@ -175,15 +175,15 @@ class MirrorWorker:
     async def _read(self, run: Run, told: messages.Run) -> RunMirror | None:
         return await self._backend.reader.read_run(run.kfp_run_id, told.task_details)
 
-    def _completeness(self, run: Run, reading: RunMirror | None) -> MirrorState:
-        if reading is not None:
-            return MirrorState.COMPLETE
-        seen_at, ended_at = run.observed_at, run.finished_at
-        young = seen_at is not None and ended_at is not None and seen_at - ended_at < _TOO_YOUNG_TO_EXPIRE
-        if not young:
+    async def _why_nothing(self, run: Run) -> MirrorState:
+        """What it means that the metadata store does not know the run."""
+        ended_at = run.finished_at or run.observed_at or run.created_at
+        age = await self._store.read(database_now) - ended_at
+        if age >= _TOO_YOUNG_TO_EXPIRE:
             return MirrorState.EXPIRED
-        if run.state is RuntimeState.SUCCEEDED and run.mirror is not MirrorState.EXPIRED:
+        if run.state is RuntimeState.SUCCEEDED:
             raise MetadataNotThere("the metadata store does not know this run (yet)")
+        # It ended before its first task began.
         return MirrorState.COMPLETE
 
     async def _tails(self, run: Run, reading: RunMirror | None) -> dict[str, tuple[str, ...]]:

@@ -13,9 +13,6 @@ from bridge.lineage import runs, submissions
 from bridge.lineage.records import Fence
 from bridge.service.gates import LastGood, judge
 
-# As many runs of one pipeline can have ended and wait for their verdict before the search is given up.
-_MOST_UNJUDGED = 100
-
 
 def settle(
     session: Session,
@@ -54,16 +51,9 @@ def verdict(session: Session, run: Run) -> GateVerdict | None:
 
 
 def last_good(session: Session, run: Run) -> LastGood | None:
-    """The newest other good run of the run's pipeline and project; one not yet judged is not good yet."""
-    before = None
-    for _ in range(_MOST_UNJUDGED):
-        found = runs.last_good_run(
-            session, run.project, run.pipeline.name, before=before, excluding=run.run_id
-        )
-        if found is None:
-            return None
-        good, metrics = found
-        if good.settled_at is not None:
-            return LastGood(good.run_id, {metric.key: metric.value for metric in metrics})
-        before = good.created_at
-    return None
+    """The newest other good run of the run's pipeline and project, with its metrics."""
+    found = runs.last_good_run(session, run.project, run.pipeline.name, excluding=run.run_id)
+    if found is None:
+        return None
+    good, metrics = found
+    return LastGood(good.run_id, {metric.key: metric.value for metric in metrics})

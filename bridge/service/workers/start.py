@@ -1,8 +1,8 @@
-"""Which workers a service process runs."""
+"""Which background work a service process does."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from bridge.service.context import Context
 from bridge.service.workers.cancel import CancelWorker
@@ -14,17 +14,26 @@ from bridge.service.workers.supervisor import Supervisor
 from bridge.service.workers.track import TrackWorker
 from bridge.service.workers.watch import MetadataWatch
 
+Work = Callable[[], Awaitable[None]]
 
-def make_supervisor(context: Context) -> Supervisor:
-    """A supervisor for the sequencer and, per backend, the workers that submit, follow, mirror and stop."""
-    workers: dict[str, Callable[[], Awaitable[None]]] = {
-        "sequencer": Sequencer(context).run,
-        "hold": DatabaseHold(context).run,
-    }
+
+def make_supervisor(context: Context, also: Mapping[str, Work] | None = None) -> Supervisor:
+    """A supervisor for the process's background work: ``also``, the hold on the database if this
+    process has one, and, if the settings want workers, those that submit, follow, mirror and stop."""
+    work: dict[str, Work] = dict(also or {})
+    if context.holds_database:
+        work["hold"] = DatabaseHold(context).run
+    if context.settings.workers:
+        work |= _workers(context)
+    return Supervisor(work)
+
+
+def _workers(context: Context) -> dict[str, Work]:
+    work: dict[str, Work] = {"sequencer": Sequencer(context).run}
     for name, backend in context.backends.items():
-        workers[f"submit:{name}"] = SubmitWorker(context, backend).run
-        workers[f"track:{name}"] = TrackWorker(context, backend).run
-        workers[f"mirror:{name}"] = MirrorWorker(context, backend).run
-        workers[f"watch:{name}"] = MetadataWatch(context, backend).run
-        workers[f"cancel:{name}"] = CancelWorker(context, backend).run
-    return Supervisor(workers)
+        work[f"submit:{name}"] = SubmitWorker(context, backend).run
+        work[f"track:{name}"] = TrackWorker(context, backend).run
+        work[f"mirror:{name}"] = MirrorWorker(context, backend).run
+        work[f"watch:{name}"] = MetadataWatch(context, backend).run
+        work[f"cancel:{name}"] = CancelWorker(context, backend).run
+    return work

@@ -93,7 +93,7 @@ class SubmitWorker:
             self._pool.start(self._work(job), run_id=job.run.run_id, worker="submit")
         return len(jobs)
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Wait until every claimed run was worked on."""
         await self._pool.drain()
 

@@ -8,6 +8,8 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from bridge.lineage.errors import DatabaseUnavailable
+
 log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF_SECONDS = 0.5
@@ -66,7 +68,10 @@ class Supervisor:
             except Exception as error:
                 health.crashes += 1
                 health.last_error = f"{type(error).__name__}: {error}"
-                log.exception("worker crashed", extra={"worker": name, "crashes": health.crashes})
+                facts = {"worker": name, "crashes": health.crashes, "error": health.last_error}
+                # A database that is away is no bug of the worker's: a trace would tell nothing.
+                trace = not isinstance(error, DatabaseUnavailable)
+                log.error("worker crashed", exc_info=trace, extra=facts)
             finally:
                 health.running = False
             if loop.time() - began > _HEALTHY_AFTER_SECONDS:

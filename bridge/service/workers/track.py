@@ -22,7 +22,7 @@ from bridge.domain.lineage import Run
 from bridge.domain.states import RuntimeState
 from bridge.kfp_api import messages
 from bridge.kfp_api.errors import KfpError, KfpNotFound
-from bridge.kfp_api.filters import finished_since, unfinished
+from bridge.kfp_api.filters import Filter, finished_since, unfinished
 from bridge.lineage import backends, leases, runs
 from bridge.lineage.database import now as database_now
 from bridge.lineage.records import BackendState
@@ -65,6 +65,7 @@ class TrackWorker:
         self._rounds = 0
         self._failures = 0
         self._slow_due = 0.0
+        self._backend_seconds = 0.0
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -89,8 +90,8 @@ class TrackWorker:
         settings = self._backend.settings
         if not await self._lead():
             return Pause(settings.idle_tick_seconds, settings.idle_tick_seconds)
-        began = time.monotonic()
-        slow = began >= self._slow_due
+        slow = time.monotonic() >= self._slow_due
+        self._backend_seconds = 0.0
         try:
             for namespace in settings.namespaces:
                 await self._sweep(namespace, slow=slow)
@@ -99,7 +100,7 @@ class TrackWorker:
         self._context.note_answer(self._backend)
         self._failures = 0
         self._rounds += 1
-        took = time.monotonic() - began
+        took = self._backend_seconds
         least = max(settings.tick_seconds, DUTY_FACTOR * took)
         pause = Pause(least, least if await self._busy() else max(least, settings.idle_tick_seconds))
         if slow:
@@ -120,12 +121,8 @@ class TrackWorker:
         newest = watermark
         token: str | None = None
         for _ in range(_MAX_PAGES):
-            page = await self._backend.client.list_runs(
-                namespace=namespace or None,
-                filter=finished_since(watermark - OVERLAP),
-                sort_by="finished_at desc",
-                page_size=_PAGE_SIZE,
-                page_token=token,
+            page = await self._list(
+                namespace, finished_since(watermark - OVERLAP), token, sort_by="finished_at desc"
             )
             fresh = [run for run in page.runs if not self._is_known_end(run)]
             await self._observe(fresh, namespace)
@@ -147,15 +144,29 @@ class TrackWorker:
             lambda s: runs.unfinished_kfp_ids(s, self._backend.name, namespace or None)
         )
         for _ in range(_MAX_PAGES):
-            page = await self._backend.client.list_runs(
-                namespace=namespace or None, filter=unfinished(), page_size=_PAGE_SIZE, page_token=token
-            )
+            page = await self._list(namespace, unfinished(), token)
             await self._observe(page.runs, namespace)
             alive |= {seen.kfp_run_id for run in page.runs if (seen := observation_of(run))}
             token = page.next_page_token
             if not token:
                 break
         await self._look_up_absent(sorted(expected - alive))
+
+    async def _list(
+        self, namespace: str, where: Filter, token: str | None, *, sort_by: str | None = None
+    ) -> messages.ListRuns:
+        """One page of runs; what it costs the backend is counted."""
+        began = time.monotonic()
+        try:
+            return await self._backend.client.list_runs(
+                namespace=namespace or None,
+                filter=where,
+                sort_by=sort_by,
+                page_size=_PAGE_SIZE,
+                page_token=token,
+            )
+        finally:
+            self._backend_seconds += time.monotonic() - began
 
     async def _look_up_absent(self, kfp_run_ids: Sequence[UUID]) -> None:
         """Runs we follow that the backend did not list as unfinished: they ended, or are gone."""

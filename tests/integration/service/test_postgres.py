@@ -94,7 +94,7 @@ async def test_only_one_replica_follows_a_backend(postgres: Database) -> None:
 def test_a_database_that_goes_away_is_503_and_comes_back(
     tmp_path: Path, local_backend: LocalBackend, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    name = postgres_url.split("?")[0].rsplit("/", 1)[1]
+    name = postgres_url.split("?", maxsplit=1)[0].rsplit("/", 1)[1]
     patience = {"KFBRIDGE_DATABASE_PATIENCE_SECONDS": "1"}
     with (
         start_service(tmp_path, local_backend.url, database_url=postgres_url, env=patience) as service,

@@ -100,14 +100,14 @@ class Harness:
         for _ in range(_MOST_ROUNDS):
             if not await self.submit_worker.step():
                 return
-            await self.submit_worker.settle()
+            await self.submit_worker.drain()
 
     async def cancel(self) -> None:
         """Let the cancel worker work off what is due."""
         for _ in range(_MOST_ROUNDS):
             if not await self.cancel_worker.step():
                 return
-            await self.cancel_worker.settle()
+            await self.cancel_worker.drain()
 
     async def sweep(self) -> None:
         """One fast and one slow sweep."""
@@ -119,7 +119,7 @@ class Harness:
         for _ in range(_MOST_ROUNDS):
             if not await self.mirror_worker.step():
                 return
-            await self.mirror_worker.settle()
+            await self.mirror_worker.drain()
 
     async def follow(self) -> None:
         """What the running workers would do about news of the backend."""

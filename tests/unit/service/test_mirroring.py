@@ -119,6 +119,12 @@ async def test_artifacts_are_shown_with_their_uses_and_content(service: Harness,
     content = await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}/content")
     assert (content.text, content.headers["content-type"]) == ("a model", "text/plain; charset=utf-8")
     assert content.headers["content-security-policy"].startswith("sandbox")
+    service.context.settings = service.context.settings.model_copy(
+        update={"content_roots": (tmp_path / "elsewhere",)}
+    )
+    outside = await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}/content")
+    assert "content_roots" in outside.json()["detail"]
+    service.context.settings = service.context.settings.model_copy(update={"content_roots": (tmp_path,)})
     model.unlink()
     gone = await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}/content")
     assert gone.status_code == 404

@@ -71,10 +71,14 @@ async def test_a_worker_that_does_not_stop_is_left_behind(caplog: pytest.LogCapt
 
 
 async def test_every_kind_of_work_has_a_worker(service: Harness) -> None:
-    names = make_supervisor(service.context).health
-    assert set(names) == {
+    context = service.context
+    assert set(make_supervisor(context).health) == set()
+    context.settings = context.settings.model_copy(update={"workers": True})
+    context.holds_database = True
+    assert set(make_supervisor(context, {"changes": asyncio.Event().wait}).health) == {  # type: ignore[dict-item]
         "sequencer",
         "hold",
+        "changes",
         "submit:default",
         "track:default",
         "mirror:default",
