@@ -186,14 +186,23 @@ def drop_lease(session: Session, name: str, *, holder: str) -> None:
 def take_database(session: Session, *, holder: str, lease_seconds: float) -> None:
     """Be the one bridge process of a SQLite database, for that long; nothing to do on PostgreSQL.
 
-    Call again to extend. ``holder`` should tell a person which process it is (host, pid). Raises
-    ``HeldByAnother``, which names the holder.
+    Call again to extend. Claims and leases of earlier holders end with it. ``holder`` should tell a
+    person which process it is (host, pid). Raises ``HeldByAnother``, which names the holder.
     """
     if session.get_bind().dialect.name != "sqlite":
         return
     if take_lease(session, DATABASE_LEASE, holder=holder, lease_seconds=lease_seconds) is None:
         other = session.execute(select(LEASES).where(LEASES.c.name == DATABASE_LEASE)).one()
         raise HeldByAnother(DATABASE_LEASE, other.holder, other.until)
+    _end_leases_of_others(session, holder)
+
+
+def _end_leases_of_others(session: Session, holder: str) -> None:
+    """What the only process does not hold, a dead one held: nobody needs to wait until that runs out."""
+    now = database_time()
+    others = and_(DUTIES.c.lease_until.is_not(None), DUTIES.c.holder != holder)
+    session.execute(update(DUTIES).where(others).values(lease_until=now))
+    session.execute(update(LEASES).where(LEASES.c.holder != holder, LEASES.c.until > now).values(until=now))
 
 
 def drop_database(session: Session, *, holder: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,8 +14,10 @@ from uuid import UUID
 
 from bridge.client.models import ArtifactModel, MetricModel, RunModel, TaskModel
 from bridge.domain.lineage import Direction
+from bridge.domain.states import parse_state
 
 DEEPEST_INDENT = 6
+_Place = tuple[float | None, float | None]
 _MAX_INTEGER = 10**15
 _SPANS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -144,7 +146,8 @@ def task_rows(tasks: Sequence[TaskModel], now: datetime | None = None) -> list[T
     for task in tasks:
         parent = task.parent_task_id if task.parent_task_id in known else None
         children[None if parent == task.task_id else parent].append(task)
-    place = _time_line(tasks, now or datetime.now(UTC))
+    now = now or datetime.now(UTC)
+    place = _time_line(tasks, now)
     rows: list[TaskRow] = []
     waiting = [(task, 0) for task in reversed(children[None])]
     while waiting:
@@ -152,7 +155,9 @@ def task_rows(tasks: Sequence[TaskModel], now: datetime | None = None) -> list[T
         inner = depth
         if task.path:
             start, width = place(task)
-            rows.append(TaskRow(task, _label(task), min(depth, DEEPEST_INDENT), _took(task), start, width))
+            rows.append(
+                TaskRow(task, _label(task), min(depth, DEEPEST_INDENT), _took(task, now), start, width)
+            )
             inner = depth + 1
         waiting.extend((child, inner) for child in reversed(children[task.task_id]))
     return rows
@@ -162,21 +167,27 @@ def _label(task: TaskModel) -> str:
     return task.path.rpartition(".")[2]
 
 
-def _took(task: TaskModel) -> str:
-    return span(task.finished_at - task.started_at) if task.started_at and task.finished_at else ""
+def _end(task: TaskModel, now: datetime) -> datetime | None:
+    """When the task ended; now while it goes on, ``None`` if its end was never told."""
+    return task.finished_at or (None if parse_state(task.state).is_terminal else now)
 
 
-def _time_line(tasks: Sequence[TaskModel], now: datetime) -> Any:
-    starts = [task.started_at for task in tasks if task.started_at]
-    ends = [task.finished_at or now for task in tasks if task.started_at]
-    begin = min(starts, default=now)
-    length = (max(ends, default=now) - begin).total_seconds()
+def _took(task: TaskModel, now: datetime) -> str:
+    end = _end(task, now)
+    return span(end - task.started_at) if task.started_at and end else ""
 
-    def place(task: TaskModel) -> tuple[float | None, float | None]:
+
+def _time_line(tasks: Sequence[TaskModel], now: datetime) -> Callable[[TaskModel], _Place]:
+    moments = [task.started_at for task in tasks if task.started_at]
+    begin = min(moments, default=now)
+    moments += [end for task in tasks if task.started_at and (end := _end(task, now))]
+    length = (max(moments, default=now) - begin).total_seconds()
+
+    def place(task: TaskModel) -> _Place:
         if task.started_at is None or length <= 0:
             return None, None
         start = 100 * (task.started_at - begin).total_seconds() / length
-        width = 100 * ((task.finished_at or now) - task.started_at).total_seconds() / length
+        width = 100 * ((_end(task, now) or task.started_at) - task.started_at).total_seconds() / length
         width = max(_NARROWEST_BAR, width)
         return round(min(start, 100 - width), 2), round(width, 2)
 

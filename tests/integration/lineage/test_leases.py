@@ -208,3 +208,17 @@ def test_sqlite_serves_one_process_and_postgresql_many(database: Database) -> No
     assert refused.value.holder == "host-a pid 1"
     database.transact(lambda session: drop_database(session, holder="host-a pid 1"))
     take("host-b pid 2")
+
+
+def test_the_next_process_of_sqlite_gets_at_once_what_a_dead_one_had_claimed(database: Database) -> None:
+    if database.dialect == "postgresql":
+        return  # several processes there: a claim of another may well be alive
+    database.transact(submit)
+    database.transact(lambda session: take_database(session, holder="first", lease_seconds=60))
+    [before] = claimed(database, "first", lease_seconds=600.0)
+    assert claimed(database, "first") == []
+    database.transact(lambda session: drop_database(session, holder="first"))
+    database.transact(lambda session: take_database(session, holder="second", lease_seconds=60))
+    [after] = claimed(database, "second")
+    assert after.run.run_id == before.run.run_id
+    assert after.fence.number > before.fence.number
