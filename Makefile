@@ -66,6 +66,10 @@ test-airflow: env ## scenarios in a real Airflow: retry, clear, kill, timeouts, 
 test-faults: .venv/.made ## the failure matrix
 	$(PYTEST) tests/faults -q
 
+test-web: .venv/.made ## the pages in a real Chromium
+	tests/web/install-chromium
+	$(PYTEST) tests/web -q
+
 lint: env ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ import httpx
 from bridge.kfp_api import grpcweb
 from bridge.kfp_api.answers import MessageT, grpc_payload, json_object, parse_answer
 from bridge.kfp_api.auth import TokenSource
-from bridge.kfp_api.errors import Answer, KfpBadAnswer, KfpConflict, KfpError
+from bridge.kfp_api.errors import Answer, KfpBadAnswer, KfpConflict, KfpError, KfpNotFound
 from bridge.kfp_api.filters import Filter
 from bridge.kfp_api.http import Exchange, Request, check_base_url
 from bridge.kfp_api.messages import (
@@ -103,11 +104,21 @@ class KfpClient:
         ``ambiguous`` means that the run may exist, under the ``run_id`` that the caller set.
         """
         request = Request(method="POST", path=f"{API}/runs", json=run.to_json(), once=True)
-        return parse_answer(Run, await self._exchange.send(request))
+        created = parse_answer(Run, await self._exchange.send(request))
+        if not created.run_id:
+            raise KfpBadAnswer("a run without an id, so it may not have been made", request=str(request))
+        return created
 
     async def get_run(self, kfp_run_id: UUID | str) -> Run:
-        """The run with its task details. Raises ``KfpNotFound``."""
-        return await self._get(Run, f"{API}/runs/{_segment(kfp_run_id)}")
+        """The run with its task details. Raises ``KfpNotFound`` if KFP itself says that there is none; an
+        empty answer, another run or a gateway's 404 proves nothing and is a ``KfpBadAnswer``."""
+        path = f"{API}/runs/{_segment(kfp_run_id)}"
+        with _only_kfps_own_404():
+            found = await self._get(Run, path)
+        if found.run_id != str(kfp_run_id):
+            told = found.run_id or "without an id"
+            raise KfpBadAnswer(f"a run {told} instead of the one asked for", request=f"GET {path}")
+        return found
 
     async def list_runs(
         self,
@@ -156,15 +167,18 @@ class KfpClient:
 
     async def terminate_run(self, kfp_run_id: UUID | str) -> None:
         """Asks for the run's end. ``KfpInvalid`` if it is not pending, running or paused."""
-        await self._change("POST", f"{API}/runs/{_segment(kfp_run_id)}:terminate")
+        with _only_kfps_own_404():
+            await self._change("POST", f"{API}/runs/{_segment(kfp_run_id)}:terminate")
 
     async def retry_run(self, kfp_run_id: UUID | str) -> None:
         """Revives a failed run under its own id. ``KfpInvalid`` if it cannot be."""
-        await self._change("POST", f"{API}/runs/{_segment(kfp_run_id)}:retry")
+        with _only_kfps_own_404():
+            await self._change("POST", f"{API}/runs/{_segment(kfp_run_id)}:retry")
 
     async def delete_run(self, kfp_run_id: UUID | str) -> None:
         """Deletes the run for good. Raises ``KfpNotFound``."""
-        await self._change("DELETE", f"{API}/runs/{_segment(kfp_run_id)}")
+        with _only_kfps_own_404():
+            await self._change("DELETE", f"{API}/runs/{_segment(kfp_run_id)}")
 
     # Logs
 
@@ -345,6 +359,20 @@ class KfpClient:
         return await retry_safe(
             call, self._retry, self._sleep, worth=lambda error: error.retryable and not error.ambiguous
         )
+
+
+@contextmanager
+def _only_kfps_own_404() -> Iterator[None]:
+    """Lets ``KfpNotFound`` about a run through only if KFP said it, whose errors carry a code: a gateway
+    that has lost its route to KFP answers 404 for every run, also for those that live."""
+    try:
+        yield
+    except KfpNotFound as error:
+        if error.code is not None:
+            raise
+        raise KfpBadAnswer(
+            "a 404 that is not KFP's own: a gateway or proxy answered", status=404, request=error.request
+        ) from error
 
 
 def _list_params(

@@ -176,6 +176,7 @@ class KubeflowPipelineOperator(BaseOperator):
 
     def run_ended(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Goes on when the trigger has fired."""
+        self._check_event(context, event)
         settings = self._settings()
         if event["ending"] != "over":
             self._not_over(context, settings, Waited(ending=event["ending"], message=event["message"]))
@@ -203,6 +204,20 @@ class KubeflowPipelineOperator(BaseOperator):
         """Cancels the run if nobody will follow it any more. Airflow calls it on a worker only."""
         if self._waiting is not None:
             self._waiting.killed()
+
+    def _check_event(self, context: Context, event: Mapping[str, Any]) -> None:
+        """Waits on if the event is of a run that this try does not wait for.
+
+        SQLite gives a deleted trigger's id to the next one, so that a triggerer can take the trigger of a
+        task's state before it was cleared for the one that waits now.
+        """
+        noted = noted_run(context)
+        if noted is None or noted.run_id == event["run_id"]:
+            return
+        self.log.warning(
+            "A trigger of run %s has fired, but this try waits for run %s.", event["run_id"], noted.run_id
+        )
+        self._defer_until_over(context, noted.run_id, self._deadline(context["ti"].start_date.timestamp()))
 
     def _submit(self, context: Context, *, deadline: float | None, give_up_at: float) -> Any:
         settings = self._settings()

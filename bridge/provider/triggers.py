@@ -20,6 +20,9 @@ from bridge.provider.waiting import Waited, wait_for_bridge, wait_for_run
 _ON_KILL_SECONDS = 25.0
 _ASK_STATE_SECONDS = 300.0
 _CANCEL_SECONDS = 60.0
+# Airflow fails a task that resumes before its scheduler has heard that the worker which deferred it is
+# done (apache/airflow#72716, open in 3.3.2): seen with runs that ended within a second of the deferral.
+SHORTEST_DEFERRAL_SECONDS = 3.0
 # The event loop itself keeps only weak references to tasks.
 _deciding: set[asyncio.Task[None]] = set()
 
@@ -79,6 +82,7 @@ class BridgeRunTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Waits, and yields the one event."""
+        began = time.monotonic()
         settings = await KubeflowBridgeHook(self.kfbridge_conn_id).aget_settings()
         async with settings.async_client(patience_seconds=0) as client:
             waited = await wait_for_run(
@@ -88,6 +92,7 @@ class BridgeRunTrigger(BaseTrigger):
                 deadline=self.deadline,
                 tell=self.log.info,
             )
+        await _not_too_soon(began)
         yield TriggerEvent(_payload(self.run_id, waited, self.deadline))
 
     async def on_kill(self) -> None:
@@ -167,10 +172,12 @@ class BridgeReadyTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Waits, and yields the one event."""
+        began = time.monotonic()
         patience = max(0.0, self.give_up_at - time.time())
         settings = await KubeflowBridgeHook(self.kfbridge_conn_id).aget_settings()
         async with settings.async_client(patience_seconds=0) as client:
             waited = await wait_for_bridge(client, patience_seconds=patience, tell=self.log.info)
+        await _not_too_soon(began)
         yield TriggerEvent(
             {
                 "ending": waited.ending,
@@ -179,6 +186,10 @@ class BridgeReadyTrigger(BaseTrigger):
                 "give_up_at": self.give_up_at,
             }
         )
+
+
+async def _not_too_soon(began: float) -> None:
+    await asyncio.sleep(max(0.0, began + SHORTEST_DEFERRAL_SECONDS - time.monotonic()))
 
 
 def _payload(run_id: str, waited: Waited, deadline: float | None) -> dict[str, Any]:

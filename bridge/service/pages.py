@@ -3,7 +3,6 @@ while a run goes on, a small one of the service's own brings them up to date in 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -23,7 +22,7 @@ from bridge.service.context import Context
 from bridge.service.convert import is_over, task_model
 from bridge.service.filters import RunQuery, to_filter
 from bridge.service.problems import ProblemError, problem_response
-from bridge.service.routes.common import ContextDep, check_token, present, require_token, stored_run
+from bridge.service.routes.common import ContextDep, present, require_token, stored_run
 from bridge.service.routes.details import explained
 
 PAGE_SIZE = 50
@@ -64,21 +63,10 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
 async def require_page_token(request: Request, context: ContextDep) -> None:
-    """Pages take the token as the API does, and as the password of a browser's own login dialog."""
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        check_token(context, _password(given))
-    elif scheme or context.settings.api_token is None:
-        await require_token(request, context)
-    else:
+    """As for reading the API, but without any credentials the browser is told to ask for them."""
+    if context.settings.api_token is not None and "authorization" not in request.headers:
         raise ProblemError("unauthorized", "log in with the bridge's API token as password", basic=True)
-
-
-def _password(given: str) -> str:
-    try:
-        return base64.b64decode(given, validate=True).decode().partition(":")[2]
-    except ValueError:
-        return ""
+    await require_token(request, context)
 
 
 @router.get("/", response_class=HTMLResponse)

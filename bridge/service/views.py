@@ -103,7 +103,7 @@ def span(length: timedelta | None) -> str:
     if seconds < _SHORTEST_SECONDS:
         # Backends tell whole seconds: nothing between two of them is not nothing.
         return "< 1 s"
-    return f"{seconds:.0f} s" if seconds >= _WHOLE_SECONDS else f"{seconds:.1f} s"
+    return f"{int(seconds)} s" if seconds >= _WHOLE_SECONDS else f"{int(seconds * 10) / 10} s"
 
 
 def duration(run: RunModel, now: datetime | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import secrets
 from collections.abc import Sequence
@@ -34,9 +35,24 @@ ContextDep = Annotated[Context, Depends(get_context)]
 
 
 async def require_token(request: Request, context: ContextDep) -> None:
-    """Refuse a request without the configured bearer token."""
+    """Refuse a request without the configured token.
+
+    Reading also takes it as the password of a browser's login dialog: the pages link to logs and JSON.
+    Changing does not, because a browser sends that password along with a foreign page's form, too.
+    """
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    check_token(context, given.strip() if scheme.lower() == "bearer" else "")
+    if scheme.lower() == "basic" and request.method in ("GET", "HEAD"):
+        check_token(context, basic_password(given))
+    else:
+        check_token(context, given.strip() if scheme.lower() == "bearer" else "")
+
+
+def basic_password(given: str) -> str:
+    """The password in the value of a Basic ``Authorization`` header; empty if it is none."""
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def check_token(context: Context, given: str) -> None:

@@ -24,6 +24,14 @@ function focusedSelector() {
   return href === null ? focused.localName : `${focused.localName}[href="${CSS.escape(href)}"]`;
 }
 
+/** What the reader has unfolded stays unfolded. */
+function keepOpen(old, element) {
+  const opened = Array.from(old.querySelectorAll("details"), (one) => one.open);
+  element.querySelectorAll("details").forEach((one, index) => {
+    one.open = opened[index] ?? false;
+  });
+}
+
 function put(fresh) {
   const before = Array.from(main.children);
   const after = Array.from(fresh.children);
@@ -32,7 +40,10 @@ function put(fresh) {
     const old = before[index];
     if (!old) main.append(element);
     else if (element.localName === "form" && old.localName === "form") return;
-    else if (old.outerHTML !== element.outerHTML) old.replaceWith(element);
+    else {
+      keepOpen(old, element);
+      if (old.outerHTML !== element.outerHTML) old.replaceWith(element);
+    }
   });
   before.slice(after.length).forEach((element) => element.remove());
   if (focus && !main.contains(document.activeElement)) {

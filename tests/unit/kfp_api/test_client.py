@@ -100,6 +100,8 @@ async def test_a_run_that_may_have_arrived_is_never_sent_twice(failure: Exceptio
         (CUT, errors.KfpBadAnswer, True),
         (ok([1]), errors.KfpBadAnswer, True),
         (ok({"run_id": {"not": "text"}}), errors.KfpBadAnswer, True),
+        (ok({}), errors.KfpBadAnswer, True),
+        (httpx.Response(200), errors.KfpBadAnswer, True),
         (failed(400), errors.KfpInvalid, False),
         (failed(401), errors.KfpAuthError, False),
         (failed(403), errors.KfpAuthError, False),
@@ -138,7 +140,7 @@ async def test_a_whole_answer_has_to_come_in_time() -> None:
     ids=lambda reply: type(reply).__name__ if isinstance(reply, Exception) else str(reply.status_code),
 )
 async def test_reading_is_repeated(first: Reply) -> None:
-    server = FakeServer([first, first, ok({"run_id": "r", "state": "RUNNING"})])
+    server = FakeServer([first, first, ok({"run_id": str(RUN_ID), "state": "RUNNING"})])
     found = await server.client().get_run(RUN_ID)
     assert found.state == "RUNNING"
     assert len(server.requests) == 3
@@ -162,7 +164,7 @@ async def test_reading_gives_up_with_the_last_error() -> None:
 
 
 async def test_retry_after_is_honoured_within_bounds() -> None:
-    server = FakeServer([failed(429, **{"retry-after": "7"}), ok({"run_id": "r"})])
+    server = FakeServer([failed(429, **{"retry-after": "7"}), ok({"run_id": str(RUN_ID)})])
     await server.client().get_run(RUN_ID)
     assert server.slept == [7.0]
     server = FakeServer([failed(429, **{"retry-after": "3600"}), ok({"run_id": "r"})])
@@ -179,6 +181,30 @@ async def test_a_login_page_is_told_from_cut_json() -> None:
         await FakeServer([CUT]).client().get_run(RUN_ID)
     assert (page.value.cut, page.value.retryable) == (False, False)
     assert (cut.value.cut, cut.value.retryable) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        httpx.Response(200),
+        ok({}),
+        ok({"run_id": "another"}),
+        httpx.Response(404),
+        httpx.Response(404, text="default backend - 404"),
+        httpx.Response(404, html="<html>nothing here</html>"),
+    ],
+)
+async def test_what_does_not_speak_of_the_run_proves_nothing_of_it(reply: httpx.Response) -> None:
+    with pytest.raises(errors.KfpBadAnswer):
+        await FakeServer([reply]).client().get_run(RUN_ID)
+
+
+@pytest.mark.parametrize("verb", ["get_run", "terminate_run", "retry_run", "delete_run"])
+async def test_only_kfps_own_404_means_that_a_run_is_gone(verb: str) -> None:
+    with pytest.raises(errors.KfpNotFound):
+        await getattr(FakeServer([failed(404)]).client(), verb)(RUN_ID)
+    with pytest.raises(errors.KfpBadAnswer, match="a gateway or proxy answered"):
+        await getattr(FakeServer([httpx.Response(404)]).client(), verb)(RUN_ID)
 
 
 async def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +267,7 @@ async def test_a_page_token_that_repeats_ends_the_walk() -> None:
 
 
 async def test_ids_cannot_leave_their_place_in_the_path() -> None:
-    server = FakeServer([ok({})])
+    server = FakeServer([ok({"run_id": "../pipelines?x=1#y"})])
     await server.client().get_run("../pipelines?x=1#y")
     assert server.requests[0].url.raw_path == b"/apis/v2beta1/runs/..%2Fpipelines%3Fx%3D1%23y"
     with pytest.raises(ValueError, match="names nothing"):
@@ -383,7 +409,7 @@ async def test_a_log_is_followed_if_asked_for_and_with_a_fresh_token(tmp_path: P
 
 
 async def test_the_token_goes_into_the_header() -> None:
-    server = FakeServer([ok({})])
+    server = FakeServer([ok({"run_id": str(RUN_ID)})])
     await server.client(token=TokenSource.from_value("secret")).get_run(RUN_ID)
     assert server.requests[0].headers["authorization"] == "Bearer secret"
     assert "kubeflow-userid" not in server.requests[0].headers
@@ -499,7 +525,7 @@ def test_a_file_of_authorities_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_base_path_is_kept() -> None:
-    server = FakeServer([ok({})])
+    server = FakeServer([ok({"run_id": "r"})])
     async with server.client("https://host/pipeline/") as client:
         await client.get_run("r")
         assert client.base_url == "https://host/pipeline"

@@ -35,6 +35,13 @@ def run_body(**fields: Any) -> dict[str, Any]:
     return {"display_name": "r", "pipeline_spec": one_task(), **fields}
 
 
+async def test_a_link_to_the_kfp_ui_leads_to_a_page_that_says_what_this_is(local: LocalApp) -> None:
+    answer = await local.client.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "has no pages of its own" in answer.text
+
+
 async def test_healthz(local: LocalApp) -> None:
     answer = await local.client.get(f"{API}/healthz")
     assert answer.json() == {"multi_user": False, "pipeline_store": "database"}

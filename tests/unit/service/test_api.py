@@ -108,6 +108,9 @@ async def test_the_token_is_asked_for_everywhere_but_at_the_probes(database: Dat
         assert right.status_code == 200
         for password, status in (("secret", 200), ("nope", 401)):
             assert (await service.client.get("/", auth=("me", password))).status_code == status
+            assert (await service.client.get("/api/v1/runs", auth=("me", password))).status_code == status
+        # A browser would send it along with a foreign page's form, too.
+        problem(await service.client.post("/api/v1/runs", auth=("me", "secret")), 401, "unauthorized")
         assert (await service.client.get("/", headers={"Authorization": "Basic !"})).status_code == 401
         for path in ("/livez", "/readyz"):
             assert (await service.client.get(path)).status_code == 200
