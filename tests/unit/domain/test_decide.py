@@ -152,6 +152,33 @@ def test_no_new_attempt_before_the_grace(run: Any, sight: Seen, now: Any) -> Non
         assert isinstance(sight, Missing)
 
 
+ASKED_BEFORE = {"asked_at": NOON - timedelta(seconds=1)}
+ASKED_SINCE = {"asked_at": NOON + timedelta(seconds=1)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "action"),
+    [
+        ({"phase": P.ENDED, "state": S.SUCCEEDED}, S.RUNNING, Revive),
+        ({"phase": P.LOST, "state": S.RUNNING}, S.RUNNING, Revive),
+        ({"phase": P.ENDED, "state": S.SUCCEEDED}, S.FAILED, End),
+        ({"phase": P.ACTIVE, "state": S.RUNNING, "revivals": 1}, S.FAILED, End),
+    ],
+)
+def test_an_answer_that_was_overtaken_neither_revives_nor_ends(
+    fields: dict[str, Any], state: RuntimeState, action: type
+) -> None:
+    run = a_run(observed_at=NOON, **fields)
+    assert isinstance(decide(run, seen(state, **ASKED_SINCE), LATER, POLICY), action)
+    assert isinstance(decide(run, seen(state), LATER, POLICY), action)
+    assert isinstance(decide(run, seen(state, **ASKED_BEFORE), LATER, POLICY), Nothing)
+
+
+def test_a_slow_answer_may_end_a_run_that_was_never_revived() -> None:
+    run = a_run(phase=P.ACTIVE, state=S.RUNNING, observed_at=NOON)
+    assert isinstance(decide(run, seen(S.SUCCEEDED, **ASKED_BEFORE), LATER, POLICY), End)
+
+
 @given(runs, sights, moments)
 def test_only_a_terminal_observation_ends_a_run(run: Any, sight: Seen, now: Any) -> None:
     action = decide(run, sight, now, POLICY)
