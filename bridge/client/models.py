@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 JsonValue = Any
 ItemT = TypeVar("ItemT")
+# What the database's columns hold.
+MAX_INT = 2**31 - 1
+MAX_BIGINT = 2**63 - 1
 
 
 class Message(BaseModel):
@@ -39,9 +42,9 @@ class OriginModel(Message):
     dag_run_id: str | None = None
     dag_run_start: datetime | None = None
     task_id: str | None = None
-    map_index: int = -1
-    try_number: int = 1
-    max_tries: int = 0
+    map_index: int = Field(default=-1, ge=-1, le=MAX_INT)
+    try_number: int = Field(default=1, ge=0, le=MAX_INT)
+    max_tries: int = Field(default=0, ge=-1, le=MAX_INT)
     logical_date: datetime | None = None
     partition_key: str | None = None
     url: str | None = None
@@ -55,8 +58,8 @@ class InputModel(Message):
     uri: str = Field(min_length=1, max_length=4096)
     version: str | None = Field(default=None, max_length=255)
     version_kind: str | None = Field(default=None, max_length=64)
-    rows: int | None = Field(default=None, ge=0)
-    bytes: int | None = Field(default=None, ge=0)
+    rows: int | None = Field(default=None, ge=0, le=MAX_BIGINT)
+    bytes: int | None = Field(default=None, ge=0, le=MAX_BIGINT)
     producer: OriginModel | None = None
 
 
@@ -100,7 +103,7 @@ class CancelRequest(Request):
     """
 
     key: UUID | None = None
-    try_number: int | None = None
+    try_number: int | None = Field(default=None, ge=0, le=MAX_INT)
     reason: str | None = Field(default=None, max_length=1000)
 
 

@@ -16,7 +16,11 @@ from bridge.domain.states import RunPhase, RuntimeState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a backend said of a run it knows. ``finished_at`` is ``None`` while unfinished."""
+    """What a backend said of a run it knows. ``finished_at`` is ``None`` while unfinished.
+
+    ``asked_at`` is a moment, by the clock of the run's own times, not later than when the backend was
+    asked; ``None`` claims that it is news whatever is stored.
+    """
 
     kfp_run_id: UUID
     state: RuntimeState
@@ -24,6 +28,7 @@ class Observation:
     created_at: datetime | None = None
     finished_at: datetime | None = None
     error: RunError | None = None
+    asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,17 @@ def decide(run: Run, seen: Seen, now: datetime, policy: Policy) -> Action:
             return _over(run, seen)
 
 
+def is_old_news(run: Run, seen: Seen) -> bool:
+    """Whether the backend was asked before what is stored of the run was observed.
+
+    Answers overtake each other: a slow list, a process that was frozen. What such an answer says may
+    have been true, and is no reason to go back to it.
+    """
+    if not isinstance(seen, Observation) or seen.asked_at is None or run.observed_at is None:
+        return False
+    return seen.asked_at <= run.observed_at
+
+
 def _queued(run: Run, seen: Seen) -> Action:
     if isinstance(seen, Observation):
         return _found(run, seen)
@@ -171,6 +187,9 @@ def _active(run: Run, seen: Seen) -> Action:
         return Tombstone()
     if seen is None:
         return Terminate("cancel requested") if _wants_termination(run, run.state) else Nothing()
+    if run.revivals and seen.state.is_terminal and is_old_news(run, seen):
+        # The end of the life before.
+        return Nothing()
     return _found(run, seen)
 
 
@@ -195,7 +214,7 @@ def _abandoned(seen: Seen) -> Action:
 
 
 def _over(run: Run, seen: Seen) -> Action:
-    if not isinstance(seen, Observation):
+    if not isinstance(seen, Observation) or is_old_news(run, seen):
         return Nothing()
     if not seen.state.is_terminal:
         # Neither an unspecified nor an unknown word proves that an ended run lives again.

@@ -7,6 +7,7 @@ protobuf's JSON, and an unfinished run's ``finished_at`` is the epoch; see ``Run
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,12 +17,17 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
 from bridge.domain.states import RuntimeState, parse_state
 from bridge.kfp_api.filters import UNFINISHED, rfc3339
+
+log = logging.getLogger(__name__)
 
 Int64 = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
 
@@ -219,11 +225,25 @@ class PipelineVersion(KfpMessage):
 
 
 class ListRuns(KfpMessage):
-    """One page of runs; without ``next_page_token`` it is the last."""
+    """One page of runs; without ``next_page_token`` it is the last.
+
+    A row that is no run is left out and logged: one that is broken must not hide the others.
+    """
 
     runs: list[Run] = Field(default_factory=list)
     total_size: int | None = None
     next_page_token: str | None = None
+
+    @field_validator("runs", mode="wrap")
+    @classmethod
+    def _without_broken_rows(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> list[Run]:
+        try:
+            whole: list[Run] = handler(value)
+            return whole
+        except ValidationError:
+            if not isinstance(value, list):
+                raise
+        return [run for row in value if (run := _readable(row)) is not None]
 
 
 class ListExperiments(KfpMessage):
@@ -248,6 +268,19 @@ class ListPipelineVersions(KfpMessage):
     pipeline_versions: list[PipelineVersion] = Field(default_factory=list)
     total_size: int | None = None
     next_page_token: str | None = None
+
+
+def _readable(row: Any) -> Run | None:
+    try:
+        return Run.model_validate(row)
+    except ValidationError as error:
+        run_id = row.get("run_id") if isinstance(row, dict) else None
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        log.warning(
+            "row of a list is no run", extra={"kfp_run_id": run_id, "error": f"{where}: {first['msg']}"}
+        )
+        return None
 
 
 def _utc(moment: datetime) -> datetime:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
+from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from bridge.provider.hooks import KubeflowBridgeHook
@@ -20,9 +21,8 @@ from bridge.provider.waiting import Waited, wait_for_bridge, wait_for_run
 _ON_KILL_SECONDS = 25.0
 _ASK_STATE_SECONDS = 300.0
 _CANCEL_SECONDS = 60.0
-# Airflow fails a task that resumes before its scheduler has heard that the worker which deferred it is
-# done (apache/airflow#72716, open in 3.3.2): seen with runs that ended within a second of the deferral.
-SHORTEST_DEFERRAL_SECONDS = 3.0
+# Beside the worker's part, what the scheduler needs to hear of a deferral; see ``shortest_deferral_seconds``.
+_SCHEDULER_SECONDS = 2.0
 # The event loop itself keeps only weak references to tasks.
 _deciding: set[asyncio.Task[None]] = set()
 
@@ -188,8 +188,18 @@ class BridgeReadyTrigger(BaseTrigger):
         )
 
 
+def shortest_deferral_seconds() -> float:
+    """How long a trigger waits at least before it fires.
+
+    Airflow fails a task that is running again when its scheduler hears of the deferral
+    (apache/airflow#72716, open in 3.3.2). The worker's supervisor tells it up to one heartbeat interval
+    late: with the default of 5 s, runs that ended within 3 s of the deferral were seen to fail their task.
+    """
+    return float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)) + _SCHEDULER_SECONDS
+
+
 async def _not_too_soon(began: float) -> None:
-    await asyncio.sleep(max(0.0, began + SHORTEST_DEFERRAL_SECONDS - time.monotonic()))
+    await asyncio.sleep(max(0.0, began + shortest_deferral_seconds() - time.monotonic()))
 
 
 def _payload(run_id: str, waited: Waited, deadline: float | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from bridge.service import pages
 from bridge.service.accept import Acceptance
 from bridge.service.backends import BackendFactory, open_backend
 from bridge.service.context import Context, open_context
-from bridge.service.limits import BodyLimit, SecurityHeaders
+from bridge.service.limits import BodyLimit, PlainTarget, SecurityHeaders
 from bridge.service.problems import install_handlers
 from bridge.service.routes import artifacts, details, events, lineage, pipelines, runs, status
 from bridge.service.routes.common import describe_bodies, require_token
@@ -72,6 +72,7 @@ def create_app(
     install_handlers(app)
     describe_bodies(app, (SubmitRequest, CancelRequest))
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
+    app.add_middleware(PlainTarget)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from bridge.client.models import MAX_INT
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.lineage.records import MetricFilter, RunFilter
 from bridge.service.problems import ProblemError
@@ -31,7 +32,7 @@ class RunQuery(BaseModel):
     dag_id: str | None = None
     dag_run_id: str | None = None
     task_id: str | None = None
-    map_index: int | None = None
+    map_index: int | None = Field(default=None, ge=-1, le=MAX_INT)
     created_after: datetime | None = None
     created_before: datetime | None = None
     text: str | None = Field(default=None, max_length=200, description="Part of a display or pipeline name.")

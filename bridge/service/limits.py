@@ -64,6 +64,20 @@ class BodyLimit:
         await problem_response(ProblemError("too-large", text))(scope, receive, send)
 
 
+class PlainTarget:
+    """Refuse a path or a query with a NUL character, which no database takes and nothing is called by."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, unless its target holds one."""
+        app = self._app
+        if scope["type"] == "http" and ("\x00" in scope["path"] or b"%00" in scope["query_string"]):
+            app = problem_response(ProblemError("invalid-request", "the address holds a NUL character"))
+        await app(scope, receive, send)
+
+
 class SecurityHeaders:
     """Add the headers that keep pages from running or loading what is not the service's own."""
 

@@ -169,12 +169,17 @@ class AirflowStandalone:
         return self.get(path)["value"]
 
     def task_log(self, dag_id: str, dag_run_id: str, task_id: str, try_number: int = 1) -> str:
-        """The log of one try of an unmapped task, one event a line."""
+        """The log of one try of an unmapped task, one event a line, each followed by its exceptions."""
         path = f"/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.get(path, full_content="true")["content"]
-        return "\n".join(
-            event if isinstance(event, str) else str(event.get("event", "")) for event in content
-        )
+        return "\n".join(line for event in content for line in _log_lines(event))
+
+
+def _log_lines(event: Any) -> list[str]:
+    if isinstance(event, str):
+        return [event]
+    errors = event.get("error_detail") or []
+    return [str(event.get("event", "")), *(f"{e['exc_type']}: {e['exc_value']}" for e in errors)]
 
 
 def _settings(place: AirflowPlace, port: int) -> dict[str, str]:
@@ -199,6 +204,8 @@ def _settings(place: AirflowPlace, port: int) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "2",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        # A worker's supervisor may need so long to notice that its task has ended; the default is 5 s.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "NO_COLOR": "1",

@@ -50,6 +50,16 @@ class PostgresServer:
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return name
 
+    def stop(self, mode: str = "fast") -> None:
+        """Take the server away as ``pg_ctl`` does: ``fast`` breaks off, ``immediate`` crashes."""
+        pgserver.pg_ctl(
+            ["-w", "-m", mode, "stop"], pgdata=self._server.pgdata, user=self._server.system_user, timeout=30
+        )
+
+    def start(self) -> None:
+        """Bring a stopped server back, under the same address."""
+        self._server.ensure_postgres_running()
+
     def drop_database(self, name: str) -> None:
         """Drop the database, whoever is still connected."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

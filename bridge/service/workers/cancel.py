@@ -16,6 +16,7 @@ from bridge.lineage.records import Claim, Duty
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.workers.backoff import backoff_seconds
+from bridge.service.workers.keep import claimed_at
 from bridge.service.workers.pool import Pool
 from bridge.service.workers.record import Recorded, observation_of, record
 
@@ -105,13 +106,14 @@ class CancelWorker:
     async def _look(self, claim: Claim) -> float | None:
         """Record how the run is now; when to come back."""
         try:
-            seen = observation_of(await self._backend.client.get_run(claim.run.kfp_run_id))
+            told = await self._backend.client.get_run(claim.run.kfp_run_id)
         except KfpNotFound:
             await self._record(claim, Missing())
             return None
         except KfpError as error:
             self._context.note_error(self._backend, error)
             return _ASK_AGAIN_SECONDS
+        seen = observation_of(told, asked_at=claimed_at(claim, self._context.settings.lease_seconds))
         if seen is None:
             return _ASK_AGAIN_SECONDS
         await self._record(claim, seen)

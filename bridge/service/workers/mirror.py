@@ -22,7 +22,7 @@ from bridge.service.context import Context
 from bridge.service.crash import crash_point
 from bridge.service.workers.backoff import backoff_seconds
 from bridge.service.workers.cause import error_of_run, errors_of_tasks, read_log_tails
-from bridge.service.workers.keep import kept
+from bridge.service.workers.keep import claimed_at, kept
 from bridge.service.workers.pool import Pool
 from bridge.service.workers.record import Recorded, observation_of, record
 from bridge.service.workers.settle import settle
@@ -138,6 +138,10 @@ class MirrorWorker:
             if reading is not None:
                 counts = mirrors.store_mirror(session, run.run_id, reading, fence=claim.fence)
                 self._tell(session, run, asdict(counts))
+            if (stored.phase, stored.revivals) != (run.phase, run.revivals):
+                # It lives again, or did meanwhile: what was read is not its end's.
+                leases.release(session, claim, due_at=database_now(session))
+                return stored
             tasks = mirrors.tasks_of(session, run.run_id)
             errors = errors_of_tasks(tasks, tails)
             for task_id, task_error in errors.items():
@@ -155,6 +159,8 @@ class MirrorWorker:
 
         settled = await self._store.change(write, repeatable=True)
         crash_point("mirror.after_store")
+        if settled.settled_at is None:
+            return
         log.info(
             "run settled",
             extra={
@@ -217,7 +223,8 @@ class MirrorWorker:
 
     async def _record(self, claim: Claim, told: messages.Run) -> Recorded | None:
         """The run's state came with its tasks: it is an observation like any other."""
-        seen: Observation | None = observation_of(told)
+        asked_at = claimed_at(claim, self._context.settings.lease_seconds)
+        seen: Observation | None = observation_of(told, asked_at=asked_at)
         if seen is None:
             return None
 

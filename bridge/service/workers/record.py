@@ -42,8 +42,11 @@ class Recorded:
     changed: tuple[Run, ...]
 
 
-def observation_of(run: messages.Run) -> Observation | None:
-    """What a backend's message says of a run; ``None`` if it carries no id that could be ours."""
+def observation_of(run: messages.Run, *, asked_at: datetime | None = None) -> Observation | None:
+    """What a backend's message says of a run; ``None`` if it carries no id that could be ours.
+
+    ``asked_at`` is a time of the database not later than when the backend was asked.
+    """
     try:
         identity = UUID(run.run_id or "")
     except ValueError:
@@ -56,6 +59,7 @@ def observation_of(run: messages.Run) -> Observation | None:
         created_at=run.created_at,
         finished_at=run.ended_at,
         error=RunError(message=error, code=_code(run)) if error else None,
+        asked_at=asked_at,
     )
 
 
@@ -92,6 +96,7 @@ def record(
                 event="run.lost",
                 phase=RunPhase.LOST,
                 error=_LOST,
+                observed_at=now,
                 settled_at=now,
             )
             changed = (lost, *_release_waiting(session, run, now))

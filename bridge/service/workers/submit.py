@@ -189,8 +189,11 @@ class SubmitWorker:
             await self._created(job, created)
 
     async def _created(self, job: _Job, created: messages.Run) -> None:
-        seen = observation_of(created) or Observation(
-            kfp_run_id=job.run.kfp_run_id, state=created.runtime_state, state_word=created.state
+        seen = observation_of(created, asked_at=job.now) or Observation(
+            kfp_run_id=job.run.kfp_run_id,
+            state=created.runtime_state,
+            state_word=created.state,
+            asked_at=job.now,
         )
         if seen.kfp_run_id != job.run.kfp_run_id:
             log.error(
@@ -261,7 +264,9 @@ class SubmitWorker:
             await self._release(job, self._pause(job, error), failures=job.claim.failures + 1)
             return
         else:
-            seen = observation_of(found) or Missing()
+            told = observation_of(found, asked_at=job.now)
+            assert told is not None, "get_run gives the run that was asked for"
+            seen = told
         self._context.note_answer(self._backend)
         action = decide(job.run, seen, job.now, self._backend.policy)
         if isinstance(action, WaitUntil):

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlmodel import Session
 
-from bridge.domain.decide import Missing, Observation
+from bridge.domain.decide import Missing, Observation, is_old_news
 from bridge.domain.lineage import Run
 from bridge.domain.states import RuntimeState
 from bridge.kfp_api import messages
@@ -125,7 +125,7 @@ class TrackWorker:
                 namespace, finished_since(watermark - OVERLAP), token, sort_by="finished_at desc"
             )
             fresh = [run for run in page.runs if not self._is_known_end(run)]
-            await self._observe(fresh, namespace)
+            await self._observe(fresh, namespace, began)
             newest = max([newest, *(ended for run in page.runs if (ended := run.ended_at))])
             token = page.next_page_token
             if not token or (not fresh and not full):
@@ -140,17 +140,20 @@ class TrackWorker:
         alive: set[UUID] = set()
         token: str | None = None
         # Read before the sweep: a run submitted while it goes on must not look lost.
-        expected = await self._store.read(
-            lambda s: runs.unfinished_kfp_ids(s, self._backend.name, namespace or None)
+        expected, began = await self._store.read(
+            lambda s: (
+                runs.unfinished_kfp_ids(s, self._backend.name, namespace or None),
+                database_now(s),
+            )
         )
         for _ in range(_MAX_PAGES):
             page = await self._list(namespace, unfinished(), token)
-            await self._observe(page.runs, namespace)
+            await self._observe(page.runs, namespace, began)
             alive |= {seen.kfp_run_id for run in page.runs if (seen := observation_of(run))}
             token = page.next_page_token
             if not token:
                 break
-        await self._look_up_absent(sorted(expected - alive))
+        await self._look_up_absent(sorted(expected - alive), began)
 
     async def _list(
         self, namespace: str, where: Filter, token: str | None, *, sort_by: str | None = None
@@ -168,22 +171,23 @@ class TrackWorker:
         finally:
             self._backend_seconds += time.monotonic() - began
 
-    async def _look_up_absent(self, kfp_run_ids: Sequence[UUID]) -> None:
+    async def _look_up_absent(self, kfp_run_ids: Sequence[UUID], asked_at: datetime) -> None:
         """Runs we follow that the backend did not list as unfinished: they ended, or are gone."""
         for kfp_run_id in kfp_run_ids[:_LOOKUPS_PER_SWEEP]:
             try:
-                found = observation_of(await self._backend.client.get_run(kfp_run_id))
+                told = await self._backend.client.get_run(kfp_run_id)
             except KfpNotFound:
                 await self._record({kfp_run_id: Missing()})
                 continue
+            found = observation_of(told, asked_at=asked_at)
             if found is not None:
                 await self._record({kfp_run_id: found})
 
-    async def _observe(self, page: Sequence[messages.Run], namespace: str) -> None:
+    async def _observe(self, page: Sequence[messages.Run], namespace: str, asked_at: datetime) -> None:
         seen: dict[UUID, Observation | Missing] = {}
         told: dict[UUID, messages.Run] = {}
         for run in page:
-            observation = observation_of(run)
+            observation = observation_of(run, asked_at=asked_at)
             if observation is None:
                 log.warning(
                     "run without a usable id", extra={"backend": self._backend.name, "id": run.run_id}
@@ -202,25 +206,25 @@ class TrackWorker:
         if unknown:
             await self._found.add([told[kfp_run_id] for kfp_run_id in unknown], namespace)
             await self._record({kfp_run_id: seen[kfp_run_id] for kfp_run_id in unknown})
-        for kfp_run_id, noted in seen.items():
-            if isinstance(noted, Observation) and noted.state.is_terminal:
-                self._backend.seen_ends.add((kfp_run_id, noted.finished_at, noted.state.value))
 
     async def _record(self, seen: dict[UUID, Observation | Missing]) -> list[UUID]:
         """Write what the observations mean; the ids nobody knows are given back."""
 
-        def write(session: Session) -> tuple[list[Recorded], list[UUID]]:
+        def write(session: Session) -> tuple[list[Recorded], list[UUID], list[Observation]]:
             stored = runs.get_by_kfp_id(session, self._backend.name, list(seen))
             moment = database_now(session)
             recorded = [
                 record(session, run, seen[kfp_run_id], moment, self._backend.policy)
                 for kfp_run_id, run in stored.items()
             ]
-            return recorded, [kfp_run_id for kfp_run_id in seen if kfp_run_id not in stored]
+            unknown = [kfp_run_id for kfp_run_id in seen if kfp_run_id not in stored]
+            return recorded, unknown, [end for end in _ends(seen) if _is_taken(stored, end)]
 
         crash_point("track.before_record")
-        recorded, unknown = await self._store.transact(write, repeatable=True)
+        recorded, unknown, ends = await self._store.transact(write, repeatable=True)
         crash_point("track.after_record")
+        for end in ends:
+            self._backend.seen_ends.add((end.kfp_run_id, end.finished_at, end.state.value))
         changed = [run for item in recorded for run in item.changed]
         self._announce(changed)
         return unknown
@@ -309,3 +313,13 @@ class TrackWorker:
                 )
 
         await self._store.transact(write, repeatable=True)
+
+
+def _ends(seen: Mapping[UUID, Observation | Missing]) -> list[Observation]:
+    return [one for one in seen.values() if isinstance(one, Observation) and one.state.is_terminal]
+
+
+def _is_taken(stored: Mapping[UUID, Run], end: Observation) -> bool:
+    """Whether the end was decided about; one passed over as old news has to be looked at again."""
+    run = stored.get(end.kfp_run_id)
+    return run is not None and not is_old_news(run, end)

@@ -103,7 +103,7 @@ async def test_a_run_gets_a_connection_of_its_own() -> None:
         nonlocal connections
         connections += 1
         while await reader.read(65536):
-            writer.write(answer(b"{}"))
+            writer.write(answer(b'{"run_id": "x"}'))
             await writer.drain()
 
     async with raw_server(count) as url, KfpClient(url) as client:

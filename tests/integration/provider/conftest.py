@@ -88,6 +88,14 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBridge]:
         yield bridge
 
 
+@pytest.fixture(autouse=True)
+def triggers_fire_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``dag.test()`` has no scheduler that a trigger could be too fast for."""
+    from bridge.provider import triggers
+
+    monkeypatch.setattr(triggers, "shortest_deferral_seconds", lambda: 0.0)
+
+
 @pytest.fixture
 def run_dag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ran]]:
     """Writes a DAG file, imports it and runs its DAG with ``dag.test()``.

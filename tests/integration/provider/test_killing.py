@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from bridge.provider import triggers
 from bridge.provider.origin import TaskKey
 from bridge.provider.triggers import BridgeRunTrigger
 from tests.integration.provider.conftest import Ran
-from tests.support.fake_bridge import FakeBridge
+from tests.support.fake_bridge import End, FakeBridge
 
 pytestmark = pytest.mark.airflow
 
@@ -186,6 +188,56 @@ def a_trigger(fake: FakeBridge) -> BridgeRunTrigger:
         submission_key=run["submission_key"],
         try_number=1,
     )
+
+
+FOREIGN_EVENT = """
+from uuid import uuid4
+from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import TaskDeferred
+from bridge.client.models import SubmitRequest
+from bridge.provider.conclude import note_run
+from bridge.provider.hooks import KubeflowBridgeHook
+from bridge.provider.operators import KubeflowPipelineOperator
+from bridge.provider.origin import build_origin
+
+@task
+def resume():
+    context = get_current_context()
+    with KubeflowBridgeHook().get_conn() as client:
+        run = client.submit(SubmitRequest(spec="x", origin=build_origin(context, deployment=None)))
+    note_run(context, run)
+    operator = KubeflowPipelineOperator(task_id="elsewhere", pipeline={"name": "training"}, timeout=60)
+    try:
+        operator.run_ended(context, {"ending": "over", "run_id": str(uuid4()), "deadline": None})
+    except TaskDeferred as deferred:
+        return [deferred.trigger.run_id, deferred.trigger.deadline]
+
+with DAG("resumed") as dag:
+    resume()
+"""
+
+
+def test_the_event_of_another_trys_trigger_is_waited_through(fake: FakeBridge, run_dag: RunDag) -> None:
+    fake.next_end = None
+    began = time.time()
+    run_id, deadline = run_dag(FOREIGN_EVENT).xcom("resume")
+    assert run_id in {str(stored.run.run_id) for stored in fake.runs.values()}
+    assert began - 5 < deadline - 60 < time.time()
+
+
+def test_a_trigger_never_fires_before_the_scheduler_can_know_of_the_deferral(
+    fake: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "shortest_deferral_seconds", lambda: 0.4)
+    trigger = a_trigger(fake)
+    fake.finish(trigger.run_id, End())
+
+    async def fired() -> Any:
+        return await anext(trigger.run())
+
+    began = time.monotonic()
+    assert asyncio.run(fired()).payload["ending"] == "over"
+    assert time.monotonic() - began >= 0.4
 
 
 def test_an_airflow_slower_than_on_kill_may_be_is_still_heard(

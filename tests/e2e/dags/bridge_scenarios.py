@@ -1,0 +1,82 @@
+"""The DAGs of the end-to-end scenarios: one task each, steered by the files that a DagRun's conf names."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, task
+
+from bridge.provider.operators import KubeflowPipelineOperator
+
+PIPELINE = "pipelines/held.yaml"
+ASSET = Asset(name="e2e_model", uri="x-e2e://models/held")
+RETRY_ONCE = {"retries": 1, "retry_delay": timedelta(seconds=1)}
+BLOCKING = {"deferrable": False}
+
+
+def from_conf(name: str, default: object = "") -> str:
+    """The template of a value that the DagRun's conf may give."""
+    return f"{{{{ dag_run.conf.get('{name}', {default!r}) }}}}"
+
+
+def arguments(**changed: Any) -> dict[str, Any]:
+    """The pipeline's arguments, from the DagRun's conf."""
+    names = {"trace": "", "release": "", "fails": "", "score": 1.0}
+    return {name: from_conf(name, default) for name, default in names.items()} | changed
+
+
+def scenario(dag_id: str, **options: Any) -> DAG:
+    """A DAG that runs when it is triggered, from its first parse on."""
+    return DAG(dag_id, schedule=None, is_paused_upon_creation=False, **options)
+
+
+def one_task(dag_id: str, **options: Any) -> None:
+    """A DAG with the task ``run`` alone."""
+    with scenario(dag_id):
+        KubeflowPipelineOperator(task_id="run", pipeline=PIPELINE, arguments=arguments(), **options)
+
+
+one_task("waiting")
+one_task("adopting", on_clear="adopt")
+one_task("retried_anew", **RETRY_ONCE)
+one_task("retried_in_place", on_retry="retry_failed_tasks", **RETRY_ONCE)
+one_task("limited", timeout=timedelta(seconds=10))
+one_task("limited_by_airflow", execution_timeout=timedelta(seconds=10))
+one_task("limited_blocking", execution_timeout=timedelta(seconds=20), **BLOCKING)
+one_task("blocking", **BLOCKING, **RETRY_ONCE)
+one_task("producing", outlets=[ASSET])
+
+with scenario("mapped"):
+    KubeflowPipelineOperator.partial(task_id="run", pipeline=PIPELINE).expand(
+        arguments=[arguments(score=score) for score in (0.1, 0.2, 0.3)]
+    )
+
+with scenario("gated"):
+    for action in ("fail", "skip", "continue"):
+        KubeflowPipelineOperator(
+            task_id=action,
+            pipeline=PIPELINE,
+            arguments=arguments(),
+            gate="work.value >= 0.9",
+            gate_action=action,  # type: ignore[arg-type]
+            **RETRY_ONCE,
+        )
+
+with scenario("refused", render_template_as_native_obj=True):
+    KubeflowPipelineOperator(
+        task_id="by_the_pipeline",
+        pipeline=PIPELINE,
+        arguments="{{ dag_run.conf['arguments'] }}",
+        **RETRY_ONCE,
+    )
+    KubeflowPipelineOperator(task_id="by_the_bridge", pipeline={"name": "nobody-knows-it"}, **RETRY_ONCE)
+
+with DAG("consuming", schedule=[ASSET], is_paused_upon_creation=False):
+
+    @task
+    def told(*, triggering_asset_events: Any = None) -> list[Any]:
+        """What the events that triggered this DagRun say."""
+        return [event.extra for event in triggering_asset_events[ASSET]]
+
+    told()

@@ -1,0 +1,178 @@
+"""``KubeflowPipelineOperator`` in a real Airflow: what becomes of retries, clears, gates and assets.
+
+A scheduler, a triggerer, workers and the bridge as processes of their own; nothing is replaced by a fake.
+"""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import MakeScene
+from tests.e2e.scene import Scene
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
+
+
+def slots(scene: Scene) -> tuple[int, int]:
+    """How many tasks of the default pool hold a worker's slot, and how many wait deferred."""
+    pool = scene.airflow.get("/pools/default_pool")
+    return pool["running_slots"] + pool["queued_slots"], pool["deferred_slots"]
+
+
+def test_a_deferred_task_holds_no_slot_and_tells_its_run_meanwhile(scene: MakeScene) -> None:
+    waiting = scene("waiting").start()
+    waiting.wait_deferred()
+    run = waiting.wait_working()
+    waiting.wait_watched()
+    waiting.wait("the log to tell how far it is", lambda: "work: RUNNING" in waiting.log())
+    assert slots(waiting) == (0, 1)
+    assert waiting.xcom("run_id") == str(run.run_id)
+    assert waiting.xcom("kfbridge_run")["kfp_run_id"] == str(run.kfp_run_id)
+    links = waiting.links()
+    assert str(run.run_id) in (links["Bridge run"] or "")
+    assert str(run.kfp_run_id) in (links["KFP run"] or "")
+    assert httpx.get(links["Bridge run"] or "", follow_redirects=True).status_code == httpx.codes.OK
+
+    waiting.release()
+    assert waiting.wait_end() == "success"
+    reference = waiting.xcom()
+    assert (reference["run_id"], reference["state"]) == (str(run.run_id), "SUCCEEDED")
+    assert reference["metrics"] == {"work.value": 1.0}
+    assert reference["urls"]["bridge"] == links["Bridge run"]
+    assert waiting.executed() == [("prepare", str(run.kfp_run_id)), ("work", str(run.kfp_run_id))]
+    assert "work: SUCCEEDED" in waiting.log()
+
+
+def test_a_retry_of_the_scheduler_makes_the_next_attempt(scene: MakeScene) -> None:
+    retried = scene("retried_anew").start(hold=False, fail_once=True)
+    assert retried.wait_end() == "success"
+    first, second = retried.runs()
+    assert (first.state, second.state) == ("FAILED", "SUCCEEDED")
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert first.submission_key == second.submission_key
+    assert retried.instance()["try_number"] == 2
+    assert retried.xcom("run_id") == str(second.run_id)
+    assert retried.backend_runs() == {str(first.kfp_run_id): "FAILED", str(second.kfp_run_id): "SUCCEEDED"}
+    told = retried.log(try_number=1)
+    assert "The component that failed is 'work'" in told
+    assert "the marker told me to fail" in told
+
+
+def test_a_retry_in_place_revives_the_same_run(scene: MakeScene) -> None:
+    retried = scene("retried_in_place").start(hold=False, fail_once=True)
+    assert retried.wait_end() == "success"
+    run = retried.only_run()
+    assert (run.state, run.attempt, run.revivals) == ("SUCCEEDED", 1, 1)
+    assert retried.instance()["try_number"] == 2
+    assert retried.backend_runs() == {str(run.kfp_run_id): "SUCCEEDED"}
+    assert [task for task, _ in retried.executed()] == ["prepare", "work", "work"]
+
+
+def test_a_clear_after_success_runs_anew(scene: MakeScene) -> None:
+    cleared = scene("waiting").start(hold=False)
+    assert cleared.wait_end() == "success"
+    first = cleared.only_run()
+    cleared.clear()
+    cleared.wait_working(executions=2)
+    assert cleared.wait_end() == "success"
+    again, second = cleared.runs()
+    assert again.run_id == first.run_id
+    assert [again.state, second.state] == ["SUCCEEDED", "SUCCEEDED"]
+    assert again.submission_key != second.submission_key
+    assert cleared.xcom("run_id") == str(second.run_id)
+
+
+def test_a_dagrun_made_again_under_its_id_runs_anew(scene: MakeScene) -> None:
+    first = scene("waiting").start(hold=False)
+    assert first.wait_end() == "success"
+    before = first.only_run()
+    max_tries = first.instance()["max_tries"]
+    # Airflow tells task instances apart by their names here: were the DagRun made again before the
+    # scheduler has heard of the second exit of the old one's worker, it would fail the new one.
+    exits = f"TaskInstance Finished: dag_id={first.dag_id}, task_id=run, run_id={first.dag_run_id},"
+    log = first.airflow.process.log
+    first.wait("the scheduler to be done with it", lambda: log.read_text().count(exits) == 2)
+    first.airflow.delete(f"/dags/{first.dag_id}/dagRuns/{first.dag_run_id}")
+
+    first.start(hold=False)
+    first.wait_working(executions=2)
+    assert first.wait_end() == "success"
+    assert first.instance()["max_tries"] == max_tries
+    runs = first.runs()
+    assert [run.state for run in runs] == ["SUCCEEDED", "SUCCEEDED"]
+    assert len({run.submission_key for run in runs}) == 2
+    assert first.xcom("run_id") == str(runs[1].run_id) != str(before.run_id)
+
+
+def test_mapped_tasks_have_submissions_of_their_own(scene: MakeScene) -> None:
+    mapped = scene("mapped", live_at_most=3).start()
+
+    def deferred() -> bool:
+        found = mapped.airflow.task_instances(mapped.dag_id, mapped.dag_run_id)
+        return [ti["state"] for ti in found] == ["deferred"] * 3
+
+    mapped.wait("three tasks to be deferred", deferred)
+    assert slots(mapped) == (0, 3)
+    mapped.release()
+    assert mapped.wait_end() == "success"
+    runs = mapped.runs()
+    assert {run.origin.map_index: run.arguments["score"] for run in runs} == {0: 0.1, 1: 0.2, 2: 0.3}
+    assert len({run.submission_key for run in runs}) == 3
+    assert mapped.backend_runs() == {str(run.kfp_run_id): "SUCCEEDED" for run in runs}
+
+
+def test_a_downstream_dag_is_told_the_runs_facts(scene: MakeScene) -> None:
+    producing = scene("producing").start(hold=False, score=0.75)
+    assert producing.wait_end() == "success"
+    run = producing.only_run()
+    consuming = "consuming"
+    producing.wait("the consuming DAG to run", lambda: bool(producing.airflow.dag_runs(consuming)))
+    [dag_run] = producing.airflow.dag_runs(consuming)
+    assert producing.airflow.wait_dag_run(consuming, dag_run["dag_run_id"]) == "success"
+    [facts] = producing.airflow.xcom(consuming, dag_run["dag_run_id"], "told")
+    assert facts["run_id"] == str(run.run_id)
+    assert facts["kfp_run_id"] == str(run.kfp_run_id)
+    assert (facts["state"], facts["good"]) == ("SUCCEEDED", True)
+    assert facts["metrics"] == {"work.value": 0.75}
+    assert facts["pipeline"] == "held"
+
+
+def test_a_gate_that_does_not_pass_fails_skips_or_goes_on(scene: MakeScene) -> None:
+    actions = ("fail", "skip", "continue")
+    low = scene("gated", live_at_most=3).start(hold=False, score=0.5)
+    assert low.wait_end() == "failed"
+    found = {action: low.instance(action) for action in actions}
+    assert {name: ti["state"] for name, ti in found.items()} == {
+        "fail": "failed",
+        "skip": "skipped",
+        "continue": "success",
+    }
+    # A retry could not change the verdict.
+    assert [ti["try_number"] for ti in found.values()] == [1, 1, 1]
+    for action in actions:
+        reference = low.xcom(task_id=action)
+        assert (reference["state"], reference["gate"]["passed"]) == ("SUCCEEDED", False), action
+        assert reference["gate"]["numbers"]["work.value"] == 0.5
+    assert len(low.runs()) == 3
+    assert "work.value >= 0.9" in low.log(task_id="fail")
+
+    high = scene("gated", live_at_most=3).start(hold=False, score=0.95)
+    assert high.wait_end() == "success"
+    assert {high.instance(action)["state"] for action in actions} == {"success"}
+    assert all(run.good for run in high.runs())
+
+
+def test_what_can_never_run_fails_at_once_with_every_problem(scene: MakeScene) -> None:
+    refused = scene("refused").start(arguments={"score": "much", "epochz": 3})
+    tasks = ("by_the_pipeline", "by_the_bridge")
+    assert refused.wait_end() == "failed"
+    assert [refused.instance(task_id)["try_number"] for task_id in tasks] == [1, 1]
+    log = refused.log(task_id="by_the_pipeline")
+    for pointer in ("/arguments/score: ", "/arguments/epochz: ", "/arguments/trace: "):
+        assert pointer in log
+    log = refused.log(task_id="by_the_bridge")
+    assert "unknown-pipeline" in log
+    assert "nobody-knows-it" in log
+    assert refused.runs() == []
+    assert refused.backend_runs() == {}

@@ -1,0 +1,64 @@
+"""Row 23 of the failure matrix: slow clients, and SIGTERM under load."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from threading import Event
+from urllib.parse import urlsplit
+
+import httpx
+
+from tests.faults.invariants import check_invariants
+from tests.faults.pipelines import trains
+from tests.faults.stage import Stage, eventually, on_both
+
+GRACE_SECONDS = 10.0
+KEYS = [f"load-{number}" for number in range(24)]
+
+
+@on_both
+def test_23_sigterm_under_load_loses_nothing(stage: Stage) -> None:
+    stopping = Event()
+
+    def submit(key: str) -> str | None:
+        """The run's id, ``None`` if the service was gone."""
+        body = {"spec": trains(), "arguments": {"epochs": 1}}
+        try:
+            answer = httpx.post(
+                f"{url}/api/v1/runs", json=body, headers={"Idempotency-Key": full[key]}, timeout=30
+            )
+        except httpx.HTTPError:
+            assert stopping.is_set(), "it hung up before it was told to stop"
+            return None
+        assert answer.status_code == 202, answer.text
+        run_id: str = answer.json()["run_id"]
+        return run_id
+
+    with stage.serving() as service:
+        url, full = service.process.url, {key: service.key(key) for key in KEYS}
+        address = urlsplit(url)
+        # A client that never finishes its request, and one that reads events.
+        with (
+            closing(socket.create_connection((str(address.hostname), int(address.port or 0)))) as slow,
+            service.client.stream("GET", "/api/v1/events") as stream,
+            ThreadPoolExecutor(6) as threads,
+        ):
+            assert stream.status_code == 200
+            slow.sendall(b"POST /api/v1/runs HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n{")
+            accepted = [threads.submit(submit, key) for key in KEYS]
+            eventually(lambda: len(stage.backend_runs()) >= 3, "the load is on its way")
+            stopping.set()
+            began = time.monotonic()
+            code = service.process.stop()
+            took = time.monotonic() - began
+            answers = {key: future.result() for key, future in zip(KEYS, accepted, strict=True)}
+        assert (code, took < GRACE_SECONDS) == (0, True), f"exit code {code} after {took:.1f} s"
+    with stage.serving() as service:
+        for key, run_id in answers.items():
+            again = service.submit(trains(), key=key, arguments={"epochs": 1})
+            assert run_id in (None, again["run_id"]), "an accepted run was lost"
+        assert {service.succeeds(key)["attempt"] for key in KEYS} == {1}
+        check_invariants(stage, service)
