@@ -25,7 +25,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 # A run of thousands of tasks must not flood the log of the Airflow task that waits for it.
 MAX_LINES_PER_CHANGE = 50
 # Telling what the tasks do is for the log alone and must not hold up the run's end.
-TELLING_SECONDS = 5.0
+TELLING_SECONDS = 3.0
 
 Ending = Literal["over", "timeout", "away", "gone"]
 
@@ -206,4 +206,4 @@ async def _tell_tasks(source: RunSource, run_id: str, progress: Progress) -> Non
         async with asyncio.timeout(TELLING_SECONDS):
             progress.tasks_changed(await source.tasks(run_id))
     except (BridgeError, TimeoutError) as error:
-        progress.tell(f"What the tasks do could not be read this time: {error or 'it took too long'}")
+        progress.tell(f"What the tasks do could not be read this time: {str(error) or 'it took too long'}")
