@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable
+from contextlib import AsyncExitStack
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -313,18 +313,17 @@ class Hub:
 
     async def _read_stream(self) -> None:
         """One connection until it ends. Raises ``BridgeError`` when it breaks or is none."""
+        network = self._network
         try:
-            async with asyncio.timeout(self._tempo.silence) as limit:
-                network = self._network
+            async with asyncio.timeout(self._tempo.silence) as limit, AsyncExitStack() as stack:
                 response = await network.send(calls.events(self._feed.last_id), stream=True)
-                try:
-                    await _check_stream(network, response)
-                    async with aclosing(network.lines(response)) as lines:  # type: ignore[type-var]
-                        async for line in lines:
-                            limit.reschedule(self._loop.time() + self._tempo.silence)
-                            self._hear(line)
-                finally:
-                    await network.release(response)
+                stack.push_async_callback(network.release, response)
+                await _check_stream(network, response)
+                lines = network.lines(response)
+                stack.push_async_callback(_close, lines)
+                async for line in lines:
+                    limit.reschedule(self._loop.time() + self._tempo.silence)
+                    self._hear(line)
         except TimeoutError:
             raise BridgeBadAnswer(
                 f"the event stream of {self.url} is silent for {self._tempo.silence:g} s: "
@@ -368,13 +367,19 @@ async def _rung(bell: asyncio.Event, seconds: float) -> bool:
     return True
 
 
+async def _close(lines: AsyncIterator[str]) -> None:
+    if isinstance(lines, AsyncGenerator):
+        await lines.aclose()
+
+
 async def _check_stream(network: Network, response: httpx.Response) -> None:
-    if response.is_success and response.headers.get("content-type", "").startswith("text/event-stream"):
+    kind = response.headers.get("content-type", "no content type")
+    if not response.is_success:
+        await network.read(response)
+    elif kind.startswith("text/event-stream"):
         return
-    await network.read(response)
     raise error_from(response) or BridgeBadAnswer(
-        f"HTTP {response.status_code} with {response.headers.get('content-type', 'no content type')} is no "
-        "event stream"
+        f"HTTP {response.status_code} with {kind} is no event stream"
     )
 
 

@@ -16,6 +16,8 @@ from bridge.client.errors import BridgeUnreachable, ProblemError
 from bridge.client.models import Problem, RunModel, StatusModel, TaskModel
 from bridge.provider.following import Connects, Followed, Hub, Reread, Tempo
 
+USUAL_TEMPO = Tempo()
+
 
 class HubSource:
     """One waiter's place at the hub of its event loop and connection; a ``RunSource``.
@@ -29,7 +31,7 @@ class HubSource:
     ) -> None:
         self._settings = settings
         self._reread = reread
-        self._tempo = tempo or Tempo()
+        self._tempo = tempo or USUAL_TEMPO
         self._joined: Hub | None = None
         self._followed: dict[str, Followed] = {}
         # Answers counted when trouble was last raised: what is known from before is not news then.

@@ -207,9 +207,9 @@ class FakeBridge:
         return httpx.MockTransport(handle)
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
-        """On a free port of 127.0.0.1; yields the URL."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
+    def serving(self, port: int = 0) -> Iterator[str]:
+        """On a port of 127.0.0.1, by default a free one; yields the URL."""
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler_for(self))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
