@@ -44,6 +44,9 @@ class EventFeed:
     def _complete(self) -> EventModel | None:
         data, self._data = "\n".join(self._data), []
         if not data:
+            # An id alone is where the stream stands: the bridge begins every connection with it.
+            if self._id is not None and self._id.isdigit():
+                self.last_id = int(self._id)
             return None
         event = _parse(data, self._id)
         if self.last_id is not None and event.number <= self.last_id:

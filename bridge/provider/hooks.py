@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bridge.client.api import AsyncBridgeClient
     from bridge.client.models import StatusModel
+    from bridge.client.network import AsyncNetwork
     from bridge.client.sync import BridgeClient
 
 DEFAULT_CONN_ID = "kfbridge_default"
@@ -77,19 +78,31 @@ class BridgeSettings:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> AsyncBridgeClient:
         """A client for an event loop; the caller closes it."""
+        from bridge.client.api import AsyncBridgeClient
+
+        network = self.async_network(timeout_seconds=timeout_seconds, transport=transport)
+        return AsyncBridgeClient(self.url, patience_seconds=patience_seconds, network=network)
+
+    @property
+    def connection(self) -> tuple[str, str | None, bool | str]:
+        """What two waiters must have in common to share connections to the bridge."""
+        return self.url, self.token, self.verify
+
+    def async_network(
+        self, *, timeout_seconds: float = 30.0, transport: httpx.AsyncBaseTransport | None = None
+    ) -> AsyncNetwork:
+        """What a client for an event loop speaks through; whoever uses it closes it.
+
+        Raises ``ValueError`` for a URL that cannot be a bridge's.
+        """
         import httpx
 
-        from bridge.client.api import AsyncBridgeClient
+        from bridge.client.network import AsyncNetwork
+        from bridge.client.wire import base_url
 
         if transport is None and self.verify is not True:
             transport = httpx.AsyncHTTPTransport(verify=self._tls())
-        return AsyncBridgeClient(
-            self.url,
-            token=self.token,
-            timeout_seconds=timeout_seconds,
-            transport=transport,
-            patience_seconds=patience_seconds,
-        )
+        return AsyncNetwork(base_url(self.url), self.token, timeout_seconds, transport)
 
     def _tls(self) -> ssl.SSLContext:
         if isinstance(self.verify, str):

@@ -12,6 +12,7 @@ from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from bridge.provider.hooks import KubeflowBridgeHook
+from bridge.provider.hub import HubSource
 from bridge.provider.killing import OnBehalf, State, Unknown, ask_state, cancel_run, ended_for_good
 from bridge.provider.origin import TaskKey
 from bridge.provider.waiting import Waited, wait_for_bridge, wait_for_run
@@ -83,10 +84,10 @@ class BridgeRunTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Waits, and yields the one event."""
         began = time.monotonic()
-        settings = await KubeflowBridgeHook(self.kfbridge_conn_id).aget_settings()
-        async with settings.async_client(patience_seconds=0) as client:
+        hook = KubeflowBridgeHook(self.kfbridge_conn_id)
+        async with HubSource(await hook.aget_settings(), reread=hook.aget_settings) as source:
             waited = await wait_for_run(
-                client,
+                source,
                 self.run_id,
                 patience_seconds=self.patience_seconds,
                 deadline=self.deadline,
@@ -174,9 +175,9 @@ class BridgeReadyTrigger(BaseTrigger):
         """Waits, and yields the one event."""
         began = time.monotonic()
         patience = max(0.0, self.give_up_at - time.time())
-        settings = await KubeflowBridgeHook(self.kfbridge_conn_id).aget_settings()
-        async with settings.async_client(patience_seconds=0) as client:
-            waited = await wait_for_bridge(client, patience_seconds=patience, tell=self.log.info)
+        hook = KubeflowBridgeHook(self.kfbridge_conn_id)
+        async with HubSource(await hook.aget_settings(), reread=hook.aget_settings) as source:
+            waited = await wait_for_bridge(source, patience_seconds=patience, tell=self.log.info)
         await _not_too_soon(began)
         yield TriggerEvent(
             {

@@ -1,7 +1,8 @@
 """The one way to wait for a run, shared by the trigger and by the blocking path.
 
-It long-polls, tells what changes, never ends because of a failure that may pass within the caller's
-patience, and never blocks the event loop.
+It asks a source for the run's next version, tells what changes, never ends because of a failure that
+may pass within the caller's patience, and never blocks the event loop. A worker's source is a client
+that long-polls; triggers share a hub (``bridge.provider.hub``).
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ LONG_POLL_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 30.0
 # A run of thousands of tasks must not flood the log of the Airflow task that waits for it.
 MAX_LINES_PER_CHANGE = 50
+# Telling what the tasks do is for the log alone and must not hold up the run's end.
+TELLING_SECONDS = 3.0
 
 Ending = Literal["over", "timeout", "away", "gone"]
 
 
 class RunSource(Protocol):
-    """What waiting needs of the bridge; ``AsyncBridgeClient`` is one."""
+    """What waiting needs of the bridge; ``AsyncBridgeClient`` and ``HubSource`` are such."""
 
     async def get_run(
         self, run_id: UUID | str, *, wait_seconds: float | None = None, version: int | None = None
@@ -128,9 +131,12 @@ class Progress:
 def may_pass(error: BridgeError) -> bool:
     """Whether a failure may pass without anybody changing the request.
 
-    A refused token counts: tokens are rotated on one side before the other.
+    A refused token counts: tokens are rotated on one side before the other. So does a fault of the
+    bridge, which says nothing about the run.
     """
-    return error.transient or isinstance(error, BridgeUnauthorized) or not isinstance(error, ProblemError)
+    if error.transient or isinstance(error, BridgeUnauthorized) or not isinstance(error, ProblemError):
+        return True
+    return error.status >= 500
 
 
 async def wait_for_run(
@@ -179,7 +185,9 @@ async def _wait(source: RunSource, run_id: str, outage: Outage, progress: Progre
             outage.over()
             if run.version != version:
                 progress.run_changed(run)
-                progress.tasks_changed(await source.tasks(run_id))
+                # A run that is seen first has no tasks yet, or a long list that another waiter has told.
+                if version is not None or run.over:
+                    await _tell_tasks(source, run_id, progress)
         except BridgeError as error:
             if not may_pass(error):
                 return Waited(ending="gone", message=str(error))
@@ -191,3 +199,11 @@ async def _wait(source: RunSource, run_id: str, outage: Outage, progress: Progre
         if run.over:
             return Waited(ending="over", run=run)
         version = run.version
+
+
+async def _tell_tasks(source: RunSource, run_id: str, progress: Progress) -> None:
+    try:
+        async with asyncio.timeout(TELLING_SECONDS):
+            progress.tasks_changed(await source.tasks(run_id))
+    except (BridgeError, TimeoutError) as error:
+        progress.tell(f"What the tasks do could not be read this time: {str(error) or 'it took too long'}")

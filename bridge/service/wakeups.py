@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 
@@ -90,7 +91,7 @@ class Wakeups:
         self.sequencer = Bell()
         self.runs = RunChanges()
         self._bells: dict[tuple[str, str], Bell] = {}
-        self._numbered: set[asyncio.Event] = set()
+        self._numbered: set[Bell] = set()
 
     def submit(self, backend: str) -> Bell:
         """The bell of the worker that sends one backend's runs."""
@@ -119,17 +120,15 @@ class Wakeups:
 
     def numbered(self) -> None:
         """Tell event streams that the sequencer numbered new events."""
-        for event in self._numbered:
-            event.set()
+        for bell in self._numbered:
+            bell.ring()
 
-    async def wait_numbered(self, timeout_seconds: float) -> None:
-        """Wait until new events are numbered by this process, for at most so long."""
-        event = asyncio.Event()
-        self._numbered.add(event)
+    @contextmanager
+    def listening(self) -> Iterator[Bell]:
+        """A bell that is rung when this process has numbered new events, also while nobody waits."""
+        bell = Bell()
+        self._numbered.add(bell)
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await event.wait()
-        except TimeoutError:
-            return
+            yield bell
         finally:
-            self._numbered.discard(event)
+            self._numbered.discard(bell)

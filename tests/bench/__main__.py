@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.bench import accepting, load, overhead
+from tests.bench import accepting, load, overhead, waiting
 from tests.bench.servers import local_backend
 
 
@@ -19,12 +19,20 @@ def main() -> int:
     """Runs the benches and prints their figures."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--only", choices=("accepting", "overhead", "load"), help="one of them alone")
+    parser.add_argument(
+        "--only", choices=("accepting", "overhead", "load", "waiting"), help="one of them alone"
+    )
     options = parser.parse_args()
     figures: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, Python {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="kfbridge-bench-") as folder:
         home = Path(folder)
-        for name, measure in (("accepting", _accepting), ("overhead", _overhead), ("load", _load)):
+        benches = (
+            ("accepting", _accepting),
+            ("overhead", _overhead),
+            ("load", _load),
+            ("waiting", waiting.measure),
+        )
+        for name, measure in benches:
             if options.only in (None, name):
                 print(f"measuring: {name}", file=sys.stderr, flush=True)
                 place = home / name
@@ -57,6 +65,8 @@ def _table(figures: dict[str, Any]) -> str:
     for count, rates in figures.get("load", {}).items():
         lines.append(f"requests per minute to the backend, {count:>4} active runs {sum(rates.values()):8.0f}")
         lines.extend(f"    {kind:<60} {rate:8.1f}" for kind, rate in sorted(rates.items()))
+    for what, figure in figures.get("waiting", {}).items():
+        lines.append(f"{waiting.WAITING} triggers in one process, {what:<40} {figure:8.2f}")
     return "\n".join(lines)
 
 

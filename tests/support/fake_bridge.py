@@ -2,16 +2,18 @@
 
 ``FakeBridge`` holds the state and answers requests. ``transport()`` and ``async_transport()`` hand it
 to httpx without a socket, ``serving()`` puts it on a loopback port. A run ends as ``next_end`` says
-when somebody long-polls it, so that nothing here depends on time.
+when somebody long-polls it, or has asked for it by its id among others, so that nothing here depends
+on time. What happens is told by ``GET /events``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +28,7 @@ from bridge.client.models import (
     ArtifactModel,
     BackendStatus,
     ErrorModel,
+    EventModel,
     GateModel,
     MetricModel,
     MetricsModel,
@@ -82,8 +85,20 @@ class Refused(ConnectionError):
     """The bridge is away: the exchange breaks without an answer."""
 
 
+class Stream:
+    """One connection of the event stream; ``put`` hands it on, ``None`` breaks it."""
+
+    def __init__(self, last_id: int | None, put: Callable[[str | None], None]) -> None:
+        self.last_id = last_id
+        self.put = put
+
+
 class FakeBridge:
-    """See the module. Every public attribute may be set by a test."""
+    """See the module. Every public attribute may be set by a test.
+
+    ``away`` refuses everything, ``no_stream`` is the answer of a bridge without event stream, ``mute``
+    lets streams stand without a line, as behind a proxy that holds them back.
+    """
 
     def __init__(self, *, token: str | None = None) -> None:
         self.token = token
@@ -96,6 +111,12 @@ class FakeBridge:
         self.runs: dict[str, Stored] = {}
         self.keys: dict[UUID, str] = {}
         self.cancels: list[tuple[str, dict[str, Any]]] = []
+        self.away = False
+        self.no_stream: tuple[int, str, str] | None = None
+        self.mute = False
+        self.streams: list[Stream] = []
+        self.opened: list[Stream] = []
+        self.events: list[str] = []
         self._changed = threading.Condition()
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
@@ -108,14 +129,56 @@ class FakeBridge:
             self.requests.append(seen)
             if self.on_request is not None:
                 self.on_request(seen)
-            if self.outages > 0:
-                self.outages -= 1
+            if self.away or self.outages > 0:
+                self.outages -= not self.away
                 raise Refused("away")
             if self.token is not None and token != self.token:
                 return problem(401, "unauthorized", "this bridge wants a token")
             if self.problems:
                 return self.problems.pop(0)
             return self._route(seen)
+
+    def listen(self, headers: dict[str, str], put: Callable[[str | None], None]) -> Stream:
+        """A new connection of the event stream. Raises ``Refused`` while the bridge is away."""
+        with self._changed:
+            if self.away:
+                raise Refused("away")
+            last = headers.get("last-event-id")
+            stream = Stream(None if last is None else int(last), put)
+            self.streams.append(stream)
+            self.opened.append(stream)
+            start = len(self.events) if stream.last_id is None else min(stream.last_id, len(self.events))
+            if not self.mute:
+                put(f"retry: 2000\nid: {start}\n\n")
+                for told in self.events[start:]:
+                    put(told)
+            return stream
+
+    def hang_up(self, stream: Stream) -> None:
+        """The reader of a stream is gone."""
+        with self._changed:
+            if stream in self.streams:
+                self.streams.remove(stream)
+
+    def say(self, text: str) -> None:
+        """Sends text, whatever it is, to everybody who listens."""
+        with self._changed:
+            for stream in self.streams:
+                stream.put(text)
+
+    def cut(self) -> None:
+        """Breaks every open stream."""
+        with self._changed:
+            for stream in self.streams:
+                stream.put(None)
+            self.streams.clear()
+
+    def submit(self) -> str:
+        """A run that was submitted by nobody in particular; its id."""
+        with self._changed:
+            origin = OriginModel(dag_id="d", dag_run_id=str(uuid4()), task_id="t")
+            _, run = self._submit(SubmitRequest(spec="x", origin=origin))
+            return str(run["run_id"])
 
     def finish(self, run_id: str, end: End) -> None:
         """Ends a run now."""
@@ -135,14 +198,18 @@ class FakeBridge:
         """For ``httpx.AsyncClient``; a long-poll does not block the loop."""
 
         async def handle(request: httpx.Request) -> httpx.Response:
-            return await asyncio.to_thread(self._handle, request)
+            if request.url.path.endswith("/events"):
+                return await self._stream_to(request)
+            if "wait" in request.url.params:
+                return await asyncio.to_thread(self._handle, request)
+            return self._handle(request)
 
         return httpx.MockTransport(handle)
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
-        """On a free port of 127.0.0.1; yields the URL."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
+    def serving(self, port: int = 0) -> Iterator[str]:
+        """On a port of 127.0.0.1, by default a free one; yields the URL."""
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler_for(self))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
@@ -150,7 +217,24 @@ class FakeBridge:
         finally:
             server.shutdown()
             thread.join()
+            self.cut()
             server.server_close()
+
+    async def _stream_to(self, request: httpx.Request) -> httpx.Response:
+        if self.no_stream is not None and not self.away:
+            status, kind, text = self.no_stream
+            return httpx.Response(status, text=text, headers={"content-type": kind})
+        if self.token is not None and request.headers.get("authorization") != f"Bearer {self.token}":
+            return httpx.Response(401, json=problem(401, "unauthorized", "this bridge wants a token")[1])
+        loop, told = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+        try:
+            stream = self.listen(
+                dict(request.headers), lambda text: loop.call_soon_threadsafe(told.put_nowait, text)
+            )
+        except Refused as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+        body = _Body(self, stream, told)
+        return httpx.Response(200, stream=body, headers={"content-type": "text/event-stream"})
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         target = str(request.url.raw_path, "ascii")
@@ -169,6 +253,8 @@ class FakeBridge:
             return 202, {}
         if seen.path == "/api/v1/runs" and seen.method == "POST":
             return self._submit(SubmitRequest.model_validate(seen.body))
+        if seen.path == "/api/v1/runs":
+            return self._list(seen.query["ids"].split(","))
         match = _RUN_PATH.match(seen.path)
         if match is None or match[1] not in self.runs:
             return problem(404, "not-found", f"there is no {seen.path}")
@@ -185,6 +271,15 @@ class FakeBridge:
             return 200, dump(MetricsModel(scalars=list((stored.end or End()).metrics)))
         self._wait(stored, seen.query)
         return 200, dump(stored.run)
+
+    def _list(self, ids: list[str]) -> tuple[int, Any]:
+        assert len(ids) <= 200, "the bridge takes 200 ids at most"
+        found = [self.runs[key] for key in (str(UUID(text)) for text in ids) if key in self.runs]
+        answer = [dump(stored.run) for stored in found]
+        for stored in found:
+            if stored.end is not None and not stored.run.over:
+                self._finish(stored, stored.end)
+        return 200, {"items": answer, "next_cursor": None}
 
     def _submit(self, request: SubmitRequest) -> tuple[int, Any]:
         origin = Origin(**request.origin.model_dump())
@@ -234,6 +329,35 @@ class FakeBridge:
     def _change(self, stored: Stored, **columns: Any) -> None:
         stored.run = stored.run.model_copy(update={**columns, "version": stored.run.version + 1})
         self._changed.notify_all()
+        number = len(self.events) + 1
+        event = EventModel(
+            number=number,
+            type="run.changed",
+            time=datetime.now(UTC),
+            run_id=stored.run.run_id,
+            data={"version": stored.run.version},
+        )
+        self.events.append(f"id: {number}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n")
+        if not self.mute:
+            for stream in self.streams:
+                stream.put(self.events[-1])
+
+
+class _Body(httpx.AsyncByteStream):
+    """What ``httpx`` reads of a stream."""
+
+    def __init__(self, bridge: FakeBridge, stream: Stream, told: asyncio.Queue[str | None]) -> None:
+        self._bridge = bridge
+        self._stream = stream
+        self._told = told
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (text := await self._told.get()) is not None:
+            yield text.encode()
+        raise httpx.ReadError("cut")
+
+    async def aclose(self) -> None:
+        self._bridge.hang_up(self._stream)
 
 
 def problem(status: int, slug: str, detail: str, **members: Any) -> tuple[int, dict[str, Any]]:
@@ -294,6 +418,9 @@ def _handler_for(bridge: FakeBridge) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def _respond(self) -> None:
+            if self.path.startswith("/api/v1/events"):
+                self._tell()
+                return
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             try:
@@ -312,6 +439,23 @@ def _handler_for(bridge: FakeBridge) -> type[BaseHTTPRequestHandler]:
             except ConnectionError:
                 # The caller went away during a long-poll, as one whose time is up does.
                 self.close_connection = True
+
+        def _tell(self) -> None:
+            told: queue.Queue[str | None] = queue.Queue()
+            self.close_connection = True
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            try:
+                stream = bridge.listen(headers, told.put)
+            except Refused:
+                return
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            try:
+                self.end_headers()
+                while (text := told.get()) is not None:
+                    self.wfile.write(text.encode())
+            except ConnectionError:
+                bridge.hang_up(stream)
 
         do_GET = do_POST = _respond
 

@@ -31,10 +31,14 @@ async def events(
     after: Annotated[int | None, Query(ge=0, description="As Last-Event-ID; 0 is the beginning.")] = None,
     run_id: Annotated[UUID | None, Query(description="Only events of this run.")] = None,
 ) -> StreamingResponse:
-    """Numbered events after ``Last-Event-ID`` (or from now on), without gaps; comments are heartbeats."""
-    start = _number(request.headers.get("last-event-id")) if after is None else after
-    if start is None:
-        start = await context.store.read(outbox.last_number)
+    """Numbered events after ``Last-Event-ID`` (or from now on), without gaps; comments are heartbeats.
+
+    The stream begins with the number it starts after, as an ``id`` without data.
+    """
+    asked = _number(request.headers.get("last-event-id")) if after is None else after
+    newest = await context.store.read(outbox.last_number)
+    # A number that was never given out comes from before the database was replaced.
+    start = newest if asked is None else min(asked, newest)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     stream = _stream(context, start, run_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
@@ -43,25 +47,26 @@ async def events(
 async def _stream(context: Context, number: int, run_id: UUID | None) -> AsyncIterator[str]:
     settings = context.settings
     loop = asyncio.get_running_loop()
-    yield f"retry: {_RECONNECT_MS}\n: events after {number}\n\n"
+    yield f"retry: {_RECONNECT_MS}\nid: {number}\n: events after {number}\n\n"
     silent_since = loop.time()
-    while not context.stopping:
-        try:
-            found = await _after(context, number, run_id)
-        except DatabaseUnavailable:
-            # The reader comes back with the last number it saw, and misses nothing.
-            return
-        for event in found:
-            yield _frame(event)
-            number = event.number
-        if found:
-            silent_since = loop.time()
-        if len(found) == _BATCH:
-            continue
-        if loop.time() - silent_since >= settings.heartbeat_seconds:
-            yield ": heartbeat\n\n"
-            silent_since = loop.time()
-        await context.wakeups.wait_numbered(min(settings.change_poll_seconds, settings.heartbeat_seconds))
+    with context.wakeups.listening() as bell:
+        while not context.stopping:
+            try:
+                found = await _after(context, number, run_id)
+            except DatabaseUnavailable:
+                # The reader comes back with the last number it saw, and misses nothing.
+                return
+            for event in found:
+                yield _frame(event)
+                number = event.number
+            if found:
+                silent_since = loop.time()
+            if len(found) == _BATCH:
+                continue
+            if loop.time() - silent_since >= settings.heartbeat_seconds:
+                yield ": heartbeat\n\n"
+                silent_since = loop.time()
+            await bell.wait(min(settings.change_poll_seconds, settings.heartbeat_seconds))
 
 
 async def _after(context: Context, number: int, run_id: UUID | None) -> list[Event]:

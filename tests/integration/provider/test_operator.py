@@ -47,6 +47,11 @@ def the_run(fake: FakeBridge) -> str:
     return run_id
 
 
+def waits(seen: Seen) -> bool:
+    """Whether this is how a waiter asks for its run: a worker by long-polls, a triggerer's hub by ids."""
+    return "wait" in seen.query or "ids" in seen.query
+
+
 def submissions(fake: FakeBridge) -> list[Seen]:
     return [seen for seen in fake.requests if (seen.method, seen.path) == ("POST", "/api/v1/runs")]
 
@@ -289,7 +294,7 @@ def _model(run: str, uri: str) -> ArtifactModel:
 
 def test_outlets_get_events_with_the_runs_facts(fake: FakeBridge, run_dag: RunDag) -> None:
     def give_a_model(seen: Seen) -> None:
-        if fake.runs and "wait" in seen.query:
+        if fake.runs and waits(seen):
             stored = fake.runs[the_run(fake)]
             stored.end = End(
                 artifacts=(_model(str(stored.run.run_id), "s3://models/7"),),
@@ -321,7 +326,7 @@ def test_an_outage_while_waiting_fails_nothing(
     fake: FakeBridge, run_dag: RunDag, capfd: pytest.CaptureFixture[str], deferrable: bool
 ) -> None:
     def go_away_once(seen: Seen) -> None:
-        if "wait" in seen.query:
+        if waits(seen):
             fake.outages = 1
             fake.on_request = None
 
@@ -388,7 +393,7 @@ def test_a_stopped_worker_cancels_only_what_nobody_will_follow(
     fake.next_end = None
 
     def stop_the_worker(seen: Seen) -> None:
-        if "wait" in seen.query and len(submissions(fake)) == 1:
+        if waits(seen) and len(submissions(fake)) == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         elif len(submissions(fake)) == 2:
             fake.runs[the_run(fake)].end = End()

@@ -116,6 +116,14 @@ async def test_a_broken_stream_goes_on_where_it_broke(
     assert 2.0 in clock.slept
 
 
+async def test_the_bridge_says_where_a_stream_stands(client: EitherClient, bridge: FakeBridge) -> None:
+    # A number below the last one seen: the bridge's database was replaced.
+    bridge.streams = [stream("id: 7\n\n"), stream("id: 2\n: events after 2\n\n", frame(3))]
+    events = await client.take("events", most=1)
+    assert [event.number for event in events] == [3]
+    assert [request.headers.get("last-event-id") for request in bridge.requests] == [None, "7"]
+
+
 async def test_a_stream_that_cannot_be_opened_ends_with_the_patience(
     make_client: MakeClient, bridge: FakeBridge
 ) -> None:

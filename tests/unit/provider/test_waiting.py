@@ -12,7 +12,7 @@ import pytest
 
 from bridge.client.api import AsyncBridgeClient
 from bridge.client.errors import BridgeUnreachable
-from bridge.client.models import OriginModel, SubmitRequest
+from bridge.client.models import OriginModel, SubmitRequest, TaskModel
 from bridge.provider import waiting
 from bridge.provider.waiting import Outage, Progress, Waited, wait_for_bridge, wait_for_run
 from tests.support.fake_bridge import End, FakeBridge, Seen, a_task, problem
@@ -77,6 +77,7 @@ def test_the_deadline_ends_it_while_the_run_goes_on() -> None:
         lambda fake: fake.problems.extend([problem(503, "database-unavailable", "away", retryable=True)] * 3),
         lambda fake: fake.problems.extend([problem(401, "unauthorized", "rotated")] * 3),
         lambda fake: fake.problems.extend([(200, "a login page")] * 3),
+        lambda fake: fake.problems.extend([problem(500, "fault", "a fault of the bridge")] * 3),
     ],
 )
 def test_what_may_pass_never_ends_it(trouble: Callable[[FakeBridge], None]) -> None:
@@ -115,6 +116,31 @@ def test_a_run_that_the_bridge_does_not_know_is_gone() -> None:
             return await wait_for_run(client, str(uuid4()), patience_seconds=60, tell=lambda _: None)
 
     assert asyncio.run(go()).ending == "gone"
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_tasks_that_cannot_be_told_do_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    monkeypatch.setattr(waiting, "TELLING_SECONDS", 0.05)
+    fake = FakeBridge()
+
+    class Source(AsyncBridgeClient):
+        async def tasks(self, run_id: object) -> list[TaskModel]:
+            if slow:
+                await asyncio.Event().wait()
+            raise BridgeUnreachable("away", url="http://b", sent=False)
+
+    async def go() -> tuple[Waited, list[str]]:
+        told: list[str] = []
+        transport = fake.async_transport()
+        async with Source("http://bridge.example", patience_seconds=0, transport=transport) as source:
+            run_id = await submitted(source)
+            return await wait_for_run(source, run_id, patience_seconds=60, tell=told.append), told
+
+    waited, told = asyncio.run(go())
+    assert waited.ending == "over"
+    assert told[-1].endswith("it took too long" if slow else "away")
 
 
 def test_waiting_never_blocks_the_loop() -> None:

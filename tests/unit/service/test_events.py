@@ -38,6 +38,40 @@ async def test_events_are_told_in_order_and_without_gaps(service: Harness) -> No
     assert again == events[2:]
 
 
+async def test_a_stream_begins_with_the_number_it_starts_after(service: Harness) -> None:
+    run = await service.submitted()
+    await service.ended(run)
+    await service.sequencer.step()
+    newest = len(await frames(_stream(service.context, 0, None), 6))
+    service.context.stop_waiting()
+    for headers, start in (({}, newest), ({"Last-Event-ID": "2"}, 2), ({"Last-Event-ID": "99"}, newest)):
+        answer = await service.client.get("/api/v1/events", headers=headers)
+        assert answer.text == f"retry: 2000\nid: {start}\n: events after {start}\n\n"
+
+
+async def test_what_happens_while_a_reader_reads_is_told_at_once(database: Database) -> None:
+    async with harness(database, change_poll_seconds=60, heartbeat_seconds=60) as service:
+        stream = _stream(service.context, 0, None)
+        await anext(stream)
+        for key in ("a", "b"):
+            await service.submit(key)
+            # The first is told while the reader is away, handling the frame before.
+            await service.sequencer.step()
+            (event,) = await frames(stream, 1)
+            assert event["type"] == "run.created"
+        await stream.aclose()
+
+
+async def test_what_another_process_did_is_told_within_its_poll(database: Database) -> None:
+    async with harness(database) as service, harness(database) as worker:
+        reading = asyncio.create_task(frames(_stream(service.context, 0, None), 6))
+        run = await worker.submitted()
+        await worker.ended(run)
+        await worker.sequencer.step()
+        events = await reading
+        assert "run.settled" in {event["type"] for event in events}
+
+
 async def test_a_reader_is_woken_by_what_happens(service: Harness) -> None:
     reading = asyncio.create_task(frames(_stream(service.context, 0, None), 1))
     await asyncio.sleep(0)
