@@ -26,6 +26,12 @@ def is_ready(service: Service) -> Callable[[], bool]:
     return lambda: service.client.get("/readyz").status_code == 200
 
 
+def mirror_backlog(service: Service) -> int:
+    """How many mirrors are due or under way."""
+    backlog: int = service.client.get("/api/v1/status").json()["mirror_backlog"]
+    return backlog
+
+
 def freezes_between_transactions(stage: Stage, service: Service) -> bool:
     """Freeze it; ``False``, and it goes on, if it was just writing: then nobody else could."""
     process = service.process.process
@@ -82,6 +88,7 @@ def test_13_a_frozen_process_cannot_write_what_another_took_over(stage: Stage) -
         run = frozen.wait(frozen.submit(waits(go), key="k"), state="RUNNING", mirror="PARTIAL")
         # No more mirrors but the last; and the answer that one waits for comes when its claim is long lost.
         stage.proxy.when("POST", r"/ml_metadata\..*/GetExecutions$", status(500), times=None)
+        eventually(lambda: mirror_backlog(frozen) == 0, "what was due is mirrored")
         stage.proxy.when("POST", r"/ml_metadata\..*/GetExecutionsByContext$", hang(gate))
         go.touch()
         frozen.wait(run, phase="ENDED")

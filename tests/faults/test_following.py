@@ -239,7 +239,7 @@ def test_26_a_list_that_was_overtaken_revives_nothing(stage: Stage) -> None:
     with stage.serving({"KFBRIDGE_KFP_TIMEOUT_SECONDS": "60"}) as service:
         run, go = running(stage, service)
         # The list still says RUNNING, and comes when the end is long known from elsewhere.
-        stage.proxy.when(*LIST_RUNS, hang(gate, holding='"state":"RUNNING"'), times=None)
+        stage.proxy.when(*LIST_RUNS, hang(gate, holding=run["kfp_run_id"]), times=None)
         gate.wait_reached()
         go.touch()
         ended = service.wait(run, over=True)
