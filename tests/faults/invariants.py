@@ -208,8 +208,8 @@ def _streamed(service: Service, count: int) -> list[int]:
     found: list[int] = []
     with service.client.stream("GET", "/api/v1/events", params={"after": 0}) as stream:
         for line in stream.iter_lines():
-            if line.startswith("id:"):
-                found.append(int(line.removeprefix("id:")))
+            if line.startswith("data:"):
+                found.append(int(json.loads(line.removeprefix("data:"))["number"]))
                 if len(found) == count:
                     break
     return found

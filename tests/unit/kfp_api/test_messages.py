@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from bridge.domain.states import RuntimeState
 from bridge.kfp_api import messages
@@ -111,6 +111,22 @@ def test_an_unfinished_run_has_no_end(text: str | None, ended: datetime | None) 
 def test_states_are_parsed(word: str | None, state: RuntimeState) -> None:
     assert messages.Run(state=word).runtime_state is state
     assert messages.TaskDetail(state=word).runtime_state is state
+
+
+def test_a_row_that_is_no_run_does_not_hide_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [
+        {"run_id": "1"},
+        {"run_id": {"not": "text"}},
+        {"run_id": "2", "state": 7},
+        "text",
+        {"run_id": "3"},
+    ]
+    page = messages.ListRuns.model_validate({"runs": rows, "next_page_token": "t"})
+    assert [run.run_id for run in page.runs] == ["1", "3"]
+    assert page.next_page_token == "t"
+    assert len(caplog.records) == 3
+    with pytest.raises(ValidationError):
+        messages.ListRuns.model_validate({"runs": "none"})
 
 
 def test_every_message_is_documented() -> None:

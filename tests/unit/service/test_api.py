@@ -53,6 +53,18 @@ async def test_bad_submissions_are_refused_and_leave_nothing(
     assert await service.stored() == []
 
 
+@pytest.mark.parametrize("name", ["map_index", "try_number", "max_tries"])
+async def test_numbers_that_no_column_holds_are_refused(service: Harness, name: str) -> None:
+    told = problem(await service.submit(origin={name: 2**31}), 422, "invalid-request")
+    assert [item.pointer for item in told.errors] == [f"/origin/{name}"]
+    assert await service.stored() == []
+
+
+@pytest.mark.parametrize("target", ["/api/v1/runs?text=%00", "/api/v1/pipelines/a%00b", "/?text=a%00"])
+async def test_an_address_with_a_nul_character_is_refused(service: Harness, target: str) -> None:
+    problem(await service.client.get(target), 422, "invalid-request")
+
+
 async def test_the_known_backends_are_named(service: Harness) -> None:
     assert "default" in problem(await service.submit(backend="x"), 422, "unknown-backend").detail
 
