@@ -11,6 +11,7 @@ from airflow.sdk import BaseXCom
 from bridge.client.reference import build_reference
 from bridge.provider.killing import OnBehalf
 from bridge.provider.links import RUN_XCOM_KEY, BridgeRunLink, KfpRunLink
+from bridge.provider.origin import TaskKey
 from bridge.provider.outcome import failure, failure_lines, gate_exception
 from bridge.provider.outlets import run_facts, tell_outlets
 
@@ -64,6 +65,17 @@ class Left:
     metrics: Sequence[MetricModel] = ()
 
 
+def made_elsewhere(context: Context, run: RunModel) -> bool:
+    """Whether the run was made for another task instance, as with ``skip_if_unchanged``."""
+    made_for = run.origin
+    instance = (made_for.dag_id, made_for.dag_run_id, made_for.task_id, made_for.map_index)
+    here = TaskKey.from_context(context)
+    started = context["dag_run"].start_date
+    return instance != (here.dag_id, here.dag_run_id, here.task_id, here.map_index) or (
+        made_for.dag_run_start is not None and made_for.dag_run_start != started
+    )
+
+
 def read_left(client: BridgeClient, run: RunModel) -> Left:
     """What the run left, asked of the bridge. Raises ``BridgeError``."""
     scalars = client.metrics(run.run_id).scalars
@@ -88,7 +100,8 @@ def conclude(task: KubeflowPipelineOperator, context: Context, run: RunModel, le
     if gate is not None:
         _push(task, context, reference)
         raise gate
-    tell_outlets(context, run_facts(run, left.artifacts, left.metrics))
+    facts = run_facts(run, left.artifacts, left.metrics, unchanged=made_elsewhere(context, run))
+    tell_outlets(context, facts)
     return reference
 
 

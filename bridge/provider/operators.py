@@ -60,6 +60,8 @@ class KubeflowPipelineOperator(BaseOperator):
     :param labels: shown with the run, and searchable.
     :param display_name: the run's name in the UIs.
     :param gate: a CEL expression over the run's metrics, such as ``evaluate.auc >= last_good - 0.01``.
+    :param skip_if_unchanged: ``True`` succeeds with the last good run of the pipeline and project if
+        nothing changed since: pipeline, arguments, inputs in known versions, gate and backend.
     :param backend: the backend's name; the connection's, then the bridge's own choice if absent.
     :param project: the bridge's project; the connection's if absent.
     :param kfbridge_conn_id: the Airflow connection to the bridge.
@@ -89,6 +91,7 @@ class KubeflowPipelineOperator(BaseOperator):
         "labels",
         "display_name",
         "gate",
+        "skip_if_unchanged",
         "backend",
         "project",
         "kfbridge_conn_id",
@@ -115,6 +118,7 @@ class KubeflowPipelineOperator(BaseOperator):
         labels: Any = None,
         display_name: str | None = None,
         gate: str | None = None,
+        skip_if_unchanged: bool | str = False,
         backend: str | None = None,
         project: str | None = None,
         kfbridge_conn_id: str = DEFAULT_CONN_ID,
@@ -144,6 +148,7 @@ class KubeflowPipelineOperator(BaseOperator):
         self.labels = labels
         self.display_name = display_name
         self.gate = gate
+        self.skip_if_unchanged = skip_if_unchanged
         self.backend = backend
         self.project = project
         self.kfbridge_conn_id = kfbridge_conn_id
@@ -219,6 +224,8 @@ class KubeflowPipelineOperator(BaseOperator):
                 self._defer_until_ready(deadline, give_up_at)
             note_run(context, run)
             self.log.info("The bridge has run %s (KFP run %s, %s).", run.run_id, run.kfp_run_id, run.state)
+            for warning in run.warnings:
+                self.log.warning("The bridge warns: %s", warning)
             waiting.has_run(run)
             if not self.wait:
                 return build_reference(run)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import pytest
 from tests.support.fake_bridge import FakeBridge
 
 PIPELINES = Path(__file__).parents[2] / "support" / "pipelines"
+EXAMPLES = Path(__file__).parents[3] / "airflow_dags"
 
 if find_spec("airflow") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -109,6 +111,38 @@ def run_dag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             return Ran(module.dag.test(**options))
 
         yield run
+
+
+@pytest.fixture
+def run_example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ran]]:
+    """Runs the DAG of a file of ``airflow_dags/`` with ``dag.test()``; ``dag_id`` is the file's DAG."""
+    from tests.support.airflow_home import migrated_home
+
+    migrated_home()
+    bundle = {
+        "name": "dags-folder",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(EXAMPLES)},
+    }
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+    # As Airflow does: the DAGs import their neighbours from the folder.
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    before = set(sys.modules)
+
+    def run(file: str, dag_id: str, **options: Any) -> Ran:
+        from airflow.dag_processing.dagbag import BundleDagBag
+
+        bag = BundleDagBag(EXAMPLES / file, bundle_path=EXAMPLES, bundle_name="dags-folder")
+        assert bag.import_errors == {}
+        with warnings.catch_warnings():
+            # Airflow's own way to read .airflowignore.
+            warnings.filterwarnings("ignore", message="GitWildMatchPattern", category=DeprecationWarning)
+            return Ran(bag.dags[dag_id].test(**options))
+
+    yield run
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] == "flights":
+            del sys.modules[name]
 
 
 @pytest.fixture
