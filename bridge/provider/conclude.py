@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseXCom
 
 from bridge.client.reference import build_reference
+from bridge.provider.facets import Seen
 from bridge.provider.killing import OnBehalf
 from bridge.provider.links import RUN_XCOM_KEY, BridgeRunLink, KfpRunLink
 from bridge.provider.origin import TaskKey
@@ -88,6 +89,7 @@ def conclude(task: KubeflowPipelineOperator, context: Context, run: RunModel, le
     Raises what the run's end means for the task otherwise; the reference is pushed before.
     """
     note_run(context, run)
+    task.seen = Seen(run)
     reference = build_reference(run, left.tasks, left.artifacts, left.metrics)
     problem = failure(run)
     if problem is not None:
@@ -100,8 +102,9 @@ def conclude(task: KubeflowPipelineOperator, context: Context, run: RunModel, le
     if gate is not None:
         _push(task, context, reference)
         raise gate
-    facts = run_facts(run, left.artifacts, left.metrics, unchanged=made_elsewhere(context, run))
-    tell_outlets(context, facts)
+    unchanged = made_elsewhere(context, run)
+    tell_outlets(context, run_facts(run, left.artifacts, left.metrics, unchanged=unchanged))
+    task.seen = Seen(run, () if unchanged else left.artifacts)
     return reference
 
 

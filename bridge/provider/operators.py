@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowException
 from bridge.client.errors import BridgeError
 from bridge.client.reference import build_reference
 from bridge.provider.conclude import Left, conclude, note_run, noted_run, read_left
+from bridge.provider.facets import Seen, on_complete, on_failure, on_start
 from bridge.provider.folders import pipeline_folders
 from bridge.provider.hooks import DEFAULT_CONN_ID, BridgeSettings, KubeflowBridgeHook
 from bridge.provider.inputs import assets_in
@@ -163,6 +164,7 @@ class KubeflowPipelineOperator(BaseOperator):
         self.patience_seconds = float(patience_seconds)
         self.templated_arguments = templated_names(arguments)
         self._waiting: WorkerWait | None = None
+        self.seen: Seen | None = None
         check_choices(self)
         check_when_parsed(self)
 
@@ -209,6 +211,18 @@ class KubeflowPipelineOperator(BaseOperator):
         if self._waiting is not None:
             self._waiting.killed()
 
+    def get_openlineage_facets_on_start(self) -> Any:
+        """For Airflow's OpenLineage provider: the data that the task names."""
+        return on_start(self)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """For Airflow's OpenLineage provider: the data that was read, and the models that were made."""
+        return on_complete(self)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+        """For Airflow's OpenLineage provider: the data that was read, and nothing as made."""
+        return on_failure(self)
+
     def _submit(self, context: Context, *, deadline: float | None, give_up_at: float) -> Any:
         settings = self._settings()
         request = build_request(self, context, settings, pipeline_folders(self, context["ti"]))
@@ -223,6 +237,7 @@ class KubeflowPipelineOperator(BaseOperator):
                 self.log.warning("%s. Waiting for the bridge without a worker's slot.", error)
                 self._defer_until_ready(deadline, give_up_at)
             note_run(context, run)
+            self.seen = Seen(run)
             self.log.info("The bridge has run %s (KFP run %s, %s).", run.run_id, run.kfp_run_id, run.state)
             for warning in run.warnings:
                 self.log.warning("The bridge warns: %s", warning)

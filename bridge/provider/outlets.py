@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bridge.client.models import ArtifactModel, MetricModel, RunModel
 
 MAX_FACTS = 100
-_MODEL_TYPE = "system.Model"
+MODEL_TYPE = "system.Model"
 # Airflow keeps an asset's URI in a column of this length.
 _MAX_ASSET_URI = 1500
 
@@ -51,8 +51,8 @@ def model_facts(artifacts: Sequence[ArtifactModel]) -> list[dict[str, Any]]:
     return [
         {"key": key, "uri": artifact.uri, "digest": artifact.digest, "ref": artifact.ref}
         for artifact in artifacts
-        if artifact.type == _MODEL_TYPE
-        for key in [_written_as(artifact)]
+        if artifact.type == MODEL_TYPE
+        for key in [written_as(artifact)]
         if key is not None
     ][:MAX_FACTS]
 
@@ -79,7 +79,7 @@ def _tell_alias(context: Context, alias: AssetAlias, facts: Mapping[str, Any]) -
             context["outlet_events"][alias].add(Asset(uri=uri, name=uri), extra={**facts, "model": model})
 
 
-def _written_as(artifact: ArtifactModel) -> str | None:
+def written_as(artifact: ArtifactModel) -> str | None:
     """The ``task.key`` under which the artifact was produced, ``None`` if it was only read."""
     for use in artifact.uses:
         if use.direction == "OUTPUT":
