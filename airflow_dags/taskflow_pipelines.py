@@ -1,4 +1,4 @@
-"""A pipeline as a TaskFlow task: a function decides the arguments, once for each of a list. Run it by hand."""
+"""A pipeline as a TaskFlow task: a function decides the arguments, for each of a list. Run it by hand."""
 
 from __future__ import annotations
 

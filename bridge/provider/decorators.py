@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
@@ -22,7 +22,7 @@ class _KubeflowPipelineDecoratedOperator(DecoratedOperator, KubeflowPipelineOper
     somewhere may hold anything. A task that waits for a bridge that is away calls its function again.
     """
 
-    template_fields: Collection[str] = (
+    template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
         *KubeflowPipelineOperator.template_fields,
     )

@@ -33,7 +33,11 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": INTEGRATION,
-                "python-modules": ["bridge.provider.triggers", "bridge.provider.sensing"],
+                "python-modules": [
+                    "bridge.provider.triggers",
+                    "bridge.provider.sensing",
+                    "bridge.provider.events",
+                ],
             },
         ],
         "task-decorators": [
@@ -43,6 +47,8 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": "bridge.provider.decorators.kubeflow_pipeline_task",
             },
         ],
+        # Airflow loads a plugin by its entry point; this tells of it.
+        "plugins": [{"name": "kfbridge", "plugin-class": "bridge.provider.plugin.KubeflowBridgePlugin"}],
         "connection-types": [_connection_type()],
         "extra-links": [
             "bridge.provider.links.BridgeRunLink",

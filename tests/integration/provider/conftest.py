@@ -6,7 +6,6 @@ import importlib.util
 import json
 import shutil
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import pytest
 from tests.support.fake_bridge import FakeBridge
 
 PIPELINES = Path(__file__).parents[2] / "support" / "pipelines"
+# Airflow's own way to read .airflowignore.
+IGNORED = "ignore:GitWildMatchPattern:DeprecationWarning"
 EXAMPLES = Path(__file__).parents[3] / "airflow_dags"
 
 if find_spec("airflow") is None:
@@ -114,8 +115,8 @@ def run_dag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def run_example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ran]]:
-    """Runs the DAG of a file of ``airflow_dags/`` with ``dag.test()``; ``dag_id`` is the file's DAG."""
+def load_example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Any]]:
+    """Loads a DAG of a file of ``airflow_dags/`` as the DAG processor does."""
     from tests.support.airflow_home import migrated_home
 
     migrated_home()
@@ -129,20 +130,27 @@ def run_example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ran]]
     monkeypatch.syspath_prepend(str(EXAMPLES))
     before = set(sys.modules)
 
-    def run(file: str, dag_id: str, **options: Any) -> Ran:
+    def load(file: str, dag_id: str) -> Any:
         from airflow.dag_processing.dagbag import BundleDagBag
 
         bag = BundleDagBag(EXAMPLES / file, bundle_path=EXAMPLES, bundle_name="dags-folder")
         assert bag.import_errors == {}
-        with warnings.catch_warnings():
-            # Airflow's own way to read .airflowignore.
-            warnings.filterwarnings("ignore", message="GitWildMatchPattern", category=DeprecationWarning)
-            return Ran(bag.dags[dag_id].test(**options))
+        return bag.dags[dag_id]
 
-    yield run
+    yield load
     for name in set(sys.modules) - before:
         if name.partition(".")[0] == "flights":
             del sys.modules[name]
+
+
+@pytest.fixture
+def run_example(load_example: Callable[[str, str], Any]) -> Callable[..., Ran]:
+    """Runs the DAG of a file of ``airflow_dags/`` with ``dag.test()``."""
+
+    def run(file: str, dag_id: str, **options: Any) -> Ran:
+        return Ran(load_example(file, dag_id).test(**options))
+
+    return run
 
 
 @pytest.fixture

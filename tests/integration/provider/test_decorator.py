@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.provider.conftest import Ran
+from tests.integration.provider.conftest import IGNORED, Ran
 from tests.support.fake_bridge import End, FakeBridge, a_task
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(120, method="thread")]
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.timeout(120, method="thread"),
+    pytest.mark.filterwarnings(IGNORED),
+]
 
 RunDag = Callable[..., Ran]
 

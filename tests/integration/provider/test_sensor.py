@@ -16,10 +16,14 @@ from bridge.client.models import (
     RunModel,
     SubmitRequest,
 )
-from tests.integration.provider.conftest import Ran
+from tests.integration.provider.conftest import IGNORED, Ran
 from tests.support.fake_bridge import End, FakeBridge, Seen, a_task
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(120, method="thread")]
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.timeout(120, method="thread"),
+    pytest.mark.filterwarnings(IGNORED),
+]
 
 RunDag = Callable[..., Ran]
 PASSED = GateModel(expression="evaluate.auc > 0", passed=True, reason="0.7 is more than 0")

@@ -8,10 +8,14 @@ from uuid import uuid4
 import pytest
 
 from bridge.client.models import ArtifactModel, ArtifactUseModel
-from tests.integration.provider.conftest import Ran
+from tests.integration.provider.conftest import IGNORED, Ran
 from tests.support.fake_bridge import End, FakeBridge
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(120, method="thread")]
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.timeout(120, method="thread"),
+    pytest.mark.filterwarnings(IGNORED),
+]
 
 RunDag = Callable[..., Ran]
 MODEL_URI = "s3://models/flight-delay/7"

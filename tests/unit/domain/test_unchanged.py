@@ -13,7 +13,9 @@ from tests.unit.domain.builders import a_run, a_submission
 
 FLIGHTS = InputVersion(name="flights", uri="s3://lake/day=1", version="abc", version_kind="sha256")
 WEATHER = InputVersion(name="weather", uri="s3://lake/weather", version="7", version_kind="s3")
-ASKED = replace(a_submission(), inputs=(FLIGHTS, WEATHER), arguments={"epochs": 3, "rate": 0.1}, gate="e.auc > 0")
+ASKED = replace(
+    a_submission(), inputs=(FLIGHTS, WEATHER), arguments={"epochs": 3, "rate": 0.1}, gate="e.auc > 0"
+)
 LAST = replace(a_run(), backend=ASKED.backend, namespace=ASKED.namespace, pipeline=ASKED.pipeline)
 
 

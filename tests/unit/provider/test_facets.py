@@ -50,7 +50,9 @@ def openlineage(monkeypatch: pytest.MonkeyPatch) -> None:
             "OutputDataset": Dataset,
             "ExternalQueryRunFacet": SimpleNamespace,
         },
-        "openlineage.client.generated.dataset_version_dataset": {"DatasetVersionDatasetFacet": SimpleNamespace},
+        "openlineage.client.generated.dataset_version_dataset": {
+            "DatasetVersionDatasetFacet": SimpleNamespace
+        },
     }
     for name, attributes in stand_ins.items():
         module = ModuleType(name)
@@ -94,7 +96,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
 def a_task() -> KubeflowPipelineOperator:
     inputs = {
         "flights": Asset("flights", uri="s3://lake/flights"),
-        "note": ["file:///data/a", {"uri": "s3://lake/b", "version": "7"}, {"partitions": [{"uri": "s3://lake/c"}]}],
+        "note": [
+            "file:///data/a",
+            {"uri": "s3://lake/b", "version": "7"},
+            {"partitions": [{"uri": "s3://lake/c"}]},
+        ],
     }
     return KubeflowPipelineOperator(
         task_id="train", pipeline=str(TRAINING), arguments={"epochs": 1}, inputs=inputs
