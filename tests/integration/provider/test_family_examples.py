@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +30,10 @@ GATE = GateModel(expression="evaluate.auc > 0.7", passed=True, reason="0.71 is m
 @contextmanager
 def a_person(option: str) -> Iterator[list[Any]]:
     """Answers the first request that waits, as Airflow's REST route does; yields the request."""
+    with warnings.catch_warnings():
+        # Airflow's API warns of its own dependencies when it is imported.
+        warnings.simplefilter("ignore")
+        import_module("airflow.api_fastapi.core_api.routes.public.hitl")
     requests: list[Any] = []
     over = threading.Event()
     person = threading.Thread(target=_answer_when_asked, args=(option, requests, over))
