@@ -96,10 +96,8 @@ def test_a_dag_for_every_good_model_runs(run_example: RunDag) -> None:
 
 def test_it_is_scheduled_by_the_watcher(load_example: Callable[..., Any]) -> None:
     dag = load_example("on_any_model.py", "on_any_model")
-    ((_, asset),) = dag.timetable.asset_condition.iter_assets()
+    (asset,) = dag.timetable.asset_condition.objects
     (watcher,) = asset.watchers
-    assert watcher.trigger["classpath"] == "bridge.provider.events.KubeflowEventTrigger"
-    assert (watcher.trigger["kwargs"]["pipeline"], watcher.trigger["kwargs"]["good"]) == (
-        ["flight-delay"],
-        True,
-    )
+    path, kwargs = watcher.trigger.serialize()
+    assert path == "bridge.provider.events.KubeflowEventTrigger"
+    assert (kwargs["pipeline"], kwargs["good"]) == (["flight-delay"], True)
