@@ -34,6 +34,9 @@ def submit(request: SubmitRequest, idempotency_key: str | None) -> Call[RunModel
     body = request.model_dump(mode="json", exclude_none=True)
     # None is a value of an argument (an optional parameter set to nothing), unlike everywhere else.
     body["arguments"] = request.model_dump(mode="json", include={"arguments"})["arguments"]
+    if not request.skip_if_unchanged:
+        # A service that does not know the field yet refuses it.
+        del body["skip_if_unchanged"]
     return Call(method="POST", path="/runs", parse=_RUN, body=body, headers=headers)
 
 

@@ -75,6 +75,8 @@ class SubmitRequest(Request):
 
     ``inputs`` are stored as edges and handed to the pipeline: the parameter named by an input gets
     its URI, or the list of URIs if the parameter is a list, unless ``arguments`` names it already.
+    ``skip_if_unchanged`` is answered with the last good run of the same pipeline and project if that had
+    the same spec, arguments, inputs in known versions, gate and backend.
     """
 
     backend: str | None = None
@@ -93,6 +95,7 @@ class SubmitRequest(Request):
     on_retry: Literal["new_run", "retry_failed_tasks"] = "new_run"
     on_clear: Literal["cancel_then_new", "adopt", "detach"] = "cancel_then_new"
     gate: str | None = Field(default=None, max_length=2000)
+    skip_if_unchanged: bool = False
     origin: OriginModel = Field(default_factory=OriginModel)
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseXCom
 
 from bridge.client.reference import build_reference
+from bridge.provider.facets import Seen
 from bridge.provider.killing import OnBehalf
 from bridge.provider.links import RUN_XCOM_KEY, BridgeRunLink, KfpRunLink
+from bridge.provider.origin import TaskKey
 from bridge.provider.outcome import failure, failure_lines, gate_exception
 from bridge.provider.outlets import run_facts, tell_outlets
 
@@ -64,6 +66,17 @@ class Left:
     metrics: Sequence[MetricModel] = ()
 
 
+def made_elsewhere(context: Context, run: RunModel) -> bool:
+    """Whether the run was made for another task instance, as with ``skip_if_unchanged``."""
+    made_for = run.origin
+    instance = (made_for.dag_id, made_for.dag_run_id, made_for.task_id, made_for.map_index)
+    here = TaskKey.from_context(context)
+    started = context["dag_run"].start_date
+    return instance != (here.dag_id, here.dag_run_id, here.task_id, here.map_index) or (
+        made_for.dag_run_start is not None and made_for.dag_run_start != started
+    )
+
+
 def read_left(client: BridgeClient, run: RunModel) -> Left:
     """What the run left, asked of the bridge. Raises ``BridgeError``."""
     scalars = client.metrics(run.run_id).scalars
@@ -76,6 +89,7 @@ def conclude(task: KubeflowPipelineOperator, context: Context, run: RunModel, le
     Raises what the run's end means for the task otherwise; the reference is pushed before.
     """
     note_run(context, run)
+    task.seen = Seen(run)
     reference = build_reference(run, left.tasks, left.artifacts, left.metrics)
     problem = failure(run)
     if problem is not None:
@@ -88,7 +102,9 @@ def conclude(task: KubeflowPipelineOperator, context: Context, run: RunModel, le
     if gate is not None:
         _push(task, context, reference)
         raise gate
-    tell_outlets(context, run_facts(run, left.artifacts, left.metrics))
+    unchanged = made_elsewhere(context, run)
+    tell_outlets(context, run_facts(run, left.artifacts, left.metrics, unchanged=unchanged))
+    task.seen = Seen(run, () if unchanged else left.artifacts)
     return reference
 
 

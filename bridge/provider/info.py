@@ -24,12 +24,31 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {"integration-name": INTEGRATION, "python-modules": ["bridge.provider.operators"]},
         ],
+        "sensors": [
+            {"integration-name": INTEGRATION, "python-modules": ["bridge.provider.sensors"]},
+        ],
         "hooks": [
             {"integration-name": INTEGRATION, "python-modules": ["bridge.provider.hooks"]},
         ],
         "triggers": [
-            {"integration-name": INTEGRATION, "python-modules": ["bridge.provider.triggers"]},
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": [
+                    "bridge.provider.triggers",
+                    "bridge.provider.sensing",
+                    "bridge.provider.events",
+                ],
+            },
         ],
+        "task-decorators": [
+            {
+                "name": "kubeflow_pipeline",
+                # The schema says "path"; what Airflow 3.3 reads is this.
+                "class-name": "bridge.provider.decorators.kubeflow_pipeline_task",
+            },
+        ],
+        # Airflow loads a plugin by its entry point; this tells of it.
+        "plugins": [{"name": "kfbridge", "plugin-class": "bridge.provider.plugin.KubeflowBridgePlugin"}],
         "connection-types": [_connection_type()],
         "extra-links": [
             "bridge.provider.links.BridgeRunLink",

@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowException
 from bridge.client.errors import BridgeError
 from bridge.client.reference import build_reference
 from bridge.provider.conclude import Left, conclude, note_run, noted_run, read_left
+from bridge.provider.facets import Seen, on_complete, on_failure, on_start
 from bridge.provider.folders import pipeline_folders
 from bridge.provider.hooks import DEFAULT_CONN_ID, BridgeSettings, KubeflowBridgeHook
 from bridge.provider.inputs import assets_in
@@ -60,6 +61,8 @@ class KubeflowPipelineOperator(BaseOperator):
     :param labels: shown with the run, and searchable.
     :param display_name: the run's name in the UIs.
     :param gate: a CEL expression over the run's metrics, such as ``evaluate.auc >= last_good - 0.01``.
+    :param skip_if_unchanged: ``True`` succeeds with the last good run of the pipeline and project if
+        nothing changed since: pipeline, arguments, inputs in known versions, gate and backend.
     :param backend: the backend's name; the connection's, then the bridge's own choice if absent.
     :param project: the bridge's project; the connection's if absent.
     :param kfbridge_conn_id: the Airflow connection to the bridge.
@@ -89,6 +92,7 @@ class KubeflowPipelineOperator(BaseOperator):
         "labels",
         "display_name",
         "gate",
+        "skip_if_unchanged",
         "backend",
         "project",
         "kfbridge_conn_id",
@@ -115,6 +119,7 @@ class KubeflowPipelineOperator(BaseOperator):
         labels: Any = None,
         display_name: str | None = None,
         gate: str | None = None,
+        skip_if_unchanged: bool | str = False,
         backend: str | None = None,
         project: str | None = None,
         kfbridge_conn_id: str = DEFAULT_CONN_ID,
@@ -144,6 +149,7 @@ class KubeflowPipelineOperator(BaseOperator):
         self.labels = labels
         self.display_name = display_name
         self.gate = gate
+        self.skip_if_unchanged = skip_if_unchanged
         self.backend = backend
         self.project = project
         self.kfbridge_conn_id = kfbridge_conn_id
@@ -158,6 +164,7 @@ class KubeflowPipelineOperator(BaseOperator):
         self.patience_seconds = float(patience_seconds)
         self.templated_arguments = templated_names(arguments)
         self._waiting: WorkerWait | None = None
+        self.seen: Seen | None = None
         check_choices(self)
         check_when_parsed(self)
 
@@ -219,6 +226,18 @@ class KubeflowPipelineOperator(BaseOperator):
         )
         self._defer_until_over(context, noted.run_id, self._deadline(context["ti"].start_date.timestamp()))
 
+    def get_openlineage_facets_on_start(self) -> Any:
+        """For Airflow's OpenLineage provider: the data that the task names."""
+        return on_start(self)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """For Airflow's OpenLineage provider: the data that was read, and the models that were made."""
+        return on_complete(self)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+        """For Airflow's OpenLineage provider: the data that was read, and nothing as made."""
+        return on_failure(self)
+
     def _submit(self, context: Context, *, deadline: float | None, give_up_at: float) -> Any:
         settings = self._settings()
         request = build_request(self, context, settings, pipeline_folders(self, context["ti"]))
@@ -233,7 +252,10 @@ class KubeflowPipelineOperator(BaseOperator):
                 self.log.warning("%s. Waiting for the bridge without a worker's slot.", error)
                 self._defer_until_ready(deadline, give_up_at)
             note_run(context, run)
+            self.seen = Seen(run)
             self.log.info("The bridge has run %s (KFP run %s, %s).", run.run_id, run.kfp_run_id, run.state)
+            for warning in run.warnings:
+                self.log.warning("The bridge warns: %s", warning)
             waiting.has_run(run)
             if not self.wait:
                 return build_reference(run)

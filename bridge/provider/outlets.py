@@ -15,20 +15,28 @@ if TYPE_CHECKING:
     from bridge.client.models import ArtifactModel, MetricModel, RunModel
 
 MAX_FACTS = 100
-_MODEL_TYPE = "system.Model"
+MODEL_TYPE = "system.Model"
 # Airflow keeps an asset's URI in a column of this length.
 _MAX_ASSET_URI = 1500
 
 
 def run_facts(
-    run: RunModel, artifacts: Sequence[ArtifactModel], metrics: Sequence[MetricModel]
+    run: RunModel,
+    artifacts: Sequence[ArtifactModel],
+    metrics: Sequence[MetricModel],
+    *,
+    unchanged: bool = False,
 ) -> dict[str, Any]:
-    """What an asset event says of the run that updated the asset; bounded, JSON values only."""
+    """What an asset event says of the run that updated the asset; bounded, JSON values only.
+
+    ``unchanged`` says that the run was made for another task instance, since when nothing changed.
+    """
     return {
         "run_id": str(run.run_id),
         "kfp_run_id": str(run.kfp_run_id),
         "state": run.state,
         "good": run.good,
+        "unchanged": unchanged,
         "pipeline": run.pipeline.name,
         "pipeline_digest": run.pipeline.digest,
         "metrics": {metric.key: metric.value for metric in metrics[:MAX_FACTS]},
@@ -43,8 +51,8 @@ def model_facts(artifacts: Sequence[ArtifactModel]) -> list[dict[str, Any]]:
     return [
         {"key": key, "uri": artifact.uri, "digest": artifact.digest, "ref": artifact.ref}
         for artifact in artifacts
-        if artifact.type == _MODEL_TYPE
-        for key in [_written_as(artifact)]
+        if artifact.type == MODEL_TYPE
+        for key in [written_as(artifact)]
         if key is not None
     ][:MAX_FACTS]
 
@@ -52,7 +60,8 @@ def model_facts(artifacts: Sequence[ArtifactModel]) -> list[dict[str, Any]]:
 def tell_outlets(context: Context, facts: Mapping[str, Any]) -> None:
     """Puts the facts into the events of the task's outlets.
 
-    An ``AssetAlias`` gets an event for each model of a good run: its asset is the model's URI.
+    An ``AssetAlias`` gets an event for each model of a good run: its asset is the model's URI. For a run
+    that this task did not make, ``facts["unchanged"]``, it gets none: its models are no news.
     """
     for outlet in context["outlets"]:
         if isinstance(outlet, AssetAlias):
@@ -62,7 +71,7 @@ def tell_outlets(context: Context, facts: Mapping[str, Any]) -> None:
 
 
 def _tell_alias(context: Context, alias: AssetAlias, facts: Mapping[str, Any]) -> None:
-    if parse_state(str(facts["state"])) is not RuntimeState.SUCCEEDED or not facts["good"]:
+    if facts["unchanged"] or not facts["good"] or parse_state(facts["state"]) is not RuntimeState.SUCCEEDED:
         return
     for model in facts["models"]:
         uri = model["uri"]
@@ -70,7 +79,7 @@ def _tell_alias(context: Context, alias: AssetAlias, facts: Mapping[str, Any]) -
             context["outlet_events"][alias].add(Asset(uri=uri, name=uri), extra={**facts, "model": model})
 
 
-def _written_as(artifact: ArtifactModel) -> str | None:
+def written_as(artifact: ArtifactModel) -> str | None:
     """The ``task.key`` under which the artifact was produced, ``None`` if it was only read."""
     for use in artifact.uses:
         if use.direction == "OUTPUT":

@@ -42,18 +42,19 @@ def build_request(
             **what,
             arguments=arguments,
             inputs=inputs,
-            backend=_text(task.backend) or settings.backend,
-            project=_text(task.project) or settings.project,
-            namespace=_text(task.namespace),
-            experiment=_text(task.experiment),
-            display_name=_text(task.display_name),
-            service_account=_text(task.service_account),
-            pipeline_root=_text(task.pipeline_root),
+            backend=text_of(task.backend) or settings.backend,
+            project=text_of(task.project) or settings.project,
+            namespace=text_of(task.namespace),
+            experiment=text_of(task.experiment),
+            display_name=text_of(task.display_name),
+            service_account=text_of(task.service_account),
+            pipeline_root=text_of(task.pipeline_root),
             caching=_flag(task.caching, "caching"),
             labels={str(k): str(v) for k, v in _mapping(task.labels, "labels").items()},
             on_retry=task.retry_policy_of_run,
             on_clear=task.clear_policy,
-            gate=_text(task.gate),
+            gate=text_of(task.gate),
+            skip_if_unchanged=bool(_flag(task.skip_if_unchanged, "skip_if_unchanged")),
             origin=build_origin(context, deployment=settings.deployment),
         )
     except (PipelineProblem, InputError) as error:
@@ -97,7 +98,8 @@ def _mapping(value: Any, name: str) -> dict[str, Any]:
     return {str(key): item for key, item in value.items()}
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """A rendered field as text; ``None`` for one that is empty or whose template found nothing."""
     text = "" if value is None else str(value).strip()
     # A template without a value renders to this word.
     return None if text in ("", "None") else text
@@ -106,7 +108,7 @@ def _text(value: Any) -> str | None:
 def _flag(value: Any, name: str) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
-    text = (_text(value) or "").lower()
+    text = (text_of(value) or "").lower()
     if text in _TRUE | _FALSE:
         return text in _TRUE
     if not text:

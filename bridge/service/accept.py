@@ -15,6 +15,7 @@ from bridge.domain.identity import caller_key, kfp_run_id, lineage_of_key, reque
 from bridge.domain.lineage import InputVersion, OnClear, OnRetry, PipelineRef, Run, Submission
 from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
+from bridge.domain.unchanged import unknown_versions, what_changed
 from bridge.lineage import runs, specs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DuplicateSubmission
@@ -38,12 +39,20 @@ _ARGUMENTS_CHANGED = (
 )
 
 
+_UNCHANGED = (
+    "nothing changed since this run, the last good one: it is the answer, and no other was made "
+    "(skip_if_unchanged)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The run that answers a request; ``replayed`` if it was there before."""
+    """The run that answers a request; ``replayed`` if it was there before, ``unchanged`` if it is the last
+    good run, which had everything that is asked for."""
 
     run: Run
     replayed: bool = False
+    unchanged: bool = False
     warnings: list[str] = field(default_factory=list)
     changed: tuple[Run, ...] = ()
 
@@ -75,7 +84,7 @@ class Acceptance:
             return repeat
         backend = self._backend(request)
         submission, pipeline = await self._prepare(request, identity, backend)
-        accepted = await self._record(submission, pipeline)
+        accepted = await self._record(submission, pipeline, skip=request.skip_if_unchanged)
         if accepted is None:
             # The run failed between the two looks, and its failed tasks are to be retried.
             repeat = await self._repeat_of(request, identity)
@@ -184,15 +193,18 @@ class Acceptance:
         )
         return submission, pipeline
 
-    async def _record(self, submission: Submission, pipeline: Pipeline) -> Accepted | None:
+    async def _record(self, submission: Submission, pipeline: Pipeline, *, skip: bool) -> Accepted | None:
+        def write(session: Session) -> Accepted | None:
+            return _record(session, submission, pipeline, skip=skip)
+
         try:
-            return await self._store.transact(lambda s: _record(s, submission, pipeline), repeatable=True)
+            return await self._store.transact(write, repeatable=True)
         except DuplicateSubmission:
             # Another request with the same key was a moment faster: it is stored now, so look again.
-            return await self._store.transact(lambda s: _record(s, submission, pipeline), repeatable=True)
+            return await self._store.transact(write, repeatable=True)
 
 
-def _record(session: Session, wanted: Submission, pipeline: Pipeline) -> Accepted | None:
+def _record(session: Session, wanted: Submission, pipeline: Pipeline, *, skip: bool) -> Accepted | None:
     """Write what a request calls for, in one transaction that has locked its submission; ``None`` if
     the backend has to be asked to retry the run's failed tasks."""
     moment = database_now(session)
@@ -209,7 +221,7 @@ def _record(session: Session, wanted: Submission, pipeline: Pipeline) -> Accepte
     stored = submissions.find_submission(session, wanted.key)
     current = submissions.current_run(session, wanted.key) if stored else None
     if stored is None or current is None:
-        return _first_of_key(session, wanted, moment)
+        return _first_of_key(session, wanted, moment, skip=skip)
     answer = answer_repeat(stored, current, wanted.request_digest, wanted.try_number, wanted.on_retry)
     _refuse(answer, stored, wanted.try_number)
     if answer is Answer.NEW_RUN:
@@ -224,7 +236,7 @@ def _record(session: Session, wanted: Submission, pipeline: Pipeline) -> Accepte
     return Accepted(current, replayed=True, warnings=[] if same else [_ARGUMENTS_CHANGED])
 
 
-def _first_of_key(session: Session, wanted: Submission, moment: datetime) -> Accepted:
+def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, skip: bool) -> Accepted:
     older = (
         submissions.newest_in_family(session, wanted.family, other_than=wanted.key) if wanted.family else None
     )
@@ -233,6 +245,13 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime) -> Acc
         submissions.add_adopting_submission(session, wanted, older.run_id)
         warning = "the task was cleared while its run was active; that run was adopted (on_clear=adopt)"
         return Accepted(older, replayed=True, warnings=[warning])
+    warnings: list[str] = []
+    if skip and answer is ClearAnswer.NEW_RUN:
+        unchanged = _last_good_if_unchanged(session, wanted)
+        if unchanged is not None:
+            submissions.add_adopting_submission(session, wanted, unchanged.run_id)
+            return Accepted(unchanged, replayed=True, unchanged=True, warnings=[_UNCHANGED])
+        warnings = _uncomparable(wanted)
     run = _new_run(wanted, 1, moment)
     changed: tuple[Run, ...] = ()
     if answer is ClearAnswer.CANCEL_THEN_NEW and older is not None:
@@ -240,7 +259,27 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime) -> Acc
         reason = "the task was cleared (on_clear=cancel_then_new)"
         changed = (runs.request_cancel(session, older.run_id, at=moment, reason=reason),)
     submissions.add_submission(session, replace(wanted, current_run=run.run_id), run)
-    return Accepted(run, changed=changed)
+    return Accepted(run, warnings=warnings, changed=changed)
+
+
+def _last_good_if_unchanged(session: Session, wanted: Submission) -> Run | None:
+    """The last good run, if it was made for the same."""
+    found = runs.last_good_run(session, wanted.project, wanted.pipeline.name)
+    if found is None or found[0].submission_key is None:
+        return None
+    last = found[0]
+    asked = submissions.find_submission(session, found[0].submission_key, lock=False)
+    return None if what_changed(wanted, last, asked) else last
+
+
+def _uncomparable(wanted: Submission) -> list[str]:
+    unknown = unknown_versions(wanted.inputs)
+    if not unknown:
+        return []
+    return [
+        f"skip_if_unchanged: the version of {unknown[0]} is unknown ({len(unknown)} of "
+        f"{len(wanted.inputs)} inputs), so that it cannot be told whether it changed"
+    ]
 
 
 def _new_run(wanted: Submission, attempt: int, moment: datetime) -> Run:
@@ -291,6 +330,9 @@ def _changed_arguments(stored: Submission, identity: _Identity) -> list[str]:
 
 def _digest(request: SubmitRequest) -> str:
     body = request.model_dump(mode="json", exclude={"origin"})
+    if not request.skip_if_unchanged:
+        # So that a body without it has the digest that it had before there was such a field.
+        del body["skip_if_unchanged"]
     place = _first_nul(body)
     if place is not None:
         raise ProblemError(

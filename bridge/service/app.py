@@ -73,7 +73,7 @@ def create_app(
     describe_bodies(app, (SubmitRequest, CancelRequest))
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(PlainTarget)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SecurityHeaders, framed_by=settings.airflow_url)
     return app
 
 

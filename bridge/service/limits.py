@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridge.service.problems import ProblemError, problem_response
 
-SECURITY_HEADERS = (
-    (
-        b"content-security-policy",
-        b"default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),
-)
+
+def security_headers(framed_by: str | None) -> list[tuple[bytes, bytes]]:
+    """The headers; pages may be shown in frames of the service's own and of the site of the address."""
+    parts = urlsplit(framed_by or "")
+    # A policy is a list with separators of its own: only what can be a host may get into it.
+    site = f" {parts.scheme}://{parts.netloc}" if _SITE.fullmatch(parts.netloc) else ""
+    policy = f"default-src 'self'; frame-ancestors 'self'{site}; base-uri 'none'; form-action 'self'"
+    return [
+        (b"content-security-policy", policy.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"same-origin"),
+    ]
+
+
+_SITE = re.compile(r"[A-Za-z0-9.\-\[\]:]+")
 
 
 class _BodyTooLarge(Exception):
@@ -79,10 +89,14 @@ class PlainTarget:
 
 
 class SecurityHeaders:
-    """Add the headers that keep pages from running or loading what is not the service's own."""
+    """Add the headers that keep pages from running or loading what is not the service's own.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``framed_by`` is the address of a site that may show pages in a frame: Airflow's.
+    """
+
+    def __init__(self, app: ASGIApp, framed_by: str | None = None) -> None:
         self._app = app
+        self._headers = security_headers(framed_by)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and complete its answer's headers."""
@@ -90,7 +104,7 @@ class SecurityHeaders:
         async def completing_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message["headers"]}
-                missing = [item for item in SECURITY_HEADERS if item[0] not in present]
+                missing = [item for item in self._headers if item[0] not in present]
                 message = {**message, "headers": [*message["headers"], *missing]}
             await send(message)
 

@@ -131,7 +131,9 @@ class ServiceSettings(BaseModel):
     )
     workers: bool = Field(default=True, description="Whether this process also runs the workers.")
     airflow_url: str | None = Field(
-        default=None, pattern=r"^https?://", description="Airflow's address, for links from runs to tasks."
+        default=None,
+        pattern=r"^https?://",
+        description="Airflow's address, for links from runs to tasks; it may show pages in a frame.",
     )
     migrate: bool = Field(
         default=False, description="Migrate a PostgreSQL database at start (SQLite always is)."

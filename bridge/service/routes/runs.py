@@ -44,6 +44,8 @@ async def submit(request: Request, context: ContextDep) -> Response:
     headers = {"Location": f"/api/v1/runs/{accepted.run.run_id}", "ETag": _etag(accepted.run)}
     if accepted.replayed:
         headers["Idempotency-Replayed"] = "true"
+    if accepted.unchanged:
+        headers["Skipped-Unchanged"] = "true"
     return JSONResponse(model.model_dump(mode="json"), status_code=202, headers=headers)
 
 

@@ -18,6 +18,9 @@ import pytest
 from tests.support.fake_bridge import FakeBridge
 
 PIPELINES = Path(__file__).parents[2] / "support" / "pipelines"
+# Airflow's own way to read .airflowignore.
+IGNORED = "ignore:GitWildMatchPattern:DeprecationWarning"
+EXAMPLES = Path(__file__).parents[3] / "airflow_dags"
 
 if find_spec("airflow") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -117,6 +120,45 @@ def run_dag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             return Ran(module.dag.test(**options))
 
         yield run
+
+
+@pytest.fixture
+def load_example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Any]]:
+    """Loads a DAG of a file of ``airflow_dags/`` as the DAG processor does."""
+    from tests.support.airflow_home import migrated_home
+
+    migrated_home()
+    bundle = {
+        "name": "dags-folder",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(EXAMPLES)},
+    }
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+    # As Airflow does: the DAGs import their neighbours from the folder.
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    before = set(sys.modules)
+
+    def load(file: str, dag_id: str) -> Any:
+        from airflow.dag_processing.dagbag import BundleDagBag
+
+        bag = BundleDagBag(EXAMPLES / file, bundle_path=EXAMPLES, bundle_name="dags-folder")
+        assert bag.import_errors == {}
+        return bag.dags[dag_id]
+
+    yield load
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] == "flights":
+            del sys.modules[name]
+
+
+@pytest.fixture
+def run_example(load_example: Callable[[str, str], Any]) -> Callable[..., Ran]:
+    """Runs the DAG of a file of ``airflow_dags/`` with ``dag.test()``."""
+
+    def run(file: str, dag_id: str, **options: Any) -> Ran:
+        return Ran(load_example(file, dag_id).test(**options))
+
+    return run
 
 
 @pytest.fixture

@@ -46,6 +46,8 @@ def test_every_file_parses_without_error_and_in_time(parsed: dict[str, Any]) -> 
 
 def test_the_dags_are_there_and_can_be_serialized(parsed: dict[str, Any]) -> None:
     names = {"flights_etl", "delay_model_retraining", "hello_kubeflow", "failing_example"}
+    names |= {"model_report", "hello_taskflow", "hello_if_changed", "on_any_model"}
+    names |= {"approved_deployment"}
     assert set(parsed["dags"]) == set(parsed["serialized"]) == names
 
 
@@ -78,7 +80,7 @@ def test_retraining_is_nightly_and_by_new_data_one_at_a_time(parsed: dict[str, A
 
 def test_the_retry_delay_and_the_pipelines_folder_are_settings(tmp_path: Path) -> None:
     found = _parse(KFBRIDGE_RETRY_DELAY_SECONDS="2", KFBRIDGE_PIPELINES_DIR=str(tmp_path))
-    assert len(found["errors"]) == 3
+    assert len(found["errors"]) == 5
     assert all("there is no pipeline file" in error for error in found["errors"].values())
     compiled = DAGS_FOLDER.parent / "kfp_pipelines" / "compiled"
     found = _parse(KFBRIDGE_RETRY_DELAY_SECONDS="2", KFBRIDGE_PIPELINES_DIR=str(compiled))

@@ -39,6 +39,7 @@ def test_airflow_finds_the_connection_type_with_its_form() -> None:
 def test_every_class_that_the_info_names_exists() -> None:
     info = get_provider_info()
     names = [*info["extra-links"], *info["notifications"]]
+    names += [decorator["class-name"] for decorator in info["task-decorators"]]
     names += [connection["hook-class-name"] for connection in info["connection-types"]]
     for name in names:
         module, _, attribute = name.rpartition(".")
@@ -74,3 +75,13 @@ def _python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_airflow_finds_the_decorator() -> None:
+    from airflow.sdk import task
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+    from bridge.provider.decorators import kubeflow_pipeline_task
+
+    assert "kubeflow_pipeline" in ProvidersManagerTaskRuntime().taskflow_decorators
+    assert task.kubeflow_pipeline is kubeflow_pipeline_task

@@ -13,6 +13,7 @@ import pytest
 from bridge.client.models import Problem
 from bridge.lineage.database import Database
 from bridge.lineage.errors import DatabaseUnavailable
+from bridge.service.limits import security_headers
 from tests.unit.service.harness import SPEC, Harness, harness
 
 
@@ -292,6 +293,19 @@ async def test_every_answer_forbids_foreign_content(service: Harness) -> None:
         answer = await service.client.get(path)
         assert "default-src 'self'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("airflow", "ancestors"),
+    [
+        (None, "'self'"),
+        ("https://airflow.example:8443/home", "'self' https://airflow.example:8443"),
+        ("http://a; script-src *", "'self'"),
+    ],
+)
+def test_only_airflow_may_show_pages_in_a_frame(airflow: str | None, ancestors: str) -> None:
+    policy = dict(security_headers(airflow))[b"content-security-policy"].decode()
+    assert f"; frame-ancestors {ancestors}; base-uri 'none'" in policy
 
 
 async def test_the_openapi_document_names_every_route(service: Harness) -> None:
