@@ -42,7 +42,7 @@ class SpecCache:
 
     async def inline(self, document: Mapping[str, Any]) -> Spec:
         """The pipeline in a request's ``pipeline_spec``. Raises ``StatusError`` (400)."""
-        sent = await self._in_thread(lambda: json.dumps(document, sort_keys=True).encode())
+        sent = await self._in_thread(lambda: _as_json(document).encode())
         key = spec_id_of(sent.decode())
         known = self._known(key)
         if known is None:
@@ -87,4 +87,10 @@ def _load(content: bytes) -> Spec:
     document: Mapping[str, Any] = dict(pipeline.document)
     if pipeline.platforms:
         document = {"pipeline_spec": document, "platform_spec": {"platforms": dict(pipeline.platforms)}}
-    return Spec(pipeline, json.dumps(document, sort_keys=True, separators=(",", ":")))
+    return Spec(pipeline, _as_json(document))
+
+
+def _as_json(document: Mapping[str, Any]) -> str:
+    """The document as text that is YAML, too: a character beyond the first plane as itself, since the two
+    escapes that JSON may write for it are none in YAML."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

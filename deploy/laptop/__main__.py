@@ -26,6 +26,8 @@ def main() -> int:
     options = parser.parse_args()
     # Without a terminal there is no width to keep to: a log file holds whole lines.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    # A shell that starts this in the background has it ignore Ctrl-C, and what it starts with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # A polite kill has to end what was started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     began = time.monotonic()

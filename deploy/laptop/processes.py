@@ -99,18 +99,36 @@ class ManagedProcess:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def family(self) -> list[psutil.Process]:
-        """Every living process that carries this one's mark, the started one first."""
-        ours = [process for process in psutil.process_iter() if _mark_of(process) == self._mark]
-        return sorted(ours, key=lambda process: process.pid != self.pid)
+        """Every living process of ours, the started one first: those with its mark in their environment,
+        those of its process group, and its descendants. None of the three alone finds all: a daemon
+        leaves the group and its parent, a process that sets its title (Airflow's API server) may write it
+        over its environment.
+        """
+        found = {process.pid: process for process in psutil.process_iter() if self._is_ours(process)}
+        for process in list(found.values()):
+            found |= {child.pid: child for child in _children(process)}
+        return sorted(found.values(), key=lambda process: process.pid != self.pid)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            # The process was made the leader of a session, so that its group's id is its own.
+            return os.getpgid(process.pid) == self.pid or process.environ().get(_MARK) == self._mark
+        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+            return False  # gone meanwhile, or somebody else's
 
     def stop(self, *, grace_seconds: float = 20.0) -> None:
         """Ends the process and all that it started; after the grace, by SIGKILL."""
+        before = self.family()
         if self._process.poll() is None:
             self._process.send_signal(self._stop_signal)
             # What outlives the grace is ended below.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace_seconds)
-        left = self.family()
+        # Also those whose parent is gone now; psutil tells a process from another with the same id.
+        left = list({process.pid: process for process in (*before, *self.family())}.values())
+        left = [process for process in left if process.is_running()]
         for process in left:
             _signal(process, signal.SIGTERM)
         _, stubborn = psutil.wait_procs(left, timeout=3)
@@ -130,13 +148,11 @@ class ManagedProcess:
         self.stop()
 
 
-def _mark_of(process: psutil.Process) -> str | None:
+def _children(process: psutil.Process) -> list[psutil.Process]:
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return process.environ().get(_MARK)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
-        return None  # gone meanwhile, or somebody else's
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _signal(process: psutil.Process, number: int) -> None:

@@ -35,6 +35,15 @@ def run_body(**fields: Any) -> dict[str, Any]:
     return {"display_name": "r", "pipeline_spec": one_task(), **fields}
 
 
+async def test_a_pipeline_may_hold_any_character(local: LocalApp) -> None:
+    document = one_task()
+    document["pipelineInfo"]["description"] = "boom 💥"
+    made = await local.client.post(f"{API}/runs", json=run_body(pipeline_spec=document))
+    assert made.status_code == 200, made.text
+    kept = await local.client.get(f"{API}/runs/{made.json()['run_id']}")
+    assert kept.json()["pipeline_spec"]["pipelineInfo"]["description"] == "boom 💥"
+
+
 async def test_a_link_to_the_kfp_ui_leads_to_a_page_that_says_what_this_is(local: LocalApp) -> None:
     answer = await local.client.get("/")
     assert answer.status_code == 200
