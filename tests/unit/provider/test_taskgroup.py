@@ -254,10 +254,12 @@ def test_what_is_wrong_is_told_when_the_dag_is_parsed(options: dict[str, Any], s
     assert says in str(caught.value)
 
 
-def test_ids_longer_than_airflow_keeps_are_refused() -> None:
-    outer = {"group_id": "o" * 120}
-    with DAG("nightly"), TaskGroup(**outer), pytest.raises(ValueError, match=r"nightly.*longer than 250"):
-        KubeflowPipelineTaskGroup("g" * 125, pipeline=str(TRAINING), arguments={"epochs": 1})
+def test_ids_longer_than_airflow_keeps_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "made.yaml"
+    path.write_text(pipeline_text({"t" * 100: leaf("t")}))
+    outer = "o" * 120
+    with DAG("nightly"), TaskGroup(outer), pytest.raises(ValueError, match=r"nightly.*longer than 250"):
+        KubeflowPipelineTaskGroup("g" * 40, pipeline=str(path))
 
 
 def test_an_unknown_parameter_is_refused() -> None:
