@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from bridge.provider.operators import KubeflowPipelineOperator
 
 
-def note_run(context: Context, run: RunModel) -> None:
-    """Pushes what is known of the run as XComs, so that links and readers need not wait for its end."""
+def note_run(context: Context, run: RunModel, *, try_number: int | None = None) -> None:
+    """Pushes what is known of the run as XComs, so that links and readers need not wait for its end.
+
+    ``try_number`` is the try that asked for the run, if it was not this task's own.
+    """
     ti = context["ti"]
     urls = run.links.model_dump(exclude_none=True)
     ti.xcom_push(key="run_id", value=str(run.run_id))
@@ -35,7 +38,7 @@ def note_run(context: Context, run: RunModel) -> None:
             "run_id": str(run.run_id),
             "kfp_run_id": str(run.kfp_run_id),
             "submission_key": None if run.submission_key is None else str(run.submission_key),
-            "try_number": ti.try_number,
+            "try_number": ti.try_number if try_number is None else try_number,
             "urls": urls,
         },
     )
@@ -53,7 +56,7 @@ def noted_run(context: Context) -> OnBehalf | None:
     if not isinstance(noted, dict):
         return None
     return OnBehalf(
-        run_id=noted["run_id"], submission_key=noted["submission_key"], try_number=context["ti"].try_number
+        run_id=noted["run_id"], submission_key=noted["submission_key"], try_number=noted["try_number"]
     )
 
 

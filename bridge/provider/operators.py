@@ -272,7 +272,10 @@ class KubeflowPipelineOperator(BaseOperator):
             if waited.run is None:
                 self._not_over(context, settings, waited)
             run = waited.run
-        return conclude(self, context, run, self._read_left(context, settings, run, deadline))
+        return self._conclude(context, run, self._read_left(context, settings, run, deadline))
+
+    def _conclude(self, context: Context, run: RunModel, left: Left) -> dict[str, Any]:
+        return conclude(self, context, run, left)
 
     def _read_left(
         self, context: Context, settings: BridgeSettings, run: RunModel, deadline: float | None
@@ -321,7 +324,7 @@ class KubeflowPipelineOperator(BaseOperator):
                 kfbridge_conn_id=self.kfbridge_conn_id,
                 task=asdict(TaskKey.from_context(context)),
                 submission_key=noted.submission_key if noted else None,
-                try_number=context["ti"].try_number,
+                try_number=noted.try_number if noted else context["ti"].try_number,
                 patience_seconds=self.patience_seconds,
                 deadline=deadline,
                 kill_policy=self.kill_policy,

@@ -117,6 +117,7 @@ class FakeBridge:
         self.streams: list[Stream] = []
         self.opened: list[Stream] = []
         self.events: list[str] = []
+        self.retries: list[str] = []
         self._changed = threading.Condition()
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
@@ -263,6 +264,8 @@ class FakeBridge:
     def _of_run(self, stored: Stored, seen: Seen, what: str | None) -> tuple[int, Any]:
         if what == "cancel":
             return self._cancel(stored, seen.body)
+        if what == "retry":
+            return self._retry(stored)
         if what == "tasks":
             return 200, {"items": [dump(task) for task in stored.tasks], "next_cursor": None}
         if what == "artifacts":
@@ -339,6 +342,24 @@ class FakeBridge:
             return problem(409, "superseded", "a later try has this run")
         if not stored.run.over:
             self._finish(stored, End(state="CANCELED"))
+        return 202, dump(stored.run)
+
+    def _retry(self, stored: Stored) -> tuple[int, Any]:
+        run = stored.run
+        if not run.over or run.state not in ("FAILED", "CANCELED"):
+            return problem(409, "not-retryable", f"the run is {run.state}")
+        self.retries.append(str(run.run_id))
+        stored.end = self.next_end
+        self._change(
+            stored,
+            state="RUNNING",
+            phase="ACTIVE",
+            mirror="PARTIAL",
+            over=False,
+            error=None,
+            finished_at=None,
+            revivals=run.revivals + 1,
+        )
         return 202, dump(stored.run)
 
     def _wait(self, stored: Stored, query: dict[str, str]) -> None:

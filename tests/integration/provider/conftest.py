@@ -35,6 +35,7 @@ class Ran:
     """A DagRun that ``dag.test()`` brought to its end."""
 
     dag_run: Any
+    dag: Any = None
 
     @property
     def state(self) -> str:
@@ -60,6 +61,33 @@ class Ran:
             )
             row = session.scalars(query).first()
             return None if row is None else XComModel.deserialize_value(row)
+
+    def clear_and_run(self, *task_ids: str) -> None:
+        """Clears tasks as the UI does, and brings the DagRun to its end again as ``dag.test()`` does."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import clear_task_instances
+        from airflow.sdk.definitions.dag import _run_task
+        from airflow.serialization.serialized_objects import DagSerialization
+        from airflow.utils.session import create_session
+        from airflow.utils.state import DagRunState, TaskInstanceState
+
+        with create_session() as session:
+            dag_run = session.get(DagRun, self.dag_run.id)
+            assert dag_run is not None
+            dag_run.dag = DagSerialization.from_dict(DagSerialization.to_dict(self.dag))
+            chosen = [ti for ti in dag_run.get_task_instances(session=session) if ti.task_id in task_ids]
+            clear_task_instances(chosen, session, dag_run_state=DagRunState.RUNNING)
+            session.commit()
+            while dag_run.state == DagRunState.RUNNING:
+                session.expire_all()
+                schedulable, _ = dag_run.update_state(session=session)
+                for ti in schedulable:
+                    ti.try_number += 1
+                    ti.state = TaskInstanceState.SCHEDULED
+                session.commit()
+                for ti in schedulable:
+                    _run_task(ti=ti, task=self.dag.task_dict[ti.task_id], run_triggerer=True)
+            self.dag_run = dag_run
 
     def asset_events(self, uri: str) -> list[dict[str, Any]]:
         """The ``extra`` of each event that this DagRun's tasks emitted for the asset."""
@@ -117,7 +145,7 @@ def run_dag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         def run(source: str, **options: Any) -> Ran:
             module = _import(folder, source)
             stack.callback(sys.modules.pop, module.__name__, None)
-            return Ran(module.dag.test(**options))
+            return Ran(module.dag.test(**options), module.dag)
 
         yield run
 

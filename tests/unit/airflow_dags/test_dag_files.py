@@ -47,7 +47,7 @@ def test_every_file_parses_without_error_and_in_time(parsed: dict[str, Any]) -> 
 def test_the_dags_are_there_and_can_be_serialized(parsed: dict[str, Any]) -> None:
     names = {"flights_etl", "delay_model_retraining", "hello_kubeflow", "failing_example"}
     names |= {"model_report", "hello_taskflow", "hello_if_changed", "on_any_model"}
-    names |= {"approved_deployment"}
+    names |= {"approved_deployment", "flights_as_tasks"}
     assert set(parsed["dags"]) == set(parsed["serialized"]) == names
 
 
@@ -78,9 +78,28 @@ def test_retraining_is_nightly_and_by_new_data_one_at_a_time(parsed: dict[str, A
         assert task["failure_callbacks"] == ["BridgeRunNotifier"]
 
 
+def test_the_pipelines_tasks_are_airflow_tasks(parsed: dict[str, Any]) -> None:
+    dag = parsed["dags"]["flights_as_tasks"]
+    assert dag["schedule"] == "NullTimetable"
+    upstream = {name.removeprefix("training."): task["upstream"] for name, task in dag["tasks"].items()}
+    assert upstream == {
+        "pick_window": [],
+        "submit": ["pick_window"],
+        "for-loop-1": ["training.submit"],
+        "validate": ["training.for-loop-1"],
+        "features": ["training.validate"],
+        "train": ["training.features"],
+        "evaluate": ["training.features", "training.train"],
+        "register": ["training.evaluate", "training.train"],
+        "tasks_done": ["training.register"],
+        "finish": ["training.submit", "training.tasks_done"],
+        "tell": ["training.finish"],
+    }
+
+
 def test_the_retry_delay_and_the_pipelines_folder_are_settings(tmp_path: Path) -> None:
     found = _parse(KFBRIDGE_RETRY_DELAY_SECONDS="2", KFBRIDGE_PIPELINES_DIR=str(tmp_path))
-    assert len(found["errors"]) == 5
+    assert len(found["errors"]) == 6
     assert all("there is no pipeline file" in error for error in found["errors"].values())
     compiled = DAGS_FOLDER.parent / "kfp_pipelines" / "compiled"
     found = _parse(KFBRIDGE_RETRY_DELAY_SECONDS="2", KFBRIDGE_PIPELINES_DIR=str(compiled))

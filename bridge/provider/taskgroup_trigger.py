@@ -1,0 +1,93 @@
+"""What waits in the triggerer for one task of a run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from bridge.provider.hooks import KubeflowBridgeHook
+from bridge.provider.task_waiting import wait_for_task
+from bridge.provider.taskgroup_verdict import Wanted
+
+
+class KubeflowTaskTrigger(BaseTrigger):
+    """Waits for one task of a run of the bridge and fires one event.
+
+    The event's payload is ``{"ending": "judged" | "timeout" | "away" | "gone", "run_id", "message",
+    "deadline", "revived"}``. That the waiting task is killed means nothing for the run, which its
+    sibling tasks follow too.
+
+    :param run_id: the bridge's id of the run.
+    :param kfbridge_conn_id: the connection to the bridge.
+    :param path: the task's path in the pipeline; ``loop``, ``retries`` and ``again`` as in ``Wanted``.
+    :param at_least_version: what is older of the run does not count.
+    :param revived: handed back with the event: whether this try has seen to the run's retry.
+    :param patience_seconds: how long the bridge may be away.
+    :param deadline: seconds since the epoch when waiting ends with ``timeout``; ``None`` for never.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        kfbridge_conn_id: str,
+        path: str,
+        loop: bool = False,
+        retries: int = 0,
+        again: bool = False,
+        at_least_version: int = 0,
+        revived: bool = False,
+        patience_seconds: float = 3600.0,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.run_id = run_id
+        self.kfbridge_conn_id = kfbridge_conn_id
+        self.wanted = Wanted(path=path, loop=loop, retries=retries, again=again)
+        self.at_least_version = at_least_version
+        self.revived = revived
+        self.patience_seconds = patience_seconds
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The class path and arguments of an equal trigger, JSON primitives only."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "run_id": self.run_id,
+                "kfbridge_conn_id": self.kfbridge_conn_id,
+                "path": self.wanted.path,
+                "loop": self.wanted.loop,
+                "retries": self.wanted.retries,
+                "again": self.wanted.again,
+                "at_least_version": self.at_least_version,
+                "revived": self.revived,
+                "patience_seconds": self.patience_seconds,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Waits, and yields the one event."""
+        settings = await KubeflowBridgeHook(self.kfbridge_conn_id).aget_settings()
+        waited = await wait_for_task(
+            lambda: settings.async_client(patience_seconds=0),
+            self.run_id,
+            self.wanted,
+            shared_by=settings,
+            patience_seconds=self.patience_seconds,
+            deadline=self.deadline,
+            at_least_version=self.at_least_version,
+            tell=self.log.info,
+        )
+        yield TriggerEvent(
+            {
+                "ending": waited.ending,
+                "run_id": self.run_id,
+                "message": waited.judgement.reason if waited.judgement else waited.message,
+                "deadline": self.deadline,
+                "revived": self.revived,
+            }
+        )
