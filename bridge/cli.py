@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from bridge.commands import cancel, explain, local, logs, retry, run, runs, serving, show, submit
 from bridge.commands.console import Console
@@ -30,7 +30,7 @@ exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kfbridge",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -47,11 +47,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None, console: Console | None = None) -> int:
     """Run the command line; returns the exit code."""
     console = console or Console()
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        args, unknown = build_parser().parse_known_args(argv)
+        args, unknown = build_parser().parse_known_args(words)
         if unknown:
             # The command's own parser shows the usage that helps.
             args.own_parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    except _WrongUsage as error:
+        error.tell(console, as_json="--json" in words)
+        return USAGE
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else USAGE
     try:
@@ -67,6 +71,28 @@ def main(argv: Sequence[str] | None = None, console: Console | None = None) -> i
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SUCCEEDED
     return code
+
+
+class _WrongUsage(Exception):
+    """The command line cannot be read; what the options are is not known then."""
+
+    def __init__(self, parser: argparse.ArgumentParser, message: str) -> None:
+        super().__init__(message)
+        self._parser = parser
+
+    def tell(self, console: Console, *, as_json: bool) -> None:
+        if as_json:
+            to_do = f"'{self._parser.prog} --help' shows the usage."
+            CommandError(f"{self._parser.prog}: {self}", to_do=to_do).print_to(console, as_json=True)
+            return
+        console.note(f"{self._parser.format_usage()}{self._parser.prog}: error: {self}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its sub-parsers are of this class too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _WrongUsage(self, message)
 
 
 class _Version(argparse.Action):

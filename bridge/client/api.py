@@ -58,7 +58,7 @@ class AsyncBridgeClient:
     ``timeout_seconds`` bounds each exchange (a long-poll comes on top), ``patience_seconds`` how long
     transient failures are repeated; 0 repeats nothing. ``token`` is the bridge's API token.
     ``on_trouble`` is told each failure that will be repeated, and in how many seconds.
-    Raises ``ValueError`` for a URL that cannot be a bridge's.
+    Raises ``ValueError`` for a URL that cannot be a bridge's and a token that cannot be sent.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class OriginModel(Message):
     dag_run_start: datetime | None = None
     task_id: str | None = None
     map_index: int = Field(default=-1, ge=-1, le=MAX_INT)
-    try_number: int = Field(default=1, ge=0, le=MAX_INT)
+    try_number: int = Field(default=1, ge=1, le=MAX_INT)
     max_tries: int = Field(default=0, ge=-1, le=MAX_INT)
     logical_date: datetime | None = None
     partition_key: str | None = None
@@ -106,7 +106,7 @@ class CancelRequest(Request):
     """
 
     key: UUID | None = None
-    try_number: int | None = Field(default=None, ge=0, le=MAX_INT)
+    try_number: int | None = Field(default=None, ge=1, le=MAX_INT)
     reason: str | None = Field(default=None, max_length=1000)
 
 

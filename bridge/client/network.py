@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
-from bridge.client.wire import PREFIX, Call, unreachable
+from bridge.client.wire import PREFIX, Call, bearer, unreachable
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class _Settings:
     def __init__(self, url: str, token: str | None, timeout_seconds: float) -> None:
         self.url = url
         self.timeout_seconds = timeout_seconds
-        self.headers: Mapping[str, str] = {"Authorization": f"Bearer {token}"} if token else {}
+        self.headers: Mapping[str, str] = bearer(token)
 
     def request_of(self, call: Call[Any]) -> dict[str, Any]:
         timeout = httpx.Timeout(self.timeout_seconds, read=self.read_seconds(call))

@@ -23,34 +23,36 @@ def is_transient(error: BaseException) -> bool:
 
 
 class Patience:
-    """Stops when the next attempt would come later than ``seconds`` after the trouble began.
+    """Spreads attempts over ``seconds`` from the beginning of the trouble; the last one comes at its end.
 
     It is counted from the first failure, not from the first attempt, which may have been a
-    long-poll that waited on purpose.
+    long-poll that waited on purpose. It is over at once when the bridge asks for a longer pause.
     """
 
     def __init__(self, seconds: float, now: Callable[[], float]) -> None:
         self._seconds = seconds
         self._now = now
-        self._trouble_since: float | None = None
+        self._ends_at: float | None = None
+        self._over = False
 
-    def over(self, pause_seconds: float) -> bool:
-        """Whether a pause of this length would outlast the patience; called once per failure."""
+    def pause(self, state: RetryCallState) -> float:
+        """Seconds before the next attempt, exponential with full jitter, within what remains.
+
+        Never sooner than the bridge asked for. Called once per failure, before ``over``.
+        """
         moment = self._now()
-        if self._trouble_since is None:
-            self._trouble_since = moment
-        return moment + pause_seconds - self._trouble_since > self._seconds
+        if self._ends_at is None:
+            self._ends_at = moment + self._seconds
+        remaining = self._ends_at - moment
+        outcome = state.outcome
+        error = outcome.exception() if outcome else None
+        asked = (error.retry_after_seconds if isinstance(error, BridgeError) else None) or 0.0
+        self._over = remaining < max(asked, _SHORTEST_PAUSE_SECONDS)
+        return min(max(_BACKOFF(state), asked, _SHORTEST_PAUSE_SECONDS), max(remaining, 0.0))
 
-    def __call__(self, state: RetryCallState) -> bool:
-        return self.over(state.upcoming_sleep)
-
-
-def pause_before_next(state: RetryCallState) -> float:
-    """Exponential with full jitter, and never sooner than the bridge asked for."""
-    outcome = state.outcome
-    error = outcome.exception() if outcome else None
-    asked = error.retry_after_seconds if isinstance(error, BridgeError) else None
-    return max(_BACKOFF(state), asked or 0.0, _SHORTEST_PAUSE_SECONDS)
+    def over(self, _state: RetryCallState) -> bool:
+        """Whether there is no time left for another attempt."""
+        return self._over
 
 
 async def with_patience(
@@ -72,8 +74,8 @@ async def with_patience(
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(is_transient),
-        wait=pause_before_next,
-        stop=patience,
+        wait=patience.pause,
+        stop=patience.over,
         sleep=sleep,
         before_sleep=tell,
         reraise=True,

@@ -29,6 +29,10 @@ PREFIX = "/api/v1"
 _GATEWAY_STATUSES = frozenset({502, 503, 504})
 
 
+class BadToken(ValueError):
+    """The API token cannot be one; it is not repeated in the message."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Generic[T]):
     """One request and how its good answer is read.
@@ -58,6 +62,17 @@ def base_url(url: str) -> str:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError(f"{url!r} is no URL of a bridge; one looks like http://127.0.0.1:8700")
     return str(parsed).rstrip("/").removesuffix(PREFIX)
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    """The headers that carry the token. Raises ``BadToken`` for one that no header can carry."""
+    if not token:
+        return {}
+    if not token.isascii() or not token.isprintable():
+        raise BadToken(
+            "the API token has characters other than printable ASCII, which no HTTP header can carry"
+        )
+    return {"Authorization": f"Bearer {token}"}
 
 
 def model_reader(model: type[ModelT]) -> Callable[[httpx.Response], ModelT]:

@@ -22,6 +22,7 @@ _SEARCHED_RUNS = 1000
 def open_client(args: argparse.Namespace, console: Console, *, waiting: bool = False) -> BridgeClient:
     """A client as the options and the environment say; the caller closes it."""
     from bridge.client.sync import DEFAULT_URL, BridgeClient
+    from bridge.client.wire import BadToken
 
     patience = args.patience
     if patience is None:
@@ -40,6 +41,8 @@ def open_client(args: argparse.Namespace, console: Console, *, waiting: bool = F
             transport=console.transport,
             on_trouble=tell,
         )
+    except BadToken as error:
+        raise CommandError(f"{error}", to_do="set KFBRIDGE_TOKEN to the API token of the bridge.") from error
     except ValueError as error:
         raise CommandError(
             f"{error}", to_do="name the bridge with --url or KFBRIDGE_URL, such as http://127.0.0.1:8700."

@@ -89,6 +89,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     except AlreadyServed as error:
         raise CommandError(f"{error}", exit_code=FAILED) from error
     except OSError as error:
+        if error.filename is not None:
+            # The port has no file name; what is kept has.
+            raise CommandError(
+                f"the data directory {directory} cannot be used: {error.filename}: {error.strerror}",
+                to_do="give another --data-dir.",
+                exit_code=FAILED,
+            ) from error
         raise CommandError(
             f"'kfbridge local' cannot serve on port {args.port}: {error.strerror or error}",
             to_do="choose another --port, or 0 for a free one.",

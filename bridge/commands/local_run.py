@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
-import signal
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,7 +19,7 @@ from bridge.commands.waiting import exit_code_of
 from bridge.domain.lineage import Direction, RunMirror, Task
 from bridge.domain.states import RuntimeState
 from bridge.kfp_api.client import KfpClient
-from bridge.kfp_api.errors import KfpError, KfpNotFound
+from bridge.kfp_api.errors import KfpError, KfpInvalid, KfpNotFound
 from bridge.kfp_api.filters import unfinished
 from bridge.kfp_api.messages import Run, RuntimeConfig
 from bridge.kfp_api.mlmd import MlmdReader
@@ -38,7 +37,7 @@ _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning
 
 
 class LocalRun:
-    """A pipeline with its arguments, to be run once."""
+    """A pipeline with its arguments, to be run once; it is canceled when ``stop`` is set."""
 
     def __init__(
         self,
@@ -46,6 +45,7 @@ class LocalRun:
         arguments: Mapping[str, Any],
         args: argparse.Namespace,
         console: Console,
+        stop: asyncio.Event,
     ) -> None:
         self._pipeline = pipeline
         self._arguments = dict(arguments)
@@ -53,16 +53,17 @@ class LocalRun:
         self._console = console
         self._kfp_run_id = uuid4()
         self._mirror = RunMirror()
-        self._stop = asyncio.Event()
+        self._stop = stop
         self._followed: dict[str, asyncio.Task[None]] = {}
 
     async def run_on(self, url: str) -> int:
-        """Run on the backend there; the exit code tells how it ended. An interruption ends the run first."""
+        """Run on the backend there; the exit code tells how it ended. ``stop`` ends the run first."""
         async with KfpClient(url) as kfp:
             with progress(self._console, quiet=self._args.json) as shown:
-                self._listen_for_interruption()
                 try:
                     run, timed_out = await self._to_its_end(kfp, shown)
+                except KfpInvalid as error:
+                    raise CommandError(f"the local backend refused the run: {error.message}") from error
                 except KfpError as error:
                     raise CommandError(f"the local backend failed: {error}", exit_code=UNREACHABLE) from error
                 finally:
@@ -110,7 +111,8 @@ class LocalRun:
 
     async def _pause(self) -> None:
         try:
-            await asyncio.wait_for(self._stop.wait(), _POLL_SECONDS)
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._stop.wait()
         except TimeoutError:
             return
 
@@ -127,11 +129,6 @@ class LocalRun:
             pipeline_spec=document,
             runtime_config=RuntimeConfig(parameters=self._arguments),
         )
-
-    def _listen_for_interruption(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop.set)
 
     def _follow_new_logs(self, kfp: KfpClient, shown: Progress) -> None:
         for task in self._mirror.tasks:

@@ -54,8 +54,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 found = client.get_run(found.run_id)
         except BridgeError as error:
             raise explain_bridge_error(error, f"reading logs of run {args.run}") from error
-        except KeyboardInterrupt:
-            return 0
     printer.finish()
     if not printer.printed and not args.json:
         console.note("no task has written anything" + ("" if found.over else " yet"))

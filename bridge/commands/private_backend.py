@@ -98,7 +98,9 @@ class PrivateBackend:
     async def url(self) -> str:
         """Its address, once it serves. Raises ``CommandError`` with what it said when it does not."""
         try:
-            found = await asyncio.wait_for(self._url, _READY_TIMEOUT_SECONDS)
+            # Not wait_for, which in Python 3.11 drops a cancellation that comes when the future is done.
+            async with asyncio.timeout(_READY_TIMEOUT_SECONDS):
+                found = await self._url
         except TimeoutError:
             found = None
         if found is None:
@@ -116,7 +118,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         process.stdin.close()
     _signal_group(process, signal.SIGTERM)
     try:
-        await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_SECONDS)
+        async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+            await process.wait()
     except TimeoutError:
         _signal_group(process, signal.SIGKILL)
         await process.wait()

@@ -41,6 +41,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             after = client.retry(find_run(client, args.run).run_id)
         except BridgeError as error:
             raise explain_bridge_error(error, f"retrying run {args.run}") from error
+    for warning in after.warnings:
+        console.note(f"warning: {warning}")
     if args.wait:
         return wait_and_report(after, args, console)
     if args.json:

@@ -23,7 +23,8 @@ examples:
   kfbridge run train.yaml -a 'days=["2013-01-01", "2013-01-02"]' --json
 
 Environments and finished tasks are kept in the user's cache directory and used again.
-exit codes: 0 succeeded, 1 failed, 2 usage, 3 canceled (also by Ctrl-C), 4 timeout, 5 no backend
+exit codes: 0 succeeded, 1 failed, 2 usage, 3 canceled (also by Ctrl-C), 4 timeout, 5 no backend,
+130 interrupted before the run had begun
 """
 
 
@@ -93,8 +94,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 async def _run(args: argparse.Namespace, console: Console, directory: Path) -> int:
     import asyncio
 
+    from bridge.commands.interruption import listen_for_interruption, unless_interrupted
     from bridge.commands.private_backend import private_backend
 
+    stop = listen_for_interruption()
     # Compiling takes as long as starting the backend does, and importing half of that: all at once.
     async with private_backend(directory, max_parallel=args.max_parallel) as backend:
         preparing = asyncio.create_task(asyncio.to_thread(_prepare, args))
@@ -105,8 +108,9 @@ async def _run(args: argparse.Namespace, console: Console, directory: Path) -> i
             from bridge.commands.serving import missing_extra
 
             raise missing_extra("run", "local", error) from error
-        pipeline, arguments = await preparing
-        return await LocalRun(pipeline, arguments, args, console).run_on(await backend.url())
+        pipeline, arguments = await unless_interrupted(stop, preparing)
+        url = await unless_interrupted(stop, asyncio.create_task(backend.url()))
+        return await LocalRun(pipeline, arguments, args, console, stop).run_on(url)
 
 
 def _prepare(args: argparse.Namespace) -> tuple[Pipeline, dict[str, Any]]:

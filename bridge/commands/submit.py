@@ -153,12 +153,23 @@ def check_waiting_options(args: argparse.Namespace) -> None:
         raise CommandError("--timeout, --cancel-on-interrupt and --require-gate only make sense with --wait")
 
 
+def _check_key_options(args: argparse.Namespace) -> None:
+    if args.key is not None and not args.key.strip():
+        raise CommandError("--key is empty", to_do="name the submission, or leave --key out.")
+    if args.try_number > 1 and args.key is None:
+        raise CommandError(
+            f"--try {args.try_number} only makes sense with --key",
+            to_do="give the --key of the earlier tries.",
+        )
+
+
 def run(args: argparse.Namespace, console: Console) -> int:
     """Submit, and wait if asked."""
     from bridge.client.errors import BridgeError
     from bridge.commands.waiting import wait_and_report
 
     check_waiting_options(args)
+    _check_key_options(args)
     with open_client(args, console) as client:
         request = build_request(args, console, client)
         try:

@@ -75,6 +75,7 @@ class _Waiting:
         self._client = client
         self._args = args
         self._console = console
+        self._told = set(run.warnings)
 
     def follow(self, shown: Progress) -> None:
         page = self.run.links.bridge
@@ -91,6 +92,10 @@ class _Waiting:
             away = "  (the backend does not answer)" if run.stale_since else ""
             # The bridge still reads tasks and metrics of a run that has ended but is not over.
             state = "RUNNING" if run.state in TERMINAL_STATES and not run.over else run.state
+            for warning in run.warnings:
+                if warning not in self._told:
+                    self._told.add(warning)
+                    shown.say(f"warning: {warning}")
             shown.show(f"{run.display_name}{away}", state, tasks)
 
     def report(self) -> int:

@@ -37,8 +37,8 @@ class Database:
 
     Thread-safe and synchronous: callers on an event loop use it in threads. ``pool_size`` is the
     number of connections at most; ``patience_seconds`` how long one call tries before it raises
-    ``DatabaseUnavailable``. Nothing is connected until it is used. Raises ``ValueError`` for a URL
-    of anything else.
+    ``DatabaseUnavailable``. Nothing is connected until it is used, and no folder is made. Raises
+    ``ValueError`` for a URL of anything else, ``BadDatabasePlace`` for a file that cannot be there.
     """
 
     dialect: Literal["sqlite", "postgresql"]

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlmodel import Session
 
 from bridge.lineage.columns import to_json
+from bridge.lineage.errors import BadDatabasePlace
 
 _WRITES = "kfbridge_writes"
 # How long a statement may take and wait for a lock. A hung connection must not hold a worker for good.
@@ -45,7 +46,10 @@ def parse_url(text: str) -> URL:
 
 
 def open_engine(url: URL, *, pool_size: int, patience_seconds: float) -> Engine:
-    """An engine for one of the two databases; nothing is connected yet."""
+    """An engine for one of the two databases; nothing is connected yet.
+
+    Raises ``BadDatabasePlace`` if a SQLite file can be neither opened nor made where the URL says.
+    """
     common: dict[str, Any] = {
         "json_serializer": to_json,
         "pool_size": pool_size,
@@ -53,7 +57,7 @@ def open_engine(url: URL, *, pool_size: int, patience_seconds: float) -> Engine:
         "pool_timeout": patience_seconds,
     }
     if url.get_backend_name() == "sqlite":
-        Path(str(url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        _check_place(Path(str(url.database)))
         engine = create_engine(url, connect_args={"timeout": min(patience_seconds, 5.0)}, **common)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -61,6 +65,23 @@ def open_engine(url: URL, *, pool_size: int, patience_seconds: float) -> Engine:
         engine = create_engine(url, connect_args={"connect_timeout": 5}, **common)
         event.listen(engine, "connect", _prepare_postgresql)
     return engine
+
+
+def _check_place(path: Path) -> None:
+    # A folder made for a mistyped path would give an empty history without a word.
+    folder = path.parent.absolute()
+    if not folder.exists():
+        raise BadDatabasePlace(
+            f"the folder {folder} of the SQLite database {path.name} does not exist: "
+            "make it, or correct the path"
+        )
+    if not folder.is_dir():
+        raise BadDatabasePlace(f"the SQLite database {path.name} cannot be in {folder}, which is a file")
+    if path.is_dir():
+        raise BadDatabasePlace(
+            f"{path.absolute()} is a folder; the SQLite database is a file: "
+            f"name one in it, such as {path.absolute() / 'kfbridge.db'}"
+        )
 
 
 def for_writing(engine: Engine) -> Engine:

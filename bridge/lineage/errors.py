@@ -7,6 +7,7 @@ LineageError
 ├── FencedOut                the lease was lost to another worker: nothing was written
 ├── HeldByAnother            another process holds this SQLite database
 ├── NotStored                the run, submission or artifact asked for does not exist
+├── BadDatabasePlace         a SQLite database cannot be where its URL says (also a ``ValueError``)
 ├── CursorError              a page cursor that this listing did not hand out
 └── SchemaMismatch           the database is at another schema revision than this program
 """
@@ -67,6 +68,10 @@ class HeldByAnother(LineageError):
 
 class NotStored(LineageError):
     """The run, submission or artifact asked for does not exist."""
+
+
+class BadDatabasePlace(LineageError, ValueError):
+    """A SQLite database's folder does not exist, or a folder stands where its file should be."""
 
 
 class CursorError(LineageError, ValueError):

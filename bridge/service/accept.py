@@ -23,6 +23,7 @@ from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.convert import input_of, origin_of
 from bridge.service.crash import crash_point
+from bridge.service.differences import changed_work
 from bridge.service.gates import GateError, compile_gate
 from bridge.service.pipelines import PipelineSource
 from bridge.service.problems import ProblemError
@@ -34,10 +35,7 @@ from bridge.spec.load import Pipeline
 
 _MAX_KEY_LENGTH = 255
 _CANCELING_RETRY_SECONDS = 2.0
-_ARGUMENTS_CHANGED = (
-    "the run was started by an earlier try with other arguments; it goes on with those it was started with"
-)
-
+_STARTED_EARLIER = "the run was started by an earlier try and goes on as it was started"
 
 _UNCHANGED = (
     "nothing changed since this run, the last good one: it is the answer, and no other was made "
@@ -142,16 +140,26 @@ class Acceptance:
         if answer is Answer.SAME:
             return Accepted(run, replayed=True)
         if answer is Answer.ADOPT:
-            return await self._adopt(stored, run, identity, try_number)
+            warnings = await self._compared(request, stored, identity)
+            await self._record_try(identity, try_number)
+            return Accepted(run, replayed=True, warnings=warnings)
         if answer is Answer.RETRY_TASKS:
             revived = await retry_failed_tasks(self._context, run)
+            warnings = await self._compared(request, stored, identity)
             await self._record_try(identity, try_number)
-            return Accepted(revived, warnings=_changed_arguments(stored, identity))
+            return Accepted(revived, warnings=warnings)
         return None
 
-    async def _adopt(self, stored: Submission, run: Run, identity: _Identity, try_number: int) -> Accepted:
-        await self._record_try(identity, try_number)
-        return Accepted(run, replayed=True, warnings=_changed_arguments(stored, identity))
+    async def _compared(self, request: SubmitRequest, stored: Submission, identity: _Identity) -> list[str]:
+        """What to tell a later try whose body is another one: only what the run would compute counts."""
+        if stored.request_digest == identity.digest:
+            return []
+        try:
+            wanted, _ = await self._prepare(request, identity, self._backend(request))
+        except ProblemError as error:
+            # The run was accepted and goes on; a later try's mistake must not end it.
+            return [f"{_STARTED_EARLIER}; what this try asks for would be refused: {error}"]
+        return _changed_arguments(stored, wanted)
 
     async def _record_try(self, identity: _Identity, try_number: int) -> None:
         # With its digest, so that this try's own repeats are recognised.
@@ -232,8 +240,7 @@ def _record(session: Session, wanted: Submission, pipeline: Pipeline, *, skip: b
         return None
     if answer is not Answer.SAME:
         submissions.record_try(session, wanted.key, wanted.try_number, request_digest=wanted.request_digest)
-    same = stored.request_digest == wanted.request_digest
-    return Accepted(current, replayed=True, warnings=[] if same else [_ARGUMENTS_CHANGED])
+    return Accepted(current, replayed=True, warnings=_changed_arguments(stored, wanted))
 
 
 def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, skip: bool) -> Accepted:
@@ -324,8 +331,10 @@ def _refuse(answer: Answer, stored: Submission, try_number: int) -> None:
         )
 
 
-def _changed_arguments(stored: Submission, identity: _Identity) -> list[str]:
-    return [] if stored.request_digest == identity.digest else [_ARGUMENTS_CHANGED]
+def _changed_arguments(stored: Submission, wanted: Submission) -> list[str]:
+    """A warning if the run computes something else than is asked for now."""
+    what = changed_work(stored, wanted)
+    return [f"{_STARTED_EARLIER}, with other {' and other '.join(what)}"] if what else []
 
 
 def _digest(request: SubmitRequest) -> str:

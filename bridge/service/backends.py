@@ -6,17 +6,22 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from bridge.domain.decide import Policy
 from bridge.kfp_api.auth import TokenSource
 from bridge.kfp_api.client import KfpClient
+from bridge.kfp_api.errors import KfpAuthError, KfpBadAnswer, KfpBadUrl, KfpError, KfpInvalid, KfpNotFound
 from bridge.kfp_api.metadata import MetadataReader
 from bridge.kfp_api.mlmd import MlmdReader
 from bridge.service.settings import BackendSettings
 
 _REMEMBERED_ENDS = 20_000
+_MAX_ERROR_CHARS = 1000
+# How the two troubles that a person has to end begin; every other error is told as it is.
+_REFUSED = "the credentials are refused"
+_FOREIGN = "the answer is not KFP's"
 
 
 class SeenEnds:
@@ -56,10 +61,52 @@ class Backend:
         """What submissions call it."""
         return self.settings.name
 
+    def note_error(self, error: KfpError, at: datetime) -> bool:
+        """Remember what is wrong, in plain words; whether the trouble begins with it."""
+        begins = self.stale_since is None
+        self.stale_since = self.stale_since or at
+        self.last_error = _in_words(error)[:_MAX_ERROR_CHARS]
+        return begins
+
     @property
     def default_namespace(self) -> str:
         """Where a run goes that names no namespace; ``""`` is single-user KFP."""
         return self.settings.namespaces[0]
+
+
+def trouble_of(last_error: str | None) -> str:
+    """What a backend in trouble does, as the end of a sentence; ``last_error`` as ``note_error`` keeps it."""
+    if last_error and last_error.startswith(_REFUSED):
+        return "refuses the bridge's credentials"
+    if last_error and last_error.startswith(_FOREIGN):
+        return "does not answer as KFP does"
+    return "does not answer"
+
+
+def waiting_for(backend: BackendSettings, since: datetime, last_error: str, *, then: str) -> str:
+    """Why a run waits for a backend in trouble; ``then`` is what becomes of the run when that is over."""
+    where = f"backend {backend.name} at {backend.url}"
+    when = since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if last_error.startswith(_REFUSED):
+        return (
+            f"{where} has refused the bridge's credentials since {when}: {last_error}; correct the token "
+            f"(KFBRIDGE_KFP_TOKEN, or the settings token and token_file); {then} when it is taken"
+        )
+    if last_error.startswith(_FOREIGN):
+        return (
+            f"{where} has not answered as KFP does since {when}: {last_error}; check that its url is the KFP "
+            f"UI or gateway address; {then} when KFP answers"
+        )
+    return f"{where} has not answered since {when}: {last_error}; {then} when it does"
+
+
+def _in_words(error: KfpError) -> str:
+    if isinstance(error, KfpAuthError):
+        status = f" (HTTP {error.status})" if error.status else ""
+        return f"{_REFUSED}{status}: {error}"
+    if isinstance(error, (KfpBadAnswer, KfpNotFound, KfpInvalid, KfpBadUrl)):
+        return f"{_FOREIGN}: {error}"
+    return str(error)
 
 
 BackendFactory = Callable[[BackendSettings], Backend]

@@ -69,10 +69,9 @@ class Context:
 
     def note_error(self, backend: Backend, error: KfpError) -> None:
         """The backend did not answer as it should: show it as stale, since the first time."""
-        if backend.stale_since is None:
-            backend.stale_since = datetime.now(UTC)
-            log.warning("backend does not answer", extra={"backend": backend.name, "error": str(error)})
-        backend.last_error = str(error)[:1000]
+        if backend.note_error(error, datetime.now(UTC)):
+            facts = {"backend": backend.name, "error": backend.last_error}
+            log.warning("backend in trouble; its runs wait", extra=facts)
 
 
 @asynccontextmanager

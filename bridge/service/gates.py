@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _CONJUNCT_ENDS = ("&&", "||", "?", ":")
+_MOST_NAMED = 8
 _LAST_GOOD = "last_good"
 _METRICS = "metrics"
 # Words and functions of CEL that can stand where a metric could.
@@ -87,8 +89,7 @@ class Gate:
         for conjunct in self.conjuncts:
             missing = self._note_numbers(conjunct, metrics, last_good, numbers)
             if missing:
-                names = ", ".join(missing)
-                return self._verdict(None, numbers, f"the run has no metric {names}", last_good)
+                return self._verdict(None, numbers, _missing(missing, metrics), last_good)
             if conjunct.last_good_paths and (lack := _lack(conjunct, last_good)):
                 notes.append(lack)
                 continue
@@ -289,6 +290,31 @@ def _lookup(metrics: Mapping[str, float], path: str) -> float | None:
     return next((value for key, value in metrics.items() if key.replace("-", "_") == path), None)
 
 
+def _missing(paths: Sequence[str], metrics: Mapping[str, float]) -> str:
+    """That the run lacks metrics, and which of those it has may be meant."""
+    known = [_spelt(key) for key in sorted(metrics)]
+    meant: list[str] = []
+    for path in map(_spelt, paths):
+        # A task inside another, or in an exit handler, has the other's name before its own.
+        meant += [key for key in known if key.endswith(f".{path}")]
+        meant += [key for key in known if key.rpartition(".")[2] == path.rpartition(".")[2]]
+        meant += get_close_matches(path, known, n=3)
+    told = list(dict.fromkeys(meant))[:_MOST_NAMED]
+    hint = f"did you mean {' or '.join(told)}?" if told else _known(metrics)
+    return f"the run has no metric {', '.join(paths)}; {hint}"
+
+
+def _known(metrics: Mapping[str, float]) -> str:
+    keys = [_spelt(key) for key in sorted(metrics)]
+    more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
+    return f"it has {', '.join(keys[:_MOST_NAMED])}{more}" if keys else "it has no metrics at all"
+
+
+def _spelt(key: str) -> str:
+    """A metric's key as an expression writes it."""
+    return key.replace("-", "_")
+
+
 def _evaluate(text: str, metrics: Mapping[str, float], last_good: LastGood | None) -> bool | str:
     """True or false, or why it could not be told."""
     context = _tree(metrics)
@@ -297,7 +323,7 @@ def _evaluate(text: str, metrics: Mapping[str, float], last_good: LastGood | Non
     try:
         value = cel.evaluate(text, context)
     except KeyError as error:
-        return f"there is no metric {error.args[0] if error.args else error}"
+        return f"there is no metric {error.args[0] if error.args else error}; {_known(metrics)}"
     except (ValueError, TypeError, RuntimeError) as error:
         return _first_line(error)
     return value if isinstance(value, bool) else f"{text} is {type(value).__name__}, neither true nor false"

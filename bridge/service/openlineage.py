@@ -169,7 +169,7 @@ def _airflow_origin(facets: Mapping[str, Any]) -> Origin | None:
         dag_run_start=_moment(_dig(airflow, "dagRun", "start_date")),
         task_id=_text(_dig(airflow, "task", "task_id")),
         map_index=map_index if isinstance(map_index, int) else -1,
-        try_number=try_number if isinstance(try_number, int) else 1,
+        try_number=try_number if isinstance(try_number, int) and try_number >= 1 else 1,
         logical_date=_moment(_dig(airflow, "dagRun", "logical_date")),
         partition_key=_text(_dig(airflow, "dagRun", "partition_key")),
     )

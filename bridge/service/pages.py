@@ -18,6 +18,7 @@ from bridge.lineage import mirror, runs
 from bridge.lineage.errors import CursorError, DatabaseUnavailable
 from bridge.lineage.records import RunFilter
 from bridge.service import views
+from bridge.service.backends import trouble_of
 from bridge.service.context import Context
 from bridge.service.convert import is_over, task_model
 from bridge.service.filters import RunQuery, to_filter
@@ -107,6 +108,7 @@ async def list_page(
 async def run_page(request: Request, context: ContextDep, run_id: UUID) -> Response:
     """One run: its cause of failure, identity, metrics, tasks, data, artifacts, parameters."""
     run = await stored_run(context, run_id)
+    backend = context.backends.get(run.backend)
     tasks = await context.store.read(lambda s: mirror.tasks_of(s, run_id))
     blobs = await context.store.read(lambda s: mirror.blobs_of(s, run_id))
     explanation = await explained(request, context, run_id)
@@ -121,6 +123,7 @@ async def run_page(request: Request, context: ContextDep, run_id: UUID) -> Respo
         explanation=explanation,
         parameters=views.pretty(explanation.parameters),
         refresh=None if is_over(run) else REFRESH_SECONDS,
+        trouble=trouble_of(backend.last_error if backend else None),
     )
 
 
@@ -164,8 +167,13 @@ def _chips(filters: list[tuple[str, str]]) -> list[Mapping[str, str]]:
     ]
 
 
-def _stale_backends(context: Context) -> list[str]:
-    return [name for name, backend in context.backends.items() if backend.stale_since is not None]
+def _stale_backends(context: Context) -> list[tuple[str, str]]:
+    """The backends in trouble, each with what it does."""
+    return [
+        (name, trouble_of(backend.last_error))
+        for name, backend in context.backends.items()
+        if backend.stale_since is not None
+    ]
 
 
 def _validation_problem(request: Request, error: RequestValidationError) -> ProblemError:

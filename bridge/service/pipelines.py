@@ -76,12 +76,11 @@ class PipelineSource:
         version = await self._at_backend(wanted, backend, namespace)
         if version is None or not version.pipeline_spec:
             what = f"{wanted.name} version {wanted.version}" if wanted.version else wanted.name
-            raise ProblemError(
-                "unknown-pipeline",
+            told = (
                 f"neither the bridge (project {project}) nor backend {backend.name} knows a pipeline {what}; "
-                "send its compiled spec once, or upload it there",
-                errors=[("/pipeline/name", "unknown")],
+                "send its compiled spec once, or upload it there"
             )
+            raise ProblemError("unknown-pipeline", told, errors=[("/pipeline/name", told)])
         return canonical_json(version.pipeline_spec)
 
     async def _at_backend(

@@ -25,6 +25,12 @@ async def retry_failed_tasks(context: Context, run: Run) -> Run:
 
     Asking twice is harmless: a run that lives again already is taken as it is.
     """
+    if run.phase is RunPhase.REJECTED:
+        raise ProblemError(
+            "not-retryable",
+            "the backend refused this run (phase REJECTED), so there is nothing to go on with: do what its "
+            "error says and submit it again, under another key or as the next try of its task",
+        )
     if run.phase is not RunPhase.ENDED or run.state not in _RETRYABLE:
         raise ProblemError(
             "not-retryable",

@@ -15,6 +15,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
+# What a setting with a pattern must look like, in words.
+_PATTERNS_IN_WORDS = {
+    "database_url": "must begin with sqlite:/// (a file) or postgresql://",
+    "log_level": "must be DEBUG, INFO, WARNING or ERROR",
+}
+_URL_IN_WORDS = "must be an address that begins with http:// or https://"
 _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_URL": "url",
     "KFBRIDGE_KFP_METADATA_URL": "metadata_url",
@@ -281,5 +287,7 @@ def _explain(error: ValidationError) -> str:
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"])
         text = str(item["msg"]).removeprefix("Value error, ")
+        if item["type"] == "string_pattern_mismatch":
+            text = _PATTERNS_IN_WORDS.get(place, _URL_IN_WORDS)
         lines.append(f"{place}: {text}" if place else text)
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from tests.faults.pipelines import trains
 from tests.faults.stage import Stage, eventually, on_both
 
 GRACE_SECONDS = 10.0
-KEYS = [f"load-{number}" for number in range(24)]
+KEYS = [f"load-{number}" for number in range(16)]
 
 
 @on_both

@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -310,10 +310,12 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
     return body
 
 
-def error_answer(status: int, message: str, *, code: int = 13, **headers: str) -> Answer:
+def error_answer(
+    status: int, message: str, *, code: int = 13, headers: Mapping[str, str] | None = None
+) -> Answer:
     """An error in KFP's shape; ``headers`` are named with underscores."""
     body = {"error": message, "code": code, "message": message, "details": []}
-    extra = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    extra = tuple((name.replace("_", "-"), value) for name, value in (headers or {}).items())
     return Answer(status, json.dumps(body).encode(), (("content-type", "application/json"), *extra))
 
 
@@ -321,7 +323,7 @@ def status(code: int, **headers: str) -> Fault:
     """Answer so without asking the backend, such as ``status(429, retry_after="2")``."""
 
     async def fault(exchange: Exchange) -> None:
-        await exchange.answer(error_answer(code, f"as the test wants it: {code}", **headers))
+        await exchange.answer(error_answer(code, f"as the test wants it: {code}", headers=headers))
 
     return fault
 

@@ -15,7 +15,10 @@ from pydantic.json_schema import models_json_schema
 
 from bridge.client.models import RunModel
 from bridge.domain.lineage import Run
+from bridge.domain.states import RunPhase
 from bridge.lineage import runs
+from bridge.lineage.backends import backend_state
+from bridge.service.backends import waiting_for
 from bridge.service.context import Context
 from bridge.service.problems import ProblemError
 
@@ -114,9 +117,8 @@ def seconds_of(text: str | None, longest: float) -> float:
         return 0.0
     match = _DURATION.match(text)
     if match is None:
-        raise ProblemError(
-            "invalid-request", f"wait={text} is no duration; write 30s", errors=[("/wait", "no duration")]
-        )
+        told = f"wait={text} is no duration; write 30s"
+        raise ProblemError("invalid-request", told, errors=[("/wait", told)])
     return min(longest, float(match.group(1)) * _UNITS[match.group(2)])
 
 
@@ -126,6 +128,28 @@ async def stored_run(context: Context, run_id: UUID) -> Run:
     if run is None:
         raise ProblemError("not-found", f"there is no run {run_id}")
     return run
+
+
+async def waiting_warnings(context: Context, run: Run) -> list[str]:
+    """Why a run that was not sent yet is not, if its backend is in trouble.
+
+    Another process may be the one that follows the backend; what it wrote down counts then.
+    """
+    backend = context.backends.get(run.backend)
+    if backend is None or run.phase not in (RunPhase.QUEUED, RunPhase.SUBMITTING):
+        return []
+    since, told = backend.stale_since, backend.last_error
+    if since is None and not context.settings.workers:
+        names = backend.settings.namespaces
+        states = await context.store.read(lambda s: [backend_state(s, run.backend, name) for name in names])
+        since, told = next(
+            ((one.stale_since, one.last_error) for one in states if one.stale_since), (None, None)
+        )
+    if since is None or not told:
+        return []
+    # What a POST may have reached is not sent again.
+    then = "the run is sent" if run.phase is RunPhase.QUEUED else "it is asked whether it has the run"
+    return [waiting_for(backend.settings, since, told, then=then)]
 
 
 def present(context: Context, request: Request, run: Run, warnings: list[str] | None = None) -> RunModel:

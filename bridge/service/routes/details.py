@@ -154,7 +154,8 @@ def _choose(tasks: list[Task], wanted: str | None) -> Task:
     if len(with_pods) == 1:
         return with_pods[0]
     known = ", ".join(one.path for one in with_pods) or "none yet"
-    raise ProblemError("invalid-request", f"say which task: {known}", errors=[("/task", "missing")])
+    told = f"say which task: {known}"
+    raise ProblemError("invalid-request", told, errors=[("/task", told)])
 
 
 def _kept_tail(task: Task) -> str:

@@ -26,6 +26,7 @@ from bridge.service.routes.common import (
     read_body,
     seconds_of,
     stored_run,
+    waiting_warnings,
 )
 
 router = APIRouter(tags=["runs"])
@@ -40,7 +41,8 @@ async def submit(request: Request, context: ContextDep) -> Response:
     """
     body = await read_body(request, SubmitRequest)
     accepted = await request.app.state.acceptance.accept(body, request.headers.get("idempotency-key"))
-    model = present(context, request, accepted.run, accepted.warnings)
+    waiting = await waiting_warnings(context, accepted.run)
+    model = present(context, request, accepted.run, [*accepted.warnings, *waiting])
     headers = {"Location": f"/api/v1/runs/{accepted.run.run_id}", "ETag": _etag(accepted.run)}
     if accepted.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -88,7 +90,7 @@ async def get_run(
         run = await stored_run(context, run_id) if changed else run
     if tag and tag.removeprefix("W/") == _etag(run):
         return Response(status_code=304, headers={"ETag": _etag(run)})
-    model = present(context, request, run)
+    model = present(context, request, run, await waiting_warnings(context, run))
     headers = {"ETag": _etag(run), "Cache-Control": "no-cache"}
     return JSONResponse(model.model_dump(mode="json"), headers=headers)
 

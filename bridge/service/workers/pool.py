@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from bridge.lineage.errors import FencedOut
+from bridge.lineage.errors import DatabaseUnavailable, FencedOut
 from bridge.service.wakeups import Bell
 
 log = logging.getLogger(__name__)
@@ -58,5 +58,8 @@ async def _guarded(job: Coroutine[Any, Any, None], facts: dict[str, object]) -> 
         await job
     except FencedOut:
         log.warning("claim lost to another worker", extra=facts)
+    except DatabaseUnavailable as error:
+        what = {**facts, "error": str(error)}
+        log.warning("database away during a job; its claim falls due again", extra=what)
     except Exception:
         log.exception("job failed; its claim falls due again", extra=facts)

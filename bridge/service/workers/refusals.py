@@ -22,19 +22,23 @@ def _advice(error: KfpError, backend: Backend) -> str:
     if isinstance(error, KfpAuthError) and error.status == 403:
         return (
             "The token is known but may not do this: grant its service account access to the namespace, "
-            "or name another namespace."
+            "or name another namespace; then submit it again."
         )
     if isinstance(error, KfpAuthError):
         if backend.settings.token_file:
             return (
-                f"Check the bearer token in {backend.settings.token_file} (setting token_file), then retry."
+                f"Check the bearer token in {backend.settings.token_file} (setting token_file), "
+                "then submit it again."
             )
         if backend.settings.token:
-            return "The bearer token is wrong or expired: set KFBRIDGE_KFP_TOKEN (setting token), then retry."
-        return "The backend wants a bearer token: set KFBRIDGE_KFP_TOKEN or token_file, then retry."
+            return (
+                "The bearer token is wrong or expired: set KFBRIDGE_KFP_TOKEN (setting token), "
+                "then submit it again."
+            )
+        return "The backend wants a bearer token: set KFBRIDGE_KFP_TOKEN or token_file, then submit it again."
     if isinstance(error, (KfpNotFound, KfpBadAnswer, KfpBadUrl)):
         return (
             "Check that the backend's url is the KFP UI or gateway address, the one under which "
-            "/apis/v2beta1/healthz answers."
+            "/apis/v2beta1/healthz answers; then submit it again."
         )
     return "Correct what the backend names and submit again."

@@ -43,7 +43,7 @@ def verdict(session: Session, run: Run) -> GateVerdict | None:
     if submission is None or submission.gate is None:
         return None
     if run.state is not RuntimeState.SUCCEEDED:
-        reason = f"not judged: the run ended {run.state.value}"
+        reason = f"the run ended {run.state.value}"
         return GateVerdict(expression=submission.gate, passed=None, numbers={}, reason=reason)
     # Steps come in order, so the last one of a key is what the gate sees.
     metrics = {metric.key: metric.value for metric in mirrors.metrics_of(session, run.run_id)}

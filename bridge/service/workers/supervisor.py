@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
+# All workers meet a database that is away: one of them says so, and again only after so long.
+_DATABASE_TOLD_EVERY_SECONDS = 60.0
 # A worker that ran this long before it crashed starts over with the first backoff.
 _HEALTHY_AFTER_SECONDS = 60.0
 
@@ -30,12 +32,14 @@ class WorkerHealth:
 class Supervisor:
     """Runs coroutine functions for as long as the process lives, each in a task of its own.
 
-    A worker that raises is started again after a growing pause; one that returns is finished.
+    A worker that raises is started again after a growing pause; one that returns is finished. A database
+    that is away is not counted as a crash, and is told in one line for all workers.
     """
 
     def __init__(self, workers: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         self._workers = dict(workers)
         self._tasks: list[asyncio.Task[None]] = []
+        self._database_told_at: float | None = None
         self.health: dict[str, WorkerHealth] = {name: WorkerHealth() for name in workers}
 
     def start(self) -> None:
@@ -53,6 +57,15 @@ class Supervisor:
                 log.warning("worker did not stop in time", extra={"worker": task.get_name()})
         self._tasks.clear()
 
+    def _tell_of_database(self, name: str, error: DatabaseUnavailable) -> None:
+        now = asyncio.get_running_loop().time()
+        told = self._database_told_at
+        if told is None or now - told >= _DATABASE_TOLD_EVERY_SECONDS:
+            self._database_told_at = now
+            log.warning("workers wait for the database", extra={"error": str(error)})
+        else:
+            log.debug("worker waits for the database", extra={"worker": name})
+
     async def _supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()
         health = self.health[name]
@@ -65,13 +78,14 @@ class Supervisor:
                 return
             except asyncio.CancelledError:
                 raise
+            except DatabaseUnavailable as error:
+                health.last_error = f"{type(error).__name__}: {error}"
+                self._tell_of_database(name, error)
             except Exception as error:
                 health.crashes += 1
                 health.last_error = f"{type(error).__name__}: {error}"
                 facts = {"worker": name, "crashes": health.crashes, "error": health.last_error}
-                # A database that is away is no bug of the worker's: a trace would tell nothing.
-                trace = not isinstance(error, DatabaseUnavailable)
-                log.error("worker crashed", exc_info=trace, extra=facts)
+                log.exception("worker crashed", extra=facts)
             finally:
                 health.running = False
             if loop.time() - began > _HEALTHY_AFTER_SECONDS:

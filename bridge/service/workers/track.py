@@ -275,7 +275,7 @@ class TrackWorker:
     async def _failed(self, error: KfpError) -> Pause:
         self._failures += 1
         self._context.note_error(self._backend, error)
-        await self._remember_trouble(error)
+        await self._remember_trouble()
         pause = max(
             error.retry_after_seconds or 0.0,
             backoff_seconds(self._failures, first=self._backend.settings.tick_seconds, longest=30.0),
@@ -303,13 +303,13 @@ class TrackWorker:
 
         await self._store.transact(write, repeatable=True)
 
-    async def _remember_trouble(self, error: KfpError) -> None:
-        since = self._backend.stale_since
+    async def _remember_trouble(self) -> None:
+        since, told = self._backend.stale_since, self._backend.last_error
 
         def write(session: Session) -> None:
             for namespace in self._backend.settings.namespaces:
                 backends.change_backend_state(
-                    session, self._backend.name, namespace, stale_since=since, last_error=str(error)[:1000]
+                    session, self._backend.name, namespace, stale_since=since, last_error=told
                 )
 
         await self._store.transact(write, repeatable=True)

@@ -103,6 +103,21 @@ def test_an_interruption_cancels_the_run(alone: Command, pipeline: str, tmp_path
     assert "■ CANCELED" in said.out
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["run.lock", "local.lock", "local.json"])
+def test_an_interruption_on_the_way_to_the_run_ends_it(
+    number: signal.Signals, moment: str, alone: Command, pipeline: str, tmp_path: Path
+) -> None:
+    started = alone.start("run", pipeline, "-a", "script=sleep 300")
+    until((tmp_path / ".cache" / "kfbridge" / "run" / "1" / moment).exists)
+    started.send_signal(number)
+    said = finish(started)
+    # The very first moment, before there is a loop, has the signal's own effect.
+    codes = (3, 130, -number) if moment == "run.lock" else (3, 130)
+    assert said.code in codes, said.err
+    assert "Traceback" not in said.err
+
+
 def test_a_killed_command_takes_its_backend_with_it(alone: Command, pipeline: str, tmp_path: Path) -> None:
     started = alone.start("run", pipeline, "-a", f"script=touch {tmp_path}/begun; sleep 300")
     until((tmp_path / "begun").exists)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from typing import Any
 
 import pytest
 
@@ -201,3 +202,11 @@ async def test_an_input_is_sent_with_its_version(client: EitherClient, bridge: F
     await client.call("submit", SubmitRequest(spec="x", inputs=[given]), "k")
     sent = json.loads(bridge.asked("POST", "/runs$")[0].content)["inputs"]
     assert sent == [{"name": "flights", "uri": "s3://b/k", "version": "v7", "version_kind": "s3", "rows": 3}]
+
+
+@pytest.mark.parametrize("token", ["geheimnisvöll", "two\nlines"])
+@pytest.mark.parametrize("client", [BridgeClient, AsyncBridgeClient])
+def test_a_token_that_no_header_can_carry_is_refused_without_showing_it(client: Any, token: str) -> None:
+    with pytest.raises(ValueError, match="other than printable ASCII") as caught:
+        client("http://bridge", token=token)
+    assert token not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import resource
 import subprocess
@@ -93,20 +94,36 @@ def test_every_command_has_a_help_that_says_what_it_is_for(
 @pytest.mark.parametrize(
     "argv", [[], ["nonsense"], ["runs", "--nonsense"], ["submit"], ["runs", "--lim", "3"]]
 )
-def test_wrong_usage_is_exit_code_2(
-    argv: list[str], kfbridge: Shell, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert kfbridge(*argv).code == 2
-    assert "usage: kfbridge" in capsys.readouterr().err
+def test_wrong_usage_is_exit_code_2(argv: list[str], kfbridge: Shell) -> None:
+    said = kfbridge(*argv)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("usage: kfbridge")
 
 
-def test_an_unknown_option_shows_the_usage_of_its_command(
-    kfbridge: Shell, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["submit", "--json"], "the following arguments are required: PIPELINE"),
+        (["runs", "--json", "--limit", "0"], "argument --limit"),
+        (["runs", "--nonsense", "--json"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_wrong_usage_is_one_json_document_for_programs(
+    argv: list[str], complaint: str, kfbridge: Shell
 ) -> None:
-    assert kfbridge("cancel", "latest", "--now").code == 2
-    said = capsys.readouterr().err
-    assert said.startswith("usage: kfbridge cancel")
-    assert "unrecognized arguments: --now" in said
+    said = kfbridge(*argv)
+    document = json.loads(said.err)
+    assert (said.code, said.out, document["exit_code"]) == (2, "", 2)
+    assert list(document) == ["error", "details", "to_do", "exit_code"]
+    assert complaint in document["error"]
+    assert document["to_do"] == f"'kfbridge {argv[0]} --help' shows the usage."
+
+
+def test_an_unknown_option_shows_the_usage_of_its_command(kfbridge: Shell) -> None:
+    said = kfbridge("cancel", "latest", "--now")
+    assert said.code == 2
+    assert said.err.startswith("usage: kfbridge cancel")
+    assert "unrecognized arguments: --now" in said.err
 
 
 def test_the_version_is_that_of_the_distribution(kfbridge: Shell, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,3 +200,35 @@ def test_settings_that_make_no_sense_are_told(argv: list[str], complaint: str, k
     said = kfbridge(*argv)
     assert said.code == 2
     assert complaint in said.err
+
+
+@pytest.mark.parametrize("place", ["a-file", "a-file/below"])
+def test_a_data_directory_that_cannot_be_one_is_told(place: str, kfbridge: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    said = kfbridge("local", "--port", "0", "--data-dir", place)
+    assert said.code == 1
+    assert f"the data directory {tmp_path / place} cannot be used" in said.err
+    assert "give another --data-dir" in said.err
+    assert "port" not in said.err
+
+
+def test_a_token_that_cannot_be_sent_is_told(kfbridge: Shell) -> None:
+    kfbridge.environ["KFBRIDGE_TOKEN"] = "geheimnisvöll"
+    said = kfbridge("runs")
+    assert said.code == 2
+    assert "the API token has characters other than printable ASCII" in said.err
+    assert "What to do: set KFBRIDGE_TOKEN" in said.err
+    assert "geheimnis" not in said.err
+
+
+def test_every_page_that_is_named_is_there() -> None:
+    sources = [*(ROOT / "bridge").rglob("*.py"), ROOT / "docs" / "cli.md", ROOT / "docs" / "client.md"]
+    named = {
+        (source.name, first or second)
+        for source in sources
+        for first, second in re.findall(
+            r"docs/([\w-]+\.md)|\]\(([\w-]+\.md)[#)]", source.read_text(encoding="utf-8")
+        )
+    }
+    assert ("serving.py", "service.md") in named
+    assert {(source, page) for source, page in named if not (ROOT / "docs" / page).is_file()} == set()

@@ -247,6 +247,21 @@ def test_a_followed_log_prints_each_line_once(
     assert kfbridge("logs", "latest", "train", "-f").out == "one\ntwo\nthree\n"
 
 
+def test_an_interrupted_log_is_exit_code_130(
+    kfbridge: Shell, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bridge.add(make_run())
+    bridge.tasks[run.run_id] = [make_task("train", "RUNNING", kind="container")]
+    bridge.log["train"] = "one\n"
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bridge.commands.logs.time.sleep", interrupt)
+    said = kfbridge("logs", "latest", "train", "-f")
+    assert (said.code, said.out, said.err) == (130, "one\n", "interrupted\n")
+
+
 def test_cancel_asks_and_says_that_it_takes_a_moment(kfbridge: Shell, bridge: FakeBridge) -> None:
     run = bridge.add(make_run())
     said = kfbridge("cancel", str(run.run_id), "--reason", "wrong data")

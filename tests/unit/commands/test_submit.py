@@ -346,3 +346,31 @@ def test_errors_are_json_where_json_was_asked_for(kfbridge: Shell, training: str
     error = json.loads(said.err)
     assert (said.code, error["exit_code"], said.out) == (2, 2, "")
     assert any("epochs is missing" in detail for detail in error["details"])
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--key", ""], "--key is empty"),
+        (["--key", " "], "--key is empty"),
+        (["--try", "2"], "--try 2 only makes sense with --key"),
+        (["--key", "k", "--try", "0"], "argument --try"),
+        (["--key", "k", "--try", "-1"], "argument --try"),
+    ],
+)
+def test_a_key_or_try_that_makes_no_sense_is_wrong_usage(
+    options: list[str], complaint: str, kfbridge: Shell, bridge: FakeBridge, training: str
+) -> None:
+    said = kfbridge("submit", training, "-a", "epochs=1", *options)
+    assert (said.code, said.out, bridge.requests) == (2, "", [])
+    assert complaint in said.err
+
+
+def test_a_warning_that_comes_while_waiting_is_told_once(
+    kfbridge: Shell, bridge: FakeBridge, training: str
+) -> None:
+    away = {"warnings": ["kfp answers HTTP 503"], "state": "RUNNING"}
+    bridge.add(make_run(), away, away, over())
+    said = kfbridge("submit", training, "-a", "epochs=1", "--wait")
+    assert said.code == 0, said.err
+    assert said.err.count("warning: kfp answers HTTP 503") == 1

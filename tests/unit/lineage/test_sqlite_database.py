@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from bridge.lineage.database import Database
-from bridge.lineage.errors import DatabaseUnavailable, SchemaMismatch
+from bridge.lineage.errors import BadDatabasePlace, DatabaseUnavailable, SchemaMismatch
 from bridge.lineage.records import RunFilter
 from bridge.lineage.runs import list_runs
 from tests.support.lineage_samples import submit
@@ -17,8 +17,8 @@ from tests.support.lineage_samples import submit
 
 @pytest.fixture
 def database(tmp_path: Path):  # type: ignore[no-untyped-def]
-    """A migrated database in a folder that did not exist."""
-    opened = Database(f"sqlite:///{tmp_path / 'new' / 'folder' / 'lineage.db'}", patience_seconds=0.5)
+    """A migrated database of its own."""
+    opened = Database(f"sqlite:///{tmp_path / 'lineage.db'}", patience_seconds=0.5)
     opened.migrate()
     yield opened
     opened.close()
@@ -68,3 +68,22 @@ def test_a_database_of_another_program_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(SchemaMismatch, match="no such table"):
         empty.read(lambda session: list_runs(session, RunFilter()))
     empty.close()
+
+
+def test_a_folder_that_does_not_exist_is_named_and_not_made(tmp_path: Path) -> None:
+    folder = tmp_path / "mistyped"
+    with pytest.raises(BadDatabasePlace, match="does not exist") as refused:
+        Database(f"sqlite:///{folder / 'lineage.db'}")
+    assert str(folder) in str(refused.value)
+    assert not folder.exists()
+
+
+def test_a_folder_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(BadDatabasePlace, match="is a folder"):
+        Database(f"sqlite:///{tmp_path}")
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadDatabasePlace, match="which is a file"):
+        Database(f"sqlite:///{tmp_path / 'file' / 'lineage.db'}")

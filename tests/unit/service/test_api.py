@@ -50,6 +50,7 @@ async def test_bad_submissions_are_refused_and_leave_nothing(
 ) -> None:
     told = problem(await service.submit(**body), status, slug)
     assert pointer in [item.pointer for item in told.errors]
+    assert all(" " in item.detail for item in told.errors)
     assert told.detail
     assert await service.stored() == []
 

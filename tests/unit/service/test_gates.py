@@ -88,3 +88,19 @@ def test_what_is_no_gate_is_refused(expression: str) -> None:
 def test_texts_in_an_expression_are_left_alone() -> None:
     gate = compile_gate("evaluate.auc > 0.5 && 'last_good 1' == 'last_good 1'")
     assert gate.judge(NOW, GOOD).passed is True
+
+
+def test_a_metric_that_may_be_meant_is_named() -> None:
+    metrics = {"exit-handler-1.train.auc": 0.8, "exit-handler-1.train.loss": 1.0}
+    for expression in ("train.auc > 0.5", "trian.auc > 0.5"):
+        reason = judge(expression, metrics, None).reason
+        assert "did you mean exit_handler_1.train.auc?" in reason
+    assert judge("exit_handler_1.train.auc > 0.5", metrics, None).passed is True
+
+
+def test_without_a_near_match_the_known_metrics_are_named() -> None:
+    many = {f"task.number{index}": 1.0 for index in range(10)}
+    assert judge("zz.qq > 0.5", {"a.b": 1.0}, None).reason == "the run has no metric zz.qq; it has a.b"
+    assert "task.number7 and 2 more" in judge("zz.qq > 0.5", many, None).reason
+    assert "no metrics at all" in judge("zz.qq > 0.5", {}, None).reason
+    assert "it has a.b" in judge("zz.qq > 0.5 || a.c > 1", {"a.b": 1.0}, None).reason

@@ -171,3 +171,28 @@ async def test_a_dag_run_made_again_under_the_same_id_is_a_new_submission(servic
     await service.ended(first)
     second = await service.submit(None, origin=origin(1, dag_run_start="2026-08-02T02:00:00Z"))
     assert second.json()["run_id"] != first["run_id"]
+
+
+async def test_a_retry_that_computes_the_same_is_not_warned_of(service: Harness) -> None:
+    data = {"name": "flights", "uri": "file:///data", "version": "1"}
+    first = await service.submitted(None, origin=origin(1), inputs=[data])
+    body: dict[str, Any] = {"on_retry": "retry_failed_tasks", "labels": {"team": "a"}, "display_name": "x"}
+    again = await service.submit(None, origin=origin(2), inputs=[data], **body)
+    assert (again.json()["run_id"], again.json()["warnings"]) == (first["run_id"], [])
+
+
+async def test_a_retry_that_would_be_refused_gets_the_run_and_a_warning(service: Harness) -> None:
+    first = await service.submitted(None, origin=origin(1))
+    again = await service.submit(None, origin=origin(2), arguments={"epochs": "ten"})
+    assert again.json()["run_id"] == first["run_id"]
+    assert "would be refused" in again.json()["warnings"][0]
+
+
+async def test_there_is_no_try_zero(service: Harness) -> None:
+    refused = await service.submit(None, origin=origin(0))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/origin/try_number"
+    run = await service.submitted(None, origin=origin(1))
+    body = {"key": run["submission_key"], "try_number": 0}
+    refused = await service.client.post(f"/api/v1/runs/{run['run_id']}:cancel", json=body)
+    assert refused.status_code == 422

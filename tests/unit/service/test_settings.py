@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bridge.service import main
 from bridge.service.settings import (
     BackendSettings,
     ServiceSettings,
@@ -112,3 +113,33 @@ def test_every_setting_is_documented(model: type[ServiceSettings | BackendSettin
     for name, field in model.model_fields.items():
         assert field.description, name
         assert f"`{name}`" in page, name
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"KFBRIDGE_KFP_URL": "kfp:8888"}, "backends.0.url: must be an address that begins with http://"),
+        ({"KFBRIDGE_PUBLIC_URL": "bridge"}, "public_url: must be an address"),
+        ({"KFBRIDGE_DATABASE_URL": "bridge.db"}, "database_url: must begin with sqlite:///"),
+        ({"KFBRIDGE_LOG_LEVEL": "loud"}, "log_level: must be DEBUG"),
+    ],
+)
+def test_patterns_are_told_in_words(environ: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(environ)
+    assert told in str(refused.value)
+    assert "pattern" not in str(refused.value)
+
+
+def test_workers_do_not_start_in_a_folder_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It would take the log lines away from pytest.
+    monkeypatch.setattr(main, "configure_logging", lambda *_, **__: None)
+    environ = {
+        "KFBRIDGE_DATABASE_URL": f"sqlite:///{tmp_path}/none/bridge.db",
+        "KFBRIDGE_KFP_URL": "http://x",
+    }
+    with pytest.raises(main.StartError, match=f"{tmp_path}/none .* does not exist"):
+        main.worker(load_settings(environ))
+    assert not (tmp_path / "none").exists()

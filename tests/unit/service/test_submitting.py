@@ -161,3 +161,59 @@ async def test_a_version_deleted_at_the_backend_is_uploaded_again(service: Harne
     await service.send()
     assert (await service.run(run["run_id"]))["phase"] == "ACTIVE"
     assert len(service.kfp.versions) == 1
+
+
+async def test_a_rejected_run_cannot_be_retried_and_says_to_submit_again(service: Harness) -> None:
+    service.kfp.token = "right"
+    run = await service.submitted()
+    assert "submit it again" in run["error"]["message"]
+    assert "retry" not in run["error"]["message"]
+    refused = await service.client.post(f"/api/v1/runs/{run['run_id']}:retry")
+    assert refused.status_code == 409
+    assert "REJECTED" in refused.json()["detail"]
+    assert "submit it again" in refused.json()["detail"]
+
+
+async def test_a_run_that_waits_for_a_backend_says_why(service: Harness) -> None:
+    service.kfp.down = True
+    await service.sweep()
+    answer = await service.submit()
+    (told,) = answer.json()["warnings"]
+    assert told.startswith("backend default at http://kfp.example has not answered since ")
+    assert service.backend.last_error is not None
+    assert service.backend.last_error in told
+    assert told.endswith("the run is sent when it does")
+    assert (await service.run(answer.json()["run_id"]))["warnings"] == [told]
+    service.kfp.down = False
+    await service.make_due()
+    await service.send()
+    assert (await service.run(answer.json()["run_id"]))["warnings"] == []
+
+
+async def test_refused_credentials_are_not_told_as_silence(
+    service: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.kfp.token = "right"
+    await service.sweep()
+    answer = await service.submit()
+    (told,) = answer.json()["warnings"]
+    assert "has refused the bridge's credentials since " in told
+    assert "HTTP 401" in told
+    page = await service.client.get("/")
+    assert "refuses the bridge&#39;s credentials" in page.text
+    assert "does not answer" not in page.text + caplog.text
+
+
+async def test_a_backend_that_is_not_kfp_is_told(service: Harness) -> None:
+    service.kfp.refuse("GET", f"{API}/runs", 404)
+    await service.sweep()
+    (told,) = (await service.submit()).json()["warnings"]
+    assert "has not answered as KFP does since " in told
+
+
+async def test_the_trouble_another_process_met_is_told_as_well(service: Harness) -> None:
+    service.kfp.down = True
+    await service.sweep()
+    service.backend.stale_since = service.backend.last_error = None
+    (told,) = (await service.submit()).json()["warnings"]
+    assert "has not answered since " in told

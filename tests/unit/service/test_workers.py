@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
 
 from bridge.lineage.database import Database
-from bridge.lineage.errors import HeldByAnother
+from bridge.lineage.errors import DatabaseUnavailable, HeldByAnother
 from bridge.service import crash
 from bridge.service.logs import FieldFormatter
 from bridge.service.wakeups import Bell, RunChanges
@@ -162,3 +163,42 @@ def test_log_lines_carry_their_facts(as_json: bool, expected: str) -> None:
     record = logging.makeLogRecord({"name": "test", "levelname": "INFO", "msg": "run changed", "run_id": 1})
     record.note = "two words"
     assert expected in FieldFormatter(as_json=as_json).format(record)
+
+
+async def test_a_database_that_is_away_is_told_once_and_is_no_crash(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervision, "_FIRST_BACKOFF_SECONDS", 0.001)
+    starts: Counter[str] = Counter()
+
+    def worker(name: str) -> Callable[[], Awaitable[None]]:
+        async def work() -> None:
+            starts[name] += 1
+            if starts[name] <= 3:
+                raise DatabaseUnavailable("connection refused", 5)
+            await asyncio.Event().wait()
+
+        return work
+
+    watched = Supervisor({"a": worker("a"), "b": worker("b")})
+    watched.start()
+    await until(lambda: starts["a"] == starts["b"] == 4)
+    await watched.stop(1.0)
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [(record.levelname, record.message) for record in told] == [
+        ("WARNING", "workers wait for the database")
+    ]
+    assert not told[0].exc_info
+    assert (watched.health["a"].crashes, watched.health["b"].crashes) == (0, 0)
+    assert "connection refused" in (watched.health["a"].last_error or "")
+
+
+async def test_a_job_that_lost_the_database_is_told_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise DatabaseUnavailable("connection refused", 5)
+
+    pool = Pool(1, Bell())
+    pool.start(fail(), run_id="r")
+    await pool.drain()
+    (told,) = caplog.records
+    assert (told.levelname, told.exc_info) == ("WARNING", None)
