@@ -81,11 +81,13 @@ class Tempo:
 
 @dataclass(slots=True, eq=False)
 class Followed:
-    """A run that somebody waits for. ``answers`` counts how often the bridge told of it."""
+    """A run that somebody waits for. ``answers`` counts how often the bridge told of it, ``mirrored`` how
+    often it told that its tasks had changed, which leaves the run's own version as it is."""
 
     run_id: UUID
     waiters: int = 0
     answers: int = 0
+    mirrored: int = 0
     run: RunModel | None = None
     gone: ProblemError | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -136,6 +138,11 @@ class Hub:
         self._status: asyncio.Task[StatusModel] | None = None
         self._status_at = 0.0
         self._work: list[asyncio.Task[Any]] = []
+
+    @property
+    def listens(self) -> bool:
+        """Whether the event stream stands, so that no change goes by unheard."""
+        return self._stands
 
     def follow(self, run_id: UUID) -> Followed:
         """Begin to follow a run, for one more waiter."""
@@ -345,6 +352,10 @@ class Hub:
             return
         followed = None if event is None or event.run_id is None else self._followed.get(event.run_id)
         if event is None or followed is None:
+            return
+        if event.type == "run.mirrored":
+            followed.mirrored += 1
+            followed.wake()
             return
         version = event.data.get("version")
         if isinstance(version, int) and followed.run is not None and version <= followed.run.version:

@@ -36,6 +36,10 @@ class HubSource:
         self._followed: dict[str, Followed] = {}
         # Answers counted when trouble was last raised: what is known from before is not news then.
         self._missed: dict[str, int] = {}
+        # What of a run was told when its tasks were read last, and the tasks; and which change of them a
+        # reading was last begun for, since one that failed must not be repeated without a pause.
+        self._listed: dict[str, tuple[tuple[int | None, int], list[TaskModel]]] = {}
+        self._looked_for: dict[str, int] = {}
 
     async def __aenter__(self) -> HubSource:
         self._joined = _join(self._settings, self._reread, self._tempo)
@@ -58,8 +62,9 @@ class HubSource:
         self, run_id: UUID | str, *, wait_seconds: float | None = None, version: int | None = None
     ) -> RunModel:
         """The run as the bridge tells it now; with ``wait_seconds`` once its version is another one, or
-        as it was when the time is over. Raises the ``BridgeError`` that keeps the hub from asking, once
-        per call, and afterwards returns as soon as the bridge has told of the run again."""
+        as it was when its tasks have changed or the time is over. Raises the ``BridgeError`` that keeps
+        the hub from asking, once per call, and afterwards returns as soon as the bridge has told of the
+        run again."""
         hub, followed = self._hub, self._follow(str(run_id))
         known = self._missed.get(str(run_id))
         if known is None and not wait_seconds:
@@ -80,8 +85,17 @@ class HubSource:
         return run
 
     async def tasks(self, run_id: UUID | str) -> list[TaskModel]:
-        """The run's tasks; only so many lists are read at once. Raises ``BridgeError``."""
-        return await self._hub.tasks(run_id)
+        """The run's tasks, read again only if the bridge told of a change since; only so many lists are
+        read at once. Raises ``BridgeError``."""
+        followed = self._follow(str(run_id))
+        told = _told_of(followed)
+        known = self._listed.get(str(run_id))
+        if known is not None and known[0] == told and self._hub.listens:
+            return known[1]
+        self._looked_for[str(run_id)] = followed.mirrored
+        tasks = await self._hub.tasks(run_id)
+        self._listed[str(run_id)] = (told, tasks)
+        return tasks
 
     async def status(self) -> StatusModel:
         """The bridge's status; callers share an answer of the last second. Raises ``BridgeError``."""
@@ -98,9 +112,13 @@ class HubSource:
                 raise followed.gone.with_traceback(None)
             if followed.run is not None:
                 fresh = followed.run.version != version if known is None else followed.answers > known
-                if fresh:
+                if fresh or (known is None and self._has_unread_tasks(followed)):
                     return followed.run
             await news.wait()
+
+    def _has_unread_tasks(self, followed: Followed) -> bool:
+        """Whether the bridge told of changed tasks since somebody began to read them."""
+        return followed.mirrored > self._looked_for.get(str(followed.run_id), 0)
 
     def _follow(self, run_id: str) -> Followed:
         if run_id not in self._followed:
@@ -130,6 +148,10 @@ async def _leave(hub: Hub) -> None:
         # Whoever comes from now on makes a hub of its own.
         del _hubs[asyncio.get_running_loop()][hub.key]
         await hub.close()
+
+
+def _told_of(followed: Followed) -> tuple[int | None, int]:
+    return (followed.run.version if followed.run else None, followed.mirrored)
 
 
 def _unknown(run_id: str) -> ProblemError:

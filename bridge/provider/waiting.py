@@ -185,9 +185,10 @@ async def _wait(source: RunSource, run_id: str, outage: Outage, progress: Progre
             outage.over()
             if run.version != version:
                 progress.run_changed(run)
-                # A run that is seen first has no tasks yet, or a long list that another waiter has told.
-                if version is not None or run.over:
-                    await _tell_tasks(source, run_id, progress)
+            # A run that is seen first has no tasks yet, or a long list that another waiter has told. Later
+            # the tasks may have changed and the run not: its version does not tell.
+            if version is not None or run.over:
+                await _tell_tasks(source, run_id, progress)
         except BridgeError as error:
             if not may_pass(error):
                 return Waited(ending="gone", message=str(error))

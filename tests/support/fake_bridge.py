@@ -114,6 +114,7 @@ class FakeBridge:
         self.away = False
         self.no_stream: tuple[int, str, str] | None = None
         self.mute = False
+        self.fail_tasks = False
         self.streams: list[Stream] = []
         self.opened: list[Stream] = []
         self.events: list[str] = []
@@ -266,6 +267,8 @@ class FakeBridge:
             return self._cancel(stored, seen.body)
         if what == "retry":
             return self._retry(stored)
+        if what == "tasks" and self.fail_tasks:
+            return problem(404, "not-found", "the tasks cannot be read")
         if what == "tasks":
             return 200, {"items": [dump(task) for task in stored.tasks], "next_cursor": None}
         if what == "artifacts":

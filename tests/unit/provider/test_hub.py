@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from bridge.client.models import TaskModel
 from bridge.client.network import AsyncNetwork
 from bridge.provider import hub as hub_module
 from bridge.provider import waiting
@@ -108,6 +110,51 @@ def test_a_thousand_waiters_have_one_stream_and_few_questions(fake: FakeBridge) 
         assert len(fake.opened) == 1
         assert len(questions(fake)) <= 50
         assert fake.streams == []
+
+    run(go())
+
+
+def listings(fake: FakeBridge) -> list[Seen]:
+    return [seen for seen in fake.requests if seen.path.endswith("/tasks")]
+
+
+def mirrored(fake: FakeBridge, run_id: str) -> None:
+    """The bridge says that the run's tasks have changed; its version stays."""
+    number = len(fake.events) + 1000
+    event = {"number": number, "type": "run.mirrored", "time": "2026-01-01T00:00:00Z", "run_id": run_id}
+    fake.say(f"id: {number}\nevent: run.mirrored\ndata: {json.dumps(event)}\n\n")
+
+
+def test_tasks_are_told_as_they_change_though_the_run_does_not(fake: FakeBridge) -> None:
+    async def go() -> None:
+        told: Told = []
+        run_id = fake.submit()
+        [ending] = waiters(fake, [run_id], told=told)
+        await until(lambda: asked(fake) == 1 and len(fake.streams) == 1)
+        fake.runs[run_id].tasks = [TaskModel(task_id="1", name="train", path="train", state="RUNNING")]
+        mirrored(fake, run_id)
+        await until(lambda: "  train: RUNNING" in told)
+        assert len(listings(fake)) == 1
+        fake.finish(run_id, End())
+        assert (await ending).ending == "over"
+
+    run(go())
+
+
+def test_tasks_that_cannot_be_read_are_not_asked_for_without_a_pause(fake: FakeBridge) -> None:
+    async def go() -> None:
+        told: Told = []
+        run_id = fake.submit()
+        [ending] = waiters(fake, [run_id], told=told)
+        await until(lambda: asked(fake) == 1 and len(fake.streams) == 1)
+        fake.fail_tasks = True
+        mirrored(fake, run_id)
+        await until(lambda: any("could not be read" in line for line in told))
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        assert len(listings(fake)) == 1
+        fake.finish(run_id, End())
+        assert (await ending).ending == "over"
 
     run(go())
 
