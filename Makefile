@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 AIRFLOW_PYTEST := $(AIRFLOW_BIN)/python -m pytest
 LOCK := pyproject.toml uv.lock
 
-.PHONY: help env demo test test-unit test-contract test-integration test-provider test-main-job test-all \
+.PHONY: help env demo test test-unit test-contract test-database test-integration test-provider test-main-job test-all \
 	test-corpus test-airflow test-faults test-web lint format bench clean
 
 help: ## this list
@@ -37,25 +37,29 @@ env: .venv/.made .venv-airflow/.made ## both environments, from nothing but Pyth
 demo: env ## everything from nothing: ETL and retraining on real data; ONCE=1 stops it at the end
 	$(BIN)/python -m deploy.laptop $(if $(ONCE),--once)
 
-test: env ## units, contracts, integration with PostgreSQL, and one main job through a real Airflow
-	$(MAKE) --no-print-directory test-unit test-provider test-contract test-integration test-main-job
+test: env ## units, contracts, the database on PostgreSQL, and one main job through a real Airflow
+	$(MAKE) --no-print-directory test-unit test-provider test-contract test-database test-main-job
 
 test-unit: .venv/.made
 	$(PYTEST) tests/unit -q
 
 test-provider: .venv-airflow/.made
-	$(AIRFLOW_PYTEST) tests/unit/provider tests/unit/airflow_dags tests/integration/provider -q
+	$(AIRFLOW_PYTEST) tests/unit/provider tests/unit/airflow_dags -q
 
 test-contract: .venv/.made
 	$(PYTEST) tests/contract -q -m "not corpus"
 
-test-integration: .venv/.made
-	$(PYTEST) tests/integration -q -m "not corpus"
+test-database: .venv/.made
+	$(PYTEST) tests/integration/lineage -q
+
+test-integration: env ## packages together, as real processes; the operators with dag.test()
+	$(PYTEST) tests/integration -q -m "not corpus" --ignore tests/integration/lineage
+	$(AIRFLOW_PYTEST) tests/integration/provider -q
 
 test-main-job: env
 	$(PYTEST) tests/e2e/test_main_job.py -q
 
-test-all: test test-corpus test-airflow test-faults test-web ## all of it, as CI runs it
+test-all: test test-integration test-corpus test-airflow test-faults test-web ## all of it, as CI runs it
 
 test-corpus: .venv/.made ## KFP's own compiled pipelines on the local backend
 	$(PYTEST) tests/integration tests/contract -q -m corpus

@@ -129,12 +129,16 @@ class KfpClient:
         page_size: int = MAX_PAGE_SIZE,
         page_token: str | None = None,
         experiment_id: str | None = None,
+        repeat: bool = True,
     ) -> ListRuns:
-        """One page of runs; ``sort_by`` is a key and ``asc`` or ``desc``, e.g. ``created_at desc``."""
+        """One page of runs; ``sort_by`` is a key and ``asc`` or ``desc``, e.g. ``created_at desc``.
+
+        ``repeat=False`` is for a caller that comes again by itself, at a pace of its own.
+        """
         params = _list_params(namespace, filter, sort_by, page_size, page_token)
         if experiment_id:
             params["experiment_id"] = experiment_id
-        return await self._get(ListRuns, f"{API}/runs", params)
+        return await self._get(ListRuns, f"{API}/runs", params, repeat=repeat)
 
     async def iterate_runs(
         self,
@@ -327,14 +331,19 @@ class KfpClient:
     # How calls are made
 
     async def _get(
-        self, kind: type[MessageT], path: str, params: Mapping[str, str] | None = None
+        self,
+        kind: type[MessageT],
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        repeat: bool = True,
     ) -> MessageT:
         request = Request(method="GET", path=path, params=params or {})
 
         async def call() -> MessageT:
             return parse_answer(kind, await self._exchange.send(request))
 
-        return await retry_safe(call, self._retry, self._sleep)
+        return await retry_safe(call, self._retry, self._sleep) if repeat else await call()
 
     async def _get_json(self, path: str) -> dict[str, Any]:
         request = Request(method="GET", path=path)

@@ -167,6 +167,8 @@ class TrackWorker:
                 sort_by=sort_by,
                 page_size=_PAGE_SIZE,
                 page_token=token,
+                # Waits between repetitions are no time of the backend's; the next sweep is the repetition.
+                repeat=False,
             )
         finally:
             self._backend_seconds += time.monotonic() - began

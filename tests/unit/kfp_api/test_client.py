@@ -163,6 +163,14 @@ async def test_reading_gives_up_with_the_last_error() -> None:
     assert all(0 <= seconds <= 10 for seconds in server.slept)
 
 
+@pytest.mark.parametrize("first", [failed(503), failed(429, **{"retry-after": "1"}), CUT])
+async def test_a_list_is_not_repeated_for_a_caller_that_comes_again_by_itself(first: Reply) -> None:
+    server = FakeServer([first, ok({"runs": []})])
+    with pytest.raises(KfpError):
+        await server.client().list_runs(repeat=False)
+    assert (len(server.requests), server.slept) == (1, [])
+
+
 async def test_retry_after_is_honoured_within_bounds() -> None:
     server = FakeServer([failed(429, **{"retry-after": "7"}), ok({"run_id": str(RUN_ID)})])
     await server.client().get_run(RUN_ID)
