@@ -62,8 +62,15 @@ def test_04_crash_when_the_end_is_seen_loses_no_end(stage: Stage, crash_at: str)
         check_invariants(stage, service)
 
 
-@on_both
-@pytest.mark.parametrize("crash_at", ["mirror.before_store", "mirror.after_store"])
+@pytest.mark.parametrize(
+    ("stage", "crash_at"),
+    [
+        ("sqlite", "mirror.before_store"),
+        ("sqlite", "mirror.after_store"),
+        pytest.param("postgresql", "mirror.before_store", marks=pytest.mark.postgres),
+    ],
+    indirect=["stage"],
+)
 def test_04_crash_around_the_mirror_loses_and_doubles_nothing(stage: Stage, crash_at: str) -> None:
     with stage.serving(crash_at=crash_at) as service:
         run = service.submit(trains(), key="k", arguments=EPOCHS)
@@ -75,7 +82,6 @@ def test_04_crash_around_the_mirror_loses_and_doubles_nothing(stage: Stage, cras
         check_invariants(stage, service)
 
 
-@on_both
 def test_05_a_burst_of_5xx_makes_runs_stale_and_nothing_fail(stage: Stage) -> None:
     with stage.serving() as service:
         run, go = running(stage, service)
@@ -193,7 +199,6 @@ def test_07_no_new_attempt_while_lookups_get_no_proper_answer(stage: Stage) -> N
         check_invariants(stage, service)
 
 
-@on_both
 def test_16_a_run_deleted_at_the_backend_keeps_its_history(stage: Stage) -> None:
     with stage.serving() as service:
         ended = service.submit(trains(), key="ended", arguments=EPOCHS)
