@@ -193,12 +193,13 @@ def a_mirror(number: int = 1, *, auc: float = 0.71, data_uri: str | None = None)
 
 
 def end(run: Run, **fields: Any) -> dict[str, Any]:
-    """The changes that end a run well."""
+    """The changes that end a run well, mirrored and judged."""
     return {
         "phase": RunPhase.ENDED,
         "state": RuntimeState.SUCCEEDED,
         "started_at": run.created_at,
         "finished_at": run.created_at + timedelta(seconds=60),
+        "settled_at": run.created_at + timedelta(seconds=61),
         **fields,
     }
 

@@ -252,6 +252,8 @@ def test_the_last_good_run_is_the_newest_that_succeeded_and_passed(database: Dat
         change_run(session, runs[1].run_id, **end(runs[1]), gate=passed)
         change_run(session, runs[2].run_id, **end(runs[2]), gate=replace(passed, passed=False))
         change_run(session, runs[3].run_id, phase=RunPhase.ENDED, state=RuntimeState.FAILED)
+        # Ended well, but its gate may still fail it.
+        change_run(session, runs[4].run_id, **end(runs[4], settled_at=None))
         store_mirror(session, runs[1].run_id, a_mirror(auc=0.7))
 
     database.transact(finish)
