@@ -3,74 +3,37 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 
 from sqlmodel import Session
 
 from bridge.domain.decide import Missing, Observation, Terminate, decide
 from bridge.domain.states import RunPhase
 from bridge.kfp_api.errors import KfpAuthError, KfpError, KfpInvalid, KfpNotFound
-from bridge.lineage import leases, runs
+from bridge.lineage import runs
 from bridge.lineage.database import now as database_now
 from bridge.lineage.records import Claim, Duty
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.workers.backoff import backoff_seconds
-from bridge.service.workers.keep import claimed_at
-from bridge.service.workers.pool import Pool
+from bridge.service.workers.claiming import ClaimWorker
 from bridge.service.workers.record import Recorded, observation_of, record
 
 log = logging.getLogger(__name__)
 
-_PHASES = (RunPhase.ACTIVE, RunPhase.ABANDONED)
 _POOL_SIZE = 4
 # A run that is asked to end should; if it has not by then, it is asked again.
 _ASK_AGAIN_SECONDS = 30.0
 
 
-class CancelWorker:
+class CancelWorker(ClaimWorker):
     """Works off one backend's wishes to stop a run."""
 
+    name = "cancel"
+    duty = Duty.FOLLOW
+    phases = (RunPhase.ACTIVE, RunPhase.ABANDONED)
+
     def __init__(self, context: Context, backend: Backend) -> None:
-        self._context = context
-        self._store = context.store
-        self._backend = backend
-        self._bell = context.wakeups.cancel(backend.name)
-        self._pool = Pool(_POOL_SIZE, self._bell)
-
-    async def run(self) -> None:
-        """Claim and work until cancelled."""
-        try:
-            while True:
-                if not await self.step():
-                    await self._bell.wait(self._context.settings.worker_poll_seconds)
-        finally:
-            # Half of the time there is, so that what has to be cancelled can be waited for too.
-            await self._pool.close(self._context.settings.shutdown_seconds / 2)
-
-    async def step(self) -> int:
-        """Claim what is due and there is room for; how many runs that were."""
-        room = self._pool.free
-        if room <= 0:
-            return 0
-        claims = await self._store.transact(
-            lambda s: leases.claim(
-                s,
-                worker=self._context.holder,
-                duty=Duty.FOLLOW,
-                phases=_PHASES,
-                backend=self._backend.name,
-                limit=room,
-                lease_seconds=self._context.settings.lease_seconds,
-            )
-        )
-        for claim in claims:
-            self._pool.start(self._work(claim), run_id=claim.run.run_id, worker="cancel")
-        return len(claims)
-
-    async def drain(self) -> None:
-        """Wait until every claimed run was worked on."""
-        await self._pool.drain()
+        super().__init__(context, backend, context.wakeups.cancel(backend.name), pool_size=_POOL_SIZE)
 
     async def _work(self, claim: Claim) -> None:
         try:
@@ -113,7 +76,7 @@ class CancelWorker:
         except KfpError as error:
             self._context.note_error(self._backend, error)
             return _ASK_AGAIN_SECONDS
-        seen = observation_of(told, asked_at=claimed_at(claim, self._context.settings.lease_seconds))
+        seen = observation_of(told, asked_at=self._claimed_at(claim))
         if seen is None:
             return _ASK_AGAIN_SECONDS
         await self._record(claim, seen)
@@ -132,10 +95,3 @@ class CancelWorker:
             if run.phase.is_over:
                 self._context.ring_after([run])
         return recorded
-
-    async def _release(self, claim: Claim, seconds: float | None, failures: int = 0) -> None:
-        def write(session: Session) -> None:
-            due = None if seconds is None else database_now(session) + timedelta(seconds=seconds)
-            leases.release(session, claim, due_at=due, failures=failures)
-
-        await self._store.transact(write, repeatable=True)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
 
 from bridge.lineage import leases
 from bridge.lineage.errors import DatabaseUnavailable, FencedOut
@@ -25,11 +24,6 @@ async def kept(store: Store, claim: Claim, lease_seconds: float) -> AsyncIterato
     finally:
         keeper.cancel()
         await asyncio.wait([keeper])
-
-
-def claimed_at(claim: Claim, lease_seconds: float) -> datetime:
-    """When the claim was made, by the database's clock; ``lease_seconds`` is what it was made with."""
-    return claim.lease_until - timedelta(seconds=lease_seconds)
 
 
 async def _extend(store: Store, claim: Claim, lease_seconds: float) -> None:

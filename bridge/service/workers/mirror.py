@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlmodel import Session
 
@@ -22,8 +22,8 @@ from bridge.service.context import Context
 from bridge.service.crash import crash_point
 from bridge.service.workers.backoff import backoff_seconds
 from bridge.service.workers.cause import error_of_run, errors_of_tasks, read_log_tails
-from bridge.service.workers.keep import claimed_at, kept
-from bridge.service.workers.pool import Pool
+from bridge.service.workers.claiming import ClaimWorker
+from bridge.service.workers.keep import kept
 from bridge.service.workers.record import Recorded, observation_of, record
 from bridge.service.workers.settle import settle
 
@@ -39,48 +39,14 @@ class MetadataNotThere(Exception):
     """The metadata of a run that succeeded is not there yet; it should come."""
 
 
-class MirrorWorker:
+class MirrorWorker(ClaimWorker):
     """Works off one backend's mirrors."""
 
+    name = "mirror"
+    duty = Duty.MIRROR
+
     def __init__(self, context: Context, backend: Backend) -> None:
-        self._context = context
-        self._store = context.store
-        self._backend = backend
-        self._bell = context.wakeups.mirror(backend.name)
-        self._pool = Pool(_POOL_SIZE, self._bell)
-
-    async def run(self) -> None:
-        """Claim and work until cancelled."""
-        try:
-            while True:
-                if not await self.step():
-                    await self._bell.wait(self._context.settings.worker_poll_seconds)
-        finally:
-            # Half of the time there is, so that what has to be cancelled can be waited for too.
-            await self._pool.close(self._context.settings.shutdown_seconds / 2)
-
-    async def step(self) -> int:
-        """Claim what is due and there is room for; how many runs that were."""
-        room = self._pool.free
-        if room <= 0:
-            return 0
-        claims = await self._store.transact(
-            lambda s: leases.claim(
-                s,
-                worker=self._context.holder,
-                duty=Duty.MIRROR,
-                backend=self._backend.name,
-                limit=room,
-                lease_seconds=self._context.settings.lease_seconds,
-            )
-        )
-        for claim in claims:
-            self._pool.start(self._work(claim), run_id=claim.run.run_id, worker="mirror")
-        return len(claims)
-
-    async def drain(self) -> None:
-        """Wait until every claimed run was worked on."""
-        await self._pool.drain()
+        super().__init__(context, backend, context.wakeups.mirror(backend.name), pool_size=_POOL_SIZE)
 
     async def _work(self, claim: Claim) -> None:
         async with kept(self._store, claim, self._context.settings.lease_seconds):
@@ -223,8 +189,7 @@ class MirrorWorker:
 
     async def _record(self, claim: Claim, told: messages.Run) -> Recorded | None:
         """The run's state came with its tasks: it is an observation like any other."""
-        asked_at = claimed_at(claim, self._context.settings.lease_seconds)
-        seen: Observation | None = observation_of(told, asked_at=asked_at)
+        seen: Observation | None = observation_of(told, asked_at=self._claimed_at(claim))
         if seen is None:
             return None
 
@@ -248,12 +213,3 @@ class MirrorWorker:
 
     async def _retry_later(self, claim: Claim) -> None:
         await self._release(claim, backoff_seconds(claim.failures + 1), failures=claim.failures + 1)
-
-    async def _release(self, claim: Claim, seconds: float | None, failures: int = 0) -> None:
-        def write(session: Session) -> None:
-            due: datetime | None = None
-            if seconds is not None:
-                due = database_now(session) + timedelta(seconds=seconds)
-            leases.release(session, claim, due_at=due, failures=failures)
-
-        await self._store.transact(write, repeatable=True)

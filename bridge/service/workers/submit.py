@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -24,12 +24,12 @@ from bridge.kfp_api.errors import (
 )
 from bridge.lineage import leases, runs, submissions
 from bridge.lineage.database import now as database_now
-from bridge.lineage.records import BackendVersion, Claim, Duty, Fence
+from bridge.lineage.records import BackendVersion, Claim, Duty
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.crash import crash_point
 from bridge.service.workers.backoff import backoff_seconds
-from bridge.service.workers.pool import Pool
+from bridge.service.workers.claiming import ClaimWorker
 from bridge.service.workers.record import Recorded, observation_of, record
 from bridge.service.workers.refusals import refusal
 from bridge.service.workers.upload import (
@@ -42,129 +42,78 @@ from bridge.service.workers.upload import (
 
 log = logging.getLogger(__name__)
 
-_PHASES = (RunPhase.QUEUED, RunPhase.SUBMITTING)
 _AFTER_RUN_CHECK_SECONDS = 2.0
 # Refusals: asking again would get the same answer.
 _DEFINITIVE = (KfpAuthError, KfpInvalid, KfpNotFound, KfpBadUrl)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    claim: Claim
-    now: datetime
+class SubmitWorker(ClaimWorker):
+    """Works off one backend's queued runs."""
 
-    @property
-    def run(self) -> Run:
-        return self.claim.run
-
-    @property
-    def fence(self) -> Fence:
-        return self.claim.fence
-
-
-class SubmitWorker:
-    """Works off one backend's queued runs; ``step`` is one round, ``run`` goes on for ever."""
+    name = "submit"
+    duty = Duty.FOLLOW
+    phases = (RunPhase.QUEUED, RunPhase.SUBMITTING)
 
     def __init__(self, context: Context, backend: Backend) -> None:
-        self._context = context
-        self._store = context.store
-        self._backend = backend
-        self._bell = context.wakeups.submit(backend.name)
-        self._pool = Pool(backend.settings.max_submitting, self._bell)
-
-    async def run(self) -> None:
-        """Claim and work until cancelled; then POSTs under way are given time by the supervisor."""
-        try:
-            while True:
-                if not await self.step():
-                    await self._bell.wait(self._context.settings.worker_poll_seconds)
-        finally:
-            # Half of the time there is, so that what has to be cancelled can be waited for too.
-            await self._pool.close(self._context.settings.shutdown_seconds / 2)
-
-    async def step(self) -> int:
-        """Claim what is due and there is room for; how many runs that were."""
-        room = self._pool.free
-        if room <= 0:
-            return 0
-        jobs = await self._store.transact(lambda s: self._claim(s, room))
-        for job in jobs:
-            crash_point("submit.after_claim")
-            self._pool.start(self._work(job), run_id=job.run.run_id, worker="submit")
-        return len(jobs)
-
-    async def drain(self) -> None:
-        """Wait until every claimed run was worked on."""
-        await self._pool.drain()
-
-    def _claim(self, session: Session, room: int) -> list[_Job]:
-        claims = leases.claim(
-            session,
-            worker=self._context.holder,
-            duty=Duty.FOLLOW,
-            phases=_PHASES,
-            backend=self._backend.name,
-            limit=room,
-            lease_seconds=self._context.settings.lease_seconds,
-        )
-        moment = database_now(session) if claims else None
-        return [_Job(claim, moment) for claim in claims if moment is not None]
+        bell = context.wakeups.submit(backend.name)
+        super().__init__(context, backend, bell, pool_size=backend.settings.max_submitting)
 
     @property
     def _lease_seconds(self) -> float:
         # A claim has to outlast the POST that was begun under it.
         return self._context.settings.lease_seconds + self._backend.settings.timeout_seconds
 
-    async def _work(self, job: _Job) -> None:
-        action = decide(job.run, None, job.now, self._backend.policy)
+    async def _work(self, claim: Claim) -> None:
+        crash_point("submit.after_claim")
+        action = decide(claim.run, None, self._claimed_at(claim), self._backend.policy)
         if isinstance(action, Withdraw):
-            await self._withdraw(job)
+            await self._withdraw(claim)
         elif isinstance(action, Post):
-            if await self._has_to_wait(job):
-                await self._release(job, _AFTER_RUN_CHECK_SECONDS)
+            if await self._has_to_wait(claim):
+                await self._release(claim, _AFTER_RUN_CHECK_SECONDS)
             else:
-                await self._post(job)
+                await self._post(claim)
         elif isinstance(action, LookUp):
-            await self._look_up(job)
+            await self._look_up(claim)
         else:
-            await self._release(job, None)
+            await self._release(claim, None)
 
-    async def _has_to_wait(self, job: _Job) -> bool:
-        after = job.run.after_run
+    async def _has_to_wait(self, claim: Claim) -> bool:
+        after = claim.run.after_run
         if after is None:
             return False
         earlier = await self._store.read(lambda s: runs.get_run(s, after))
         return earlier is not None and not earlier.phase.is_over
 
-    async def _post(self, job: _Job) -> None:
-        key = job.run.submission_key
+    async def _post(self, claim: Claim) -> None:
+        key = claim.run.submission_key
         submission = await self._store.read(lambda s: submissions.find_submission(s, key)) if key else None
         if submission is None:
             await self._reject(
-                job, RunError(code="NO_SUBMISSION", message="the submission of this run is gone")
+                claim, RunError(code="NO_SUBMISSION", message="the submission of this run is gone")
             )
             return
-        namespace = job.run.namespace or self._backend.default_namespace
+        namespace = claim.run.namespace or self._backend.default_namespace
         try:
-            version = await ensure_version(self._store, self._backend, job.run, namespace)
+            version = await ensure_version(self._store, self._backend, claim.run, namespace)
             experiment_id = await ensure_experiment(
-                self._backend, job.run.experiment or DEFAULT_EXPERIMENT, namespace
+                self._backend, claim.run.experiment or DEFAULT_EXPERIMENT, namespace
             )
         except SpecGone as error:
-            await self._reject(job, RunError(code="NO_SPEC", message=str(error)))
+            await self._reject(claim, RunError(code="NO_SPEC", message=str(error)))
             return
         except KfpError as error:
-            await self._not_sent(job, error, "preparing the run")
+            await self._not_sent(claim, error, "preparing the run")
             return
-        await self._send(job, _message(job.run, submission, version, experiment_id), namespace)
+        await self._send(claim, _message(claim.run, submission, version, experiment_id), namespace)
 
-    async def _send(self, job: _Job, message: messages.Run, namespace: str) -> None:
+    async def _send(self, claim: Claim, message: messages.Run, namespace: str) -> None:
         def begin(session: Session) -> Run:
-            leases.extend(session, job.claim, self._lease_seconds)
+            leases.extend(session, claim, self._lease_seconds)
             return runs.change_run(
                 session,
-                job.run.run_id,
-                fence=job.fence,
+                claim.run.run_id,
+                fence=claim.fence,
                 phase=RunPhase.SUBMITTING,
                 submitted_at=database_now(session),
             )
@@ -175,31 +124,31 @@ class SubmitWorker:
             created = await self._backend.client.create_run(message)
         except KfpNotFound as error:
             # The version or the experiment we remember was deleted there: make them anew, once.
-            await forget_version(self._store, self._backend, job.run, namespace)
+            await forget_version(self._store, self._backend, claim.run, namespace)
             self._backend.experiments.clear()
-            if job.claim.failures == 0:
-                await self._back_to_queue(job, error)
+            if claim.failures == 0:
+                await self._back_to_queue(claim, error)
             else:
-                await self._reject(job, refusal(error, self._backend, "creating the run"))
+                await self._reject(claim, refusal(error, self._backend, "creating the run"))
         except KfpError as error:
-            await self._not_created(job, error)
+            await self._not_created(claim, error)
         else:
             crash_point("submit.after_post")
             self._context.note_answer(self._backend)
-            await self._created(job, created)
+            await self._created(claim, created)
 
-    async def _created(self, job: _Job, created: messages.Run) -> None:
-        seen = observation_of(created, asked_at=job.now) or Observation(
-            kfp_run_id=job.run.kfp_run_id,
+    async def _created(self, claim: Claim, created: messages.Run) -> None:
+        seen = observation_of(created, asked_at=self._claimed_at(claim)) or Observation(
+            kfp_run_id=claim.run.kfp_run_id,
             state=created.runtime_state,
             state_word=created.state,
-            asked_at=job.now,
+            asked_at=self._claimed_at(claim),
         )
-        if seen.kfp_run_id != job.run.kfp_run_id:
+        if seen.kfp_run_id != claim.run.kfp_run_id:
             log.error(
                 "backend ignored the run_id it was given",
                 extra={
-                    "run_id": job.run.run_id,
+                    "run_id": claim.run.run_id,
                     "kfp_run_id": seen.kfp_run_id,
                     "backend": self._backend.name,
                 },
@@ -207,120 +156,120 @@ class SubmitWorker:
         if seen.state is RuntimeState.UNSPECIFIED:
             # A fresh row has no state yet; it is there all the same.
             seen = replace(seen, state=RuntimeState.PENDING)
-        await self._record(job, seen)
+        await self._record(claim, seen)
         self._context.wakeups.track(self._backend.name).ring()
-        log.info("run submitted", extra={"run_id": job.run.run_id, "kfp_run_id": job.run.kfp_run_id})
+        log.info("run submitted", extra={"run_id": claim.run.run_id, "kfp_run_id": claim.run.kfp_run_id})
 
-    async def _not_created(self, job: _Job, error: KfpError) -> None:
+    async def _not_created(self, claim: Claim, error: KfpError) -> None:
         if error.ambiguous:
             self._note_error(error)
-            log.warning("unanswered POST", extra={"run_id": job.run.run_id, "error": str(error)})
-            await self._release(job, self._backend.policy.lookup_interval_seconds, failures=0)
+            log.warning("unanswered POST", extra={"run_id": claim.run.run_id, "error": str(error)})
+            await self._release(claim, self._backend.policy.lookup_interval_seconds, failures=0)
         elif error.retryable:
-            await self._back_to_queue(job, error)
+            await self._back_to_queue(claim, error)
         elif isinstance(error, _DEFINITIVE):
-            await self._reject(job, refusal(error, self._backend, "creating the run"))
+            await self._reject(claim, refusal(error, self._backend, "creating the run"))
         else:
             # 409: the run is there already, by an earlier POST of ours.
-            await self._release(job, 0.0, failures=0)
+            await self._release(claim, 0.0, failures=0)
 
-    async def _not_sent(self, job: _Job, error: KfpError, doing: str) -> None:
+    async def _not_sent(self, claim: Claim, error: KfpError, doing: str) -> None:
         """A step before the POST failed: nothing was created, so everything may be tried again."""
         if isinstance(error, _DEFINITIVE) or (isinstance(error, KfpBadAnswer) and not error.cut):
-            await self._reject(job, refusal(error, self._backend, doing))
+            await self._reject(claim, refusal(error, self._backend, doing))
             return
         self._note_error(error)
-        await self._release(job, self._pause(job, error), failures=job.claim.failures + 1)
+        await self._release(claim, self._pause(claim, error), failures=claim.failures + 1)
 
-    async def _back_to_queue(self, job: _Job, error: KfpError) -> None:
+    async def _back_to_queue(self, claim: Claim, error: KfpError) -> None:
         if error.retryable:
             self._note_error(error)
-        pause = self._pause(job, error)
+        pause = self._pause(claim, error)
 
         def queue(session: Session) -> Run:
             changed = runs.change_run(
-                session, job.run.run_id, fence=job.fence, phase=RunPhase.QUEUED, submitted_at=None
+                session, claim.run.run_id, fence=claim.fence, phase=RunPhase.QUEUED, submitted_at=None
             )
             due = database_now(session) + timedelta(seconds=pause)
-            leases.release(session, job.claim, due_at=due, failures=job.claim.failures + 1)
+            leases.release(session, claim, due_at=due, failures=claim.failures + 1)
             return changed
 
         await self._store.change(queue)
 
-    def _pause(self, job: _Job, error: KfpError) -> float:
-        return max(error.retry_after_seconds or 0.0, backoff_seconds(job.claim.failures + 1))
+    def _pause(self, claim: Claim, error: KfpError) -> float:
+        return max(error.retry_after_seconds or 0.0, backoff_seconds(claim.failures + 1))
 
     def _note_error(self, error: KfpError) -> None:
         self._context.note_error(self._backend, error)
 
-    async def _look_up(self, job: _Job) -> None:
+    async def _look_up(self, claim: Claim) -> None:
         seen: Observation | Missing
         try:
-            found = await self._backend.client.get_run(job.run.kfp_run_id)
+            found = await self._backend.client.get_run(claim.run.kfp_run_id)
         except KfpNotFound:
             seen = Missing()
         except KfpError as error:
             self._note_error(error)
-            await self._release(job, self._pause(job, error), failures=job.claim.failures + 1)
+            await self._release(claim, self._pause(claim, error), failures=claim.failures + 1)
             return
         else:
-            told = observation_of(found, asked_at=job.now)
+            told = observation_of(found, asked_at=self._claimed_at(claim))
             assert told is not None, "get_run gives the run that was asked for"
             seen = told
         self._context.note_answer(self._backend)
-        action = decide(job.run, seen, job.now, self._backend.policy)
+        action = decide(claim.run, seen, self._claimed_at(claim), self._backend.policy)
         if isinstance(action, WaitUntil):
-            await self._release(job, (action.moment - job.now).total_seconds(), failures=0)
+            await self._release(claim, (action.moment - self._claimed_at(claim)).total_seconds(), failures=0)
         elif isinstance(action, NewAttempt):
-            await self._new_attempt(job, action.reason)
+            await self._new_attempt(claim, action.reason)
         elif isinstance(action, Withdraw):
-            await self._withdraw(job)
+            await self._withdraw(claim)
         elif isinstance(seen, Observation):
-            await self._record(job, seen)
-            log.info("run adopted", extra={"run_id": job.run.run_id, "kfp_run_id": job.run.kfp_run_id})
+            await self._record(claim, seen)
+            log.info("run adopted", extra={"run_id": claim.run.run_id, "kfp_run_id": claim.run.kfp_run_id})
 
-    async def _record(self, job: _Job, seen: Observation) -> None:
+    async def _record(self, claim: Claim, seen: Observation) -> None:
         def write(session: Session) -> Recorded:
-            stored = runs.get_run(session, job.run.run_id) or job.run
+            stored = runs.get_run(session, claim.run.run_id) or claim.run
             moment = database_now(session)
-            recorded = record(session, stored, seen, moment, self._backend.policy, fence=job.fence)
+            recorded = record(session, stored, seen, moment, self._backend.policy, fence=claim.fence)
             wants_end = recorded.run.cancel_requested_at is not None and not recorded.run.phase.is_over
-            leases.release(session, job.claim, due_at=moment if wants_end else None)
+            leases.release(session, claim, due_at=moment if wants_end else None)
             return recorded
 
         recorded = await self._store.transact(write)
         self._store.announce(recorded.changed)
         self._context.ring_after(recorded.changed)
 
-    async def _new_attempt(self, job: _Job, reason: str) -> None:
+    async def _new_attempt(self, claim: Claim, reason: str) -> None:
         def give_up(session: Session) -> list[Run]:
-            key = job.run.submission_key
+            key = claim.run.submission_key
             submission = submissions.find_submission(session, key) if key else None
             error = RunError(code="ABANDONED", message=reason)
             abandoned = runs.change_run(
-                session, job.run.run_id, fence=job.fence, phase=RunPhase.ABANDONED, error=error
+                session, claim.run.run_id, fence=claim.fence, phase=RunPhase.ABANDONED, error=error
             )
             if submission is None:
                 return [abandoned]
             successor = _next_attempt(abandoned, submission, database_now(session))
             submissions.add_attempt(session, replace(submission, current_run=successor.run_id), successor)
-            leases.release(session, job.claim)
+            leases.release(session, claim)
             return [abandoned, successor]
 
         changed = await self._store.change(give_up)
         log.warning(
             "attempt abandoned",
-            extra={"run_id": job.run.run_id, "reason": reason, "next": changed[-1].run_id},
+            extra={"run_id": claim.run.run_id, "reason": reason, "next": changed[-1].run_id},
         )
         self._bell.ring()
 
-    async def _withdraw(self, job: _Job) -> None:
+    async def _withdraw(self, claim: Claim) -> None:
         def write(session: Session) -> Run:
             moment = database_now(session)
             withdrawn = runs.change_run(
                 session,
-                job.run.run_id,
-                fence=job.fence,
+                claim.run.run_id,
+                fence=claim.fence,
                 event="run.ended",
                 phase=RunPhase.ENDED,
                 state=RuntimeState.CANCELED,
@@ -328,35 +277,28 @@ class SubmitWorker:
                 finished_at=moment,
                 settled_at=moment,
             )
-            leases.release(session, job.claim)
+            leases.release(session, claim)
             return withdrawn
 
         self._context.ring_after([await self._store.change(write)])
 
-    async def _reject(self, job: _Job, error: RunError) -> None:
+    async def _reject(self, claim: Claim, error: RunError) -> None:
         def write(session: Session) -> Run:
             moment = database_now(session)
             rejected = runs.change_run(
                 session,
-                job.run.run_id,
-                fence=job.fence,
+                claim.run.run_id,
+                fence=claim.fence,
                 event="run.rejected",
                 phase=RunPhase.REJECTED,
                 error=error,
                 settled_at=moment,
             )
-            leases.release(session, job.claim)
+            leases.release(session, claim)
             return rejected
 
-        log.error("run rejected", extra={"run_id": job.run.run_id, "error": error.message})
+        log.error("run rejected", extra={"run_id": claim.run.run_id, "error": error.message})
         self._context.ring_after([await self._store.change(write)])
-
-    async def _release(self, job: _Job, seconds: float | None, failures: int = 0) -> None:
-        def write(session: Session) -> None:
-            due = None if seconds is None else database_now(session) + timedelta(seconds=seconds)
-            leases.release(session, job.claim, due_at=due, failures=failures)
-
-        await self._store.transact(write, repeatable=True)
 
 
 def _message(run: Run, submission: Submission, version: BackendVersion, experiment_id: str) -> messages.Run:
