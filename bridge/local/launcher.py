@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bridge.local.environments import EnvironmentBuildError, Environments
+from bridge.local.mounts import Mount
 from bridge.local.placeholders import Placeholders
 from bridge.local.processes import run_group
 from bridge.spec.bootstrap import parse_bootstrap
@@ -31,8 +32,15 @@ class LaunchError(Exception):
 class Launch:
     """One attempt of one task: what to run, its ExecutorInput, and where to run it.
 
-    ``work_dir`` exists and belongs to the attempt; ``log_path`` gets everything it writes; ``notes`` are
-    lines for the log's beginning, about what cannot be honoured here.
+    ``container`` is ready to use: image and resources hold no placeholders any more; command, args and
+    env still do, which ``placeholders`` replaces. ``work_dir`` exists and belongs to the attempt;
+    ``log_path`` gets everything it writes; ``notes`` are lines for the log's beginning, about what cannot
+    be honoured here.
+
+    What the platform document asks for: ``env`` (secrets, config maps and the pod's own fields are in it;
+    the container's own env wins over it), ``mounts``, ``user`` and ``group`` (numbers to run as),
+    ``shared_memory_bytes`` (the size of /dev/shm) and ``pull_policy`` (``Always``, ``Never`` or
+    ``IfNotPresent``). Its timeout is the caller's business: the run is cancelled then.
     """
 
     container: ContainerSpec
@@ -42,6 +50,11 @@ class Launch:
     log_path: Path
     notes: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    mounts: Sequence[Mount] = ()
+    user: int | None = None
+    group: int | None = None
+    shared_memory_bytes: int | None = None
+    pull_policy: str | None = None
 
 
 class Runner(Protocol):
