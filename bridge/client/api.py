@@ -26,6 +26,7 @@ from bridge.client.models import (
     ExplainModel,
     MetricsModel,
     Page,
+    PipelineAliasModel,
     PipelineModel,
     RunModel,
     StatusModel,
@@ -211,6 +212,36 @@ class AsyncBridgeClient:
     async def pipelines(self) -> list[PipelineModel]:
         """The pipelines the bridge has seen."""
         return await self._all(calls.pipelines)
+
+    async def register_pipeline(
+        self, spec: str, *, version: str | None = None, project: str = "default"
+    ) -> PipelineModel:
+        """Make a compiled pipeline (YAML text) known without running it; ``version`` names this one."""
+        return await self._exchange(calls.register_pipeline(spec, version, project))
+
+    async def set_alias(
+        self,
+        pipeline: str,
+        alias: str,
+        *,
+        digest: str | None = None,
+        version: str | None = None,
+        project: str = "default",
+    ) -> PipelineAliasModel:
+        """Let ``pipeline@alias`` mean one version from now on, by its digest or by its name."""
+        return await self._exchange(calls.set_alias(pipeline, alias, digest, version, project))
+
+    async def alias(self, pipeline: str, alias: str, *, project: str = "default") -> PipelineAliasModel:
+        """Which version an alias means now."""
+        return await self._exchange(calls.alias(pipeline, alias, project))
+
+    async def aliases(self, pipeline: str, *, project: str = "default") -> list[PipelineAliasModel]:
+        """The aliases of a pipeline."""
+        return (await self._exchange(calls.aliases(pipeline, project))).items
+
+    async def remove_alias(self, pipeline: str, alias: str, *, project: str = "default") -> None:
+        """Take an alias away; what it meant stays."""
+        await self._exchange(calls.remove_alias(pipeline, alias, project))
 
     async def artifact(self, artifact_id: UUID | str) -> ArtifactModel:
         """One artifact by its id."""

@@ -9,12 +9,15 @@ from urllib.parse import quote
 from uuid import UUID
 
 from bridge.client.models import (
+    AliasRequest,
     ArtifactModel,
     CancelRequest,
     ExplainModel,
     MetricsModel,
     Page,
+    PipelineAliasModel,
     PipelineModel,
+    RegisterRequest,
     RunModel,
     StatusModel,
     SubmitRequest,
@@ -104,6 +107,41 @@ def pipelines(cursor: str | None = None) -> Call[Page[PipelineModel]]:
     return Call(method="GET", path="/pipelines", parse=page_reader(PipelineModel), params=_cursor(cursor))
 
 
+def register_pipeline(spec: str, version: str | None, project: str) -> Call[PipelineModel]:
+    """``POST /pipelines``."""
+    body = RegisterRequest(spec=spec, version=version).model_dump(mode="json", exclude_none=True)
+    params = {"project": project}
+    return Call(method="POST", path="/pipelines", parse=model_reader(PipelineModel), body=body, params=params)
+
+
+def aliases(pipeline: str, project: str) -> Call[Page[PipelineAliasModel]]:
+    """``GET /pipelines/{name}/aliases``."""
+    path = f"/pipelines/{_segment(pipeline)}/aliases"
+    return Call(method="GET", path=path, parse=page_reader(PipelineAliasModel), params={"project": project})
+
+
+def alias(pipeline: str, name: str, project: str) -> Call[PipelineAliasModel]:
+    """``GET /pipelines/{name}/aliases/{alias}``."""
+    read = model_reader(PipelineAliasModel)
+    return Call(method="GET", path=_alias(pipeline, name), parse=read, params={"project": project})
+
+
+def set_alias(
+    pipeline: str, name: str, digest: str | None, version: str | None, project: str
+) -> Call[PipelineAliasModel]:
+    """``PUT /pipelines/{name}/aliases/{alias}``."""
+    body = AliasRequest(digest=digest, version=version).model_dump(mode="json", exclude_none=True)
+    read = model_reader(PipelineAliasModel)
+    params = {"project": project}
+    return Call(method="PUT", path=_alias(pipeline, name), parse=read, body=body, params=params)
+
+
+def remove_alias(pipeline: str, name: str, project: str) -> Call[None]:
+    """``DELETE /pipelines/{name}/aliases/{alias}``."""
+    params = {"project": project}
+    return Call(method="DELETE", path=_alias(pipeline, name), parse=read_nothing, params=params)
+
+
 def artifact(artifact_id: UUID | str) -> Call[ArtifactModel]:
     """``GET /artifacts/{id}``."""
     return Call(method="GET", path=f"/artifacts/{_segment(artifact_id)}", parse=model_reader(ArtifactModel))
@@ -142,6 +180,10 @@ def _cursor(cursor: str | None) -> dict[str, str]:
 
 def _run(run_id: RunId) -> str:
     return f"/runs/{_segment(run_id)}"
+
+
+def _alias(pipeline: str, name: str) -> str:
+    return f"/pipelines/{_segment(pipeline)}/aliases/{_segment(name)}"
 
 
 def _segment(value: UUID | str) -> str:

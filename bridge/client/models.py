@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 JsonValue = Any
 ItemT = TypeVar("ItemT")
@@ -63,11 +63,19 @@ class InputModel(Message):
     producer: OriginModel | None = None
 
 
-class PipelineVersionModel(Message):
-    """A registered pipeline, by name and optionally by the name of its version."""
+class PipelineVersionModel(Request):
+    """A registered pipeline by name: its newest version, the one named ``version``, or the one that
+    ``alias`` means now (where no alias has that name, the version that has it)."""
 
-    name: str
-    version: str | None = None
+    name: str = Field(min_length=1, max_length=255)
+    version: str | None = Field(default=None, max_length=255)
+    alias: str | None = Field(default=None, max_length=255)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> PipelineVersionModel:
+        if self.version is not None and self.alias is not None:
+            raise ValueError("give a version or an alias, not both")
+        return self
 
 
 class SubmitRequest(Request):
@@ -130,11 +138,39 @@ class GateModel(Message):
 
 
 class PipelineModel(Message):
-    """A pipeline version: name, sha256 of the compiled spec, and its registered version name if any."""
+    """A pipeline version: name, sha256 of the compiled spec, its registered version name if any, and the
+    alias by which a run asked for it."""
 
     name: str
     digest: str
     version_name: str | None = None
+    alias: str | None = None
+
+
+class RegisterRequest(Request):
+    """``POST /pipelines``: a compiled pipeline as YAML text, and a name for this version."""
+
+    spec: str
+    version: str | None = Field(default=None, min_length=1, max_length=255)
+
+
+class AliasRequest(Request):
+    """``PUT /pipelines/{name}/aliases/{alias}``: the version it is to mean, by digest or by name."""
+
+    digest: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    version: str | None = Field(default=None, min_length=1, max_length=255)
+
+
+class PipelineAliasModel(Message):
+    """An alias, the version it means, and the digest it meant before a move that was just made."""
+
+    pipeline: str
+    alias: str
+    digest: str
+    version_name: str | None = None
+    project: str
+    changed_at: datetime
+    previous_digest: str | None = None
 
 
 class RunLinks(Message):

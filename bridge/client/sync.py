@@ -19,6 +19,7 @@ from bridge.client.models import (
     ExplainModel,
     MetricsModel,
     Page,
+    PipelineAliasModel,
     PipelineModel,
     RunModel,
     StatusModel,
@@ -142,6 +143,32 @@ class BridgeClient:
 
     def pipelines(self) -> list[PipelineModel]:
         return run_blocking(self._client.pipelines())
+
+    def register_pipeline(
+        self, spec: str, *, version: str | None = None, project: str = "default"
+    ) -> PipelineModel:
+        return run_blocking(self._client.register_pipeline(spec, version=version, project=project))
+
+    def set_alias(
+        self,
+        pipeline: str,
+        alias: str,
+        *,
+        digest: str | None = None,
+        version: str | None = None,
+        project: str = "default",
+    ) -> PipelineAliasModel:
+        setting = self._client.set_alias(pipeline, alias, digest=digest, version=version, project=project)
+        return run_blocking(setting)
+
+    def alias(self, pipeline: str, alias: str, *, project: str = "default") -> PipelineAliasModel:
+        return run_blocking(self._client.alias(pipeline, alias, project=project))
+
+    def aliases(self, pipeline: str, *, project: str = "default") -> list[PipelineAliasModel]:
+        return run_blocking(self._client.aliases(pipeline, project=project))
+
+    def remove_alias(self, pipeline: str, alias: str, *, project: str = "default") -> None:
+        run_blocking(self._client.remove_alias(pipeline, alias, project=project))
 
     def artifact(self, artifact_id: UUID | str) -> ArtifactModel:
         return run_blocking(self._client.artifact(artifact_id))

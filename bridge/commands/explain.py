@@ -51,8 +51,9 @@ def _lines(explained: ExplainModel, console: Console) -> list[str]:
     run = explained.run
     state = render.state_text(run.state, paint=console.paint, unicode=console.has_unicode)
     good = " (a good run)" if run.good else ""
+    asked = f"@{run.pipeline.alias}" if run.pipeline.alias else ""
     version = f" ({run.pipeline.version_name})" if run.pipeline.version_name else ""
-    spec = f"{run.pipeline.name}{version}, digest {run.pipeline.digest}"
+    spec = f"{run.pipeline.name}{asked}{version}, digest {run.pipeline.digest}"
     sections: list[tuple[str, list[str]]] = [
         ("Asked for by", _origin_lines(explained.parent or run.origin)),
         ("Data", input_lines(explained.inputs, whole=True)),

@@ -40,8 +40,8 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "pipeline",
         metavar="PIPELINE",
-        help="a compiled pipeline (.yaml), Python source that kfp compiles (.py), or NAME[@VERSION] of a "
-        "registered one",
+        help="a compiled pipeline (.yaml), Python source that kfp compiles (.py), or NAME[@ALIAS] of a "
+        "registered one (ALIAS may be a version's name)",
     )
     add_pipeline_options(parser)
     _add_submission_options(parser)
@@ -187,6 +187,7 @@ def build_request(args: argparse.Namespace, console: Console, client: BridgeClie
     """The request that the options describe, checked against the pipeline where it is at hand."""
     from bridge.client.models import PipelineVersionModel, SubmitRequest
     from bridge.commands.values import check_against, declared_types, read_arguments, read_inputs
+    from bridge.domain.aliases import split_alias
 
     pipeline = _pipeline_of(args)
     types = None if pipeline is None else declared_types(pipeline)
@@ -194,8 +195,10 @@ def build_request(args: argparse.Namespace, console: Console, client: BridgeClie
     inputs: list[InputModel] = read_inputs(args.inputs, console, client)
     if pipeline is not None:
         check_against(pipeline, arguments, inputs, f"submit {args.pipeline}")
-    name, _, version = args.pipeline.partition("@")
-    registered = PipelineVersionModel(name=name, version=version or None) if pipeline is None else None
+    registered = None
+    if pipeline is None:
+        name, alias = split_alias(args.pipeline) or (args.pipeline, None)
+        registered = PipelineVersionModel(name=name, alias=alias)
     return SubmitRequest(
         backend=args.backend,
         project=args.project,

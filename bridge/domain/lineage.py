@@ -49,11 +49,15 @@ class InputVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineRef:
-    """A pipeline version: the name and sha256 digest of its compiled spec."""
+    """A pipeline version: the name and sha256 digest of its compiled spec.
+
+    ``alias`` is the name it was asked for by, which may mean another version by now.
+    """
 
     name: str
     digest: str
     version_name: str | None = None
+    alias: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

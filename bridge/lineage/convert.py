@@ -160,6 +160,7 @@ def run_to_row(run: Run) -> dict[str, Any]:
         "pipeline_name": run.pipeline.name,
         "pipeline_digest": run.pipeline.digest,
         "version_name": run.pipeline.version_name,
+        "alias": run.pipeline.alias,
         "display_name": run.display_name,
         "experiment": run.experiment,
         "phase": run.phase.value,
@@ -200,9 +201,7 @@ def run_from_row(row: RowMapping) -> Run:
         namespace=row["namespace"],
         submission_key=row["submission_key"],
         attempt=row["attempt"],
-        pipeline=PipelineRef(
-            name=row["pipeline_name"], digest=row["pipeline_digest"], version_name=row["version_name"]
-        ),
+        pipeline=_pipeline_from_row(row),
         display_name=row["display_name"],
         experiment=row["experiment"],
         phase=RunPhase(row["phase"]),
@@ -226,6 +225,15 @@ def run_from_row(row: RowMapping) -> Run:
     )
 
 
+def _pipeline_from_row(row: RowMapping) -> PipelineRef:
+    return PipelineRef(
+        name=row["pipeline_name"],
+        digest=row["pipeline_digest"],
+        version_name=row["version_name"],
+        alias=row["alias"],
+    )
+
+
 def submission_to_row(submission: Submission) -> dict[str, Any]:
     """The columns of ``submissions``."""
     return {
@@ -237,6 +245,7 @@ def submission_to_row(submission: Submission) -> dict[str, Any]:
         "pipeline_name": submission.pipeline.name,
         "pipeline_digest": submission.pipeline.digest,
         "version_name": submission.pipeline.version_name,
+        "alias": submission.pipeline.alias,
         "display_name": submission.display_name,
         "experiment": submission.experiment,
         "arguments": dict(submission.arguments),
@@ -264,9 +273,7 @@ def submission_from_row(row: RowMapping) -> Submission:
         backend=row["backend"],
         project=row["project"],
         namespace=row["namespace"],
-        pipeline=PipelineRef(
-            name=row["pipeline_name"], digest=row["pipeline_digest"], version_name=row["version_name"]
-        ),
+        pipeline=_pipeline_from_row(row),
         display_name=row["display_name"],
         experiment=row["experiment"],
         arguments=row["arguments"],

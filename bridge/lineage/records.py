@@ -129,6 +129,18 @@ class StoredSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAlias:
+    """A name of a pipeline's version that can be moved to another one."""
+
+    project: str
+    pipeline: str
+    alias: str
+    digest: str
+    version_name: str | None
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackendVersion:
     """Where a backend keeps a spec that was uploaded to it; ids are the backend's."""
 

@@ -26,11 +26,7 @@ def store_spec(
 ) -> None:
     """Keep a spec, its pipeline's name and its version; storing it again changes nothing, except that a
     version without a name gets the one now given."""
-    insert_new(
-        session,
-        SPECS,
-        [{"project": project, "digest": digest, "name": name, "content": text, "created_at": at}],
-    )
+    store_text(session, project, name, digest, text, at=at)
     pipeline = ensure_pipeline(session, project, name, at=at)
     upsert(
         session,
@@ -50,6 +46,12 @@ def store_spec(
     )
 
 
+def store_text(session: Session, project: str, name: str, digest: str, text: str, *, at: datetime) -> None:
+    """Keep a spec that is no version of its pipeline: what a run's caching made of one."""
+    row = {"project": project, "digest": digest, "name": name, "content": text, "created_at": at}
+    insert_new(session, SPECS, [row])
+
+
 def ensure_pipeline(session: Session, project: str, name: str, *, at: datetime) -> int:
     """The surrogate key of the pipeline's row, made now if it is new."""
     insert_new(session, PIPELINES, [{"project": project, "name": name, "created_at": at}])
@@ -62,6 +64,16 @@ def has_spec(session: Session, project: str, digest: str) -> bool:
     """Whether the spec is stored, without reading its text."""
     where = (SPECS.c.project == project, SPECS.c.digest == digest)
     return session.scalars(select(SPECS.c.id).where(*where)).first() is not None
+
+
+def has_version(session: Session, project: str, name: str, digest: str) -> bool:
+    """Whether the pipeline has a version with this digest."""
+    statement = (
+        select(PIPELINE_VERSIONS.c.id)
+        .join(PIPELINES, PIPELINES.c.id == PIPELINE_VERSIONS.c.pipeline)
+        .where(PIPELINES.c.project == project, PIPELINES.c.name == name, PIPELINE_VERSIONS.c.digest == digest)
+    )
+    return session.scalars(statement).first() is not None
 
 
 def get_spec(session: Session, project: str, digest: str) -> StoredSpec | None:

@@ -47,8 +47,9 @@ class KubeflowPipelineOperator(BaseOperator):
     is active, a cleared task does what ``on_clear`` says. See ``docs/provider.md``.
 
     :param pipeline: a compiled pipeline: a path (relative ones are looked for beside the DAG file, then
-        in its bundle and the DAGs folder), a URL or ``ObjectStoragePath``, or ``{"name": …, "version": …}``
-        of a pipeline that the bridge knows. Templated, as are all parameters down to ``project``.
+        in its bundle and the DAGs folder), a URL or ``ObjectStoragePath``, or a pipeline that the bridge
+        knows: ``"name@alias"``, ``{"name": …}`` (its newest version), ``{"name": …, "version": …}``.
+        Templated, as are all parameters down to ``project``.
     :param arguments: values of the pipeline's parameters. What is neither template nor XCom is checked
         against the pipeline when the DAG is parsed; text from a template is read as the declared type.
     :param inputs: the data, by the parameter that takes its URI (or list of URIs): an ``Asset``, a URI or

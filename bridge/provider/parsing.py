@@ -7,7 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bridge.provider.folders import pipeline_folders
-from bridge.provider.pipelines import PipelineProblem, argument_problems, find_file, is_static, load_file
+from bridge.provider.pipelines import (
+    PipelineProblem,
+    argument_problems,
+    find_file,
+    is_static,
+    load_file,
+    registered,
+)
 
 if TYPE_CHECKING:
     from bridge.provider.operators import KubeflowPipelineOperator
@@ -42,7 +49,7 @@ def check_when_parsed(task: KubeflowPipelineOperator) -> None:
     """
     arguments = {} if task.arguments is None else task.arguments
     inputs = {} if task.inputs is None else task.inputs
-    static = isinstance(task.pipeline, str) and is_static(task.pipeline)
+    static = isinstance(task.pipeline, str) and is_static(task.pipeline) and not registered(task.pipeline)
     if not (static and isinstance(arguments, Mapping) and isinstance(inputs, Mapping)):
         return
     try:

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from airflow.sdk import ObjectStoragePath
 
+from bridge.domain.aliases import split_alias
+
 if TYPE_CHECKING:
     from bridge.spec.load import Parameter, Pipeline
 
@@ -35,9 +37,13 @@ def is_static(value: Any) -> bool:
     return isinstance(value, _SEQUENCES) and all(is_static(item) for item in value)
 
 
-def registered(pipeline: Any) -> bool:
-    """Whether the pipeline is one that the bridge already knows by name, ``{"name": …, "version": …}``."""
-    return isinstance(pipeline, Mapping)
+def registered(pipeline: Any) -> dict[str, Any] | None:
+    """The pipeline that the bridge is to know by name: ``{"name": …, "version": …}``, ``{"name": …,
+    "alias": …}`` or ``"name@alias"``; ``None`` for anything else."""
+    if isinstance(pipeline, Mapping):
+        return dict(pipeline)
+    parts = split_alias(pipeline) if isinstance(pipeline, str) else None
+    return None if parts is None else {"name": parts[0], "alias": parts[1]}
 
 
 def find_file(pipeline: str, folders: Iterable[Path]) -> Path | None:

@@ -74,9 +74,10 @@ def _pipeline(
     from bridge.spec.arguments import apply_inputs, check_arguments
     from bridge.spec.errors import ArgumentErrors
 
-    if registered(task.pipeline):
+    named = registered(task.pipeline)
+    if named is not None:
         # Only the bridge knows what this pipeline takes; it checks before anything is sent to KFP.
-        return {"pipeline": PipelineVersionModel.model_validate(task.pipeline)}, arguments
+        return {"pipeline": _registered(named)}, arguments
     if not isinstance(task.pipeline, str | ObjectStoragePath) or not task.pipeline:
         raise PipelineProblem(f"pipeline is {task.pipeline!r}: no path, URL or registered name")
     pipeline = load_pipeline_from(task.pipeline, folders)
@@ -88,6 +89,12 @@ def _pipeline(
         listed = "".join(f"\n  - {pointer}: {detail}" for pointer, detail in error.errors)
         raise PipelineProblem(f"The arguments do not fit pipeline {pipeline.name!r}:{listed}") from error
     return {"spec": pipeline.text}, arguments
+
+
+def _registered(named: Mapping[str, Any]) -> PipelineVersionModel:
+    """A field whose template rendered to nothing counts as left out."""
+    given = {name: text_of(value) for name, value in named.items()}
+    return PipelineVersionModel.model_validate({k: v for k, v in given.items() if v is not None})
 
 
 def _mapping(value: Any, name: str) -> dict[str, Any]:

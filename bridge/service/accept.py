@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from bridge.client.models import SubmitRequest
 from bridge.domain.identity import caller_key, kfp_run_id, lineage_of_key, request_digest, submission_key
-from bridge.domain.lineage import InputVersion, OnClear, OnRetry, PipelineRef, Run, Submission
+from bridge.domain.lineage import InputVersion, OnClear, OnRetry, Run, Submission
 from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.domain.unchanged import unknown_versions, what_changed
@@ -25,7 +25,7 @@ from bridge.service.convert import input_of, origin_of
 from bridge.service.crash import crash_point
 from bridge.service.differences import changed_work
 from bridge.service.gates import GateError, compile_gate
-from bridge.service.pipelines import PipelineSource
+from bridge.service.pipelines import Found, PipelineSource
 from bridge.service.problems import ProblemError
 from bridge.service.revive import retry_failed_tasks
 from bridge.service.workers.upload import DEFAULT_EXPERIMENT
@@ -68,7 +68,7 @@ class Acceptance:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.store
-        self._pipelines = PipelineSource(context.store)
+        self.pipelines = PipelineSource(context.store)
 
     async def accept(self, request: SubmitRequest, idempotency_key: str | None) -> Accepted:
         """Record the submission, durably, or find the run that is its answer. Raises ``ProblemError``.
@@ -81,8 +81,8 @@ class Acceptance:
         if repeat is not None:
             return repeat
         backend = self._backend(request)
-        submission, pipeline = await self._prepare(request, identity, backend)
-        accepted = await self._record(submission, pipeline, skip=request.skip_if_unchanged)
+        submission, found = await self._prepare(request, identity, backend)
+        accepted = await self._record(submission, found, skip=request.skip_if_unchanged)
         if accepted is None:
             # The run failed between the two looks, and its failed tasks are to be retried.
             repeat = await self._repeat_of(request, identity)
@@ -170,20 +170,20 @@ class Acceptance:
 
     async def _prepare(
         self, request: SubmitRequest, identity: _Identity, backend: Backend
-    ) -> tuple[Submission, Pipeline]:
+    ) -> tuple[Submission, Found]:
         _check_gate(request.gate)
         namespace = request.namespace or backend.default_namespace or None
-        pipeline, version_name = await self._pipelines.find(request, backend, namespace)
+        found = await self.pipelines.find(request, backend, namespace)
         inputs = _inputs(request)
-        arguments = _arguments(pipeline, request, inputs)
+        arguments = _arguments(found.pipeline, request, inputs)
         submission = Submission(
             key=identity.key,
             family=identity.family,
             backend=backend.name,
             project=request.project,
             namespace=namespace,
-            pipeline=PipelineRef(name=pipeline.name, digest=pipeline.digest, version_name=version_name),
-            display_name=request.display_name or _display_name(pipeline, request),
+            pipeline=found.reference,
+            display_name=request.display_name or _display_name(found.pipeline, request),
             experiment=request.experiment or DEFAULT_EXPERIMENT,
             arguments=arguments,
             inputs=inputs,
@@ -199,11 +199,11 @@ class Acceptance:
             gate=request.gate,
             try_number=request.origin.try_number,
         )
-        return submission, pipeline
+        return submission, found
 
-    async def _record(self, submission: Submission, pipeline: Pipeline, *, skip: bool) -> Accepted | None:
+    async def _record(self, submission: Submission, found: Found, *, skip: bool) -> Accepted | None:
         def write(session: Session) -> Accepted | None:
-            return _record(session, submission, pipeline, skip=skip)
+            return _record(session, submission, found, skip=skip)
 
         try:
             return await self._store.transact(write, repeatable=True)
@@ -212,20 +212,23 @@ class Acceptance:
             return await self._store.transact(write, repeatable=True)
 
 
-def _record(session: Session, wanted: Submission, pipeline: Pipeline, *, skip: bool) -> Accepted | None:
+def _record(session: Session, wanted: Submission, found: Found, *, skip: bool) -> Accepted | None:
     """Write what a request calls for, in one transaction that has locked its submission; ``None`` if
     the backend has to be asked to retry the run's failed tasks."""
     moment = database_now(session)
     wanted = replace(wanted, created_at=moment)
+    version, pipeline = found.version, found.pipeline
     specs.store_spec(
         session,
         wanted.project,
-        pipeline.name,
-        pipeline.digest,
-        pipeline.text,
+        version.name,
+        version.digest,
+        version.text,
         at=moment,
-        version_name=wanted.pipeline.version_name,
+        version_name=found.version_name,
     )
+    if pipeline.digest != version.digest:
+        specs.store_text(session, wanted.project, pipeline.name, pipeline.digest, pipeline.text, at=moment)
     stored = submissions.find_submission(session, wanted.key)
     current = submissions.current_run(session, wanted.key) if stored else None
     if stored is None or current is None:
@@ -342,6 +345,8 @@ def _digest(request: SubmitRequest) -> str:
     if not request.skip_if_unchanged:
         # So that a body without it has the digest that it had before there was such a field.
         del body["skip_if_unchanged"]
+    if request.pipeline is not None and request.pipeline.alias is None:
+        del body["pipeline"]["alias"]
     place = _first_nul(body)
     if place is not None:
         raise ProblemError(

@@ -11,7 +11,7 @@ from importlib.resources import files
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from bridge.client.models import CancelRequest, SubmitRequest
+from bridge.client.models import AliasRequest, CancelRequest, RegisterRequest, SubmitRequest
 from bridge.lineage.database import Database
 from bridge.service import pages
 from bridge.service.accept import Acceptance
@@ -70,7 +70,7 @@ def create_app(
     static = files("bridge.service") / "static"
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
     install_handlers(app)
-    describe_bodies(app, (SubmitRequest, CancelRequest))
+    describe_bodies(app, (SubmitRequest, CancelRequest, RegisterRequest, AliasRequest))
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(PlainTarget)
     app.add_middleware(SecurityHeaders, framed_by=settings.airflow_url)

@@ -99,7 +99,10 @@ class Presenter:
             project=run.project,
             namespace=run.namespace,
             pipeline=PipelineModel(
-                name=run.pipeline.name, digest=run.pipeline.digest, version_name=run.pipeline.version_name
+                name=run.pipeline.name,
+                digest=run.pipeline.digest,
+                version_name=run.pipeline.version_name,
+                alias=run.pipeline.alias,
             ),
             display_name=run.display_name,
             experiment=run.experiment,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from dataclasses import dataclass, replace
 
 import anyio.to_thread
 import yaml
+from sqlmodel import Session
 
 from bridge.client.models import PipelineVersionModel, SubmitRequest
 from bridge.domain.identity import canonical_json
+from bridge.domain.lineage import PipelineRef
 from bridge.kfp_api.errors import KfpError, KfpNotFound
 from bridge.kfp_api.messages import PipelineVersion
-from bridge.lineage import specs
+from bridge.lineage import aliases, specs
 from bridge.service.backends import Backend
 from bridge.service.problems import ProblemError
 from bridge.service.store import Store
@@ -22,6 +25,27 @@ from bridge.spec.load import Pipeline, SpecError, load_pipeline
 _REMEMBERED = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A pipeline to run. ``version`` is what was sent or registered; ``pipeline`` is the same unless the
+    request switches caching, which makes another text of it and no other version."""
+
+    pipeline: Pipeline
+    version: Pipeline
+    version_name: str | None = None
+    alias: str | None = None
+
+    @property
+    def reference(self) -> PipelineRef:
+        """What the run records."""
+        return PipelineRef(
+            name=self.pipeline.name,
+            digest=self.pipeline.digest,
+            version_name=self.version_name,
+            alias=self.alias,
+        )
+
+
 class PipelineSource:
     """Loads pipelines, and remembers the last few: a retraining submits the same text every day."""
 
@@ -29,24 +53,22 @@ class PipelineSource:
         self._store = store
         self._loaded: OrderedDict[str, Pipeline] = OrderedDict()
 
-    async def find(
-        self, request: SubmitRequest, backend: Backend, namespace: str | None
-    ) -> tuple[Pipeline, str | None]:
-        """The pipeline and, for a registered one, its version's name. Raises ``ProblemError``."""
+    async def find(self, request: SubmitRequest, backend: Backend, namespace: str | None) -> Found:
+        """The pipeline that a request means. Raises ``ProblemError``."""
         if (request.spec is None) == (request.pipeline is None):
             text = "give either spec (a compiled pipeline) or pipeline (the name of a registered one)"
             raise ProblemError("invalid-request", text, errors=[("/spec", text)])
-        version_name = None
         if request.spec is not None:
             pipeline = await self.load(request.spec)
+            found = Found(pipeline, pipeline)
         else:
             assert request.pipeline is not None
-            text = await self._registered(request.project, request.pipeline, backend, namespace)
+            text, version = await self._registered(request.project, request.pipeline, backend, namespace)
             pipeline = await self.load(text)
-            version_name = request.pipeline.version
+            found = Found(pipeline, pipeline, version, request.pipeline.alias)
         if request.caching is not None:
-            pipeline = await self.load(_with_caching(pipeline, request.caching))
-        return pipeline, version_name
+            found = replace(found, pipeline=await self.load(_with_caching(pipeline, request.caching)))
+        return found
 
     async def load(self, text: str) -> Pipeline:
         """The pipeline a text means; parsed in a thread. Raises ``ProblemError`` invalid-pipeline."""
@@ -67,41 +89,53 @@ class PipelineSource:
 
     async def _registered(
         self, project: str, wanted: PipelineVersionModel, backend: Backend, namespace: str | None
-    ) -> str:
-        stored = await self._store.read(
-            lambda s: specs.find_pipeline(s, project, wanted.name, wanted.version)
-        )
+    ) -> tuple[str, str | None]:
+        """The text of a registered pipeline, and its version's name where one is known."""
+        stored = await self._store.read(lambda s: _stored(s, project, wanted))
         if stored is not None:
-            return stored.text
-        version = await self._at_backend(wanted, backend, namespace)
+            return stored
+        named = wanted.version or wanted.alias
+        version = await self._at_backend(wanted.name, named, backend, namespace)
         if version is None or not version.pipeline_spec:
-            what = f"{wanted.name} version {wanted.version}" if wanted.version else wanted.name
+            kind = "version" if wanted.version else "alias or version"
+            what = f"{wanted.name} {kind} {named}" if named else wanted.name
             told = (
                 f"neither the bridge (project {project}) nor backend {backend.name} knows a pipeline {what}; "
                 "send its compiled spec once, or upload it there"
             )
             raise ProblemError("unknown-pipeline", told, errors=[("/pipeline/name", told)])
-        return canonical_json(version.pipeline_spec)
+        return canonical_json(version.pipeline_spec), named
 
     async def _at_backend(
-        self, wanted: PipelineVersionModel, backend: Backend, namespace: str | None
+        self, name: str, named: str | None, backend: Backend, namespace: str | None
     ) -> PipelineVersion | None:
         try:
-            pipeline = await backend.client.get_pipeline_by_name(wanted.name, namespace)
+            pipeline = await backend.client.get_pipeline_by_name(name, namespace)
             page = await backend.client.list_versions(pipeline.pipeline_id or "", sort_by="created_at desc")
         except KfpNotFound:
             return None
         except KfpError as error:
             raise ProblemError(
                 "backend-unavailable",
-                f"pipeline {wanted.name} is not known here, and backend {backend.name} cannot be asked: "
+                f"pipeline {name} is not known here, and backend {backend.name} cannot be asked: "
                 f"{error.message}",
                 retry_after_seconds=error.retry_after_seconds or 5.0,
             ) from error
         versions = page.pipeline_versions
-        if wanted.version is None:
+        if named is None:
             return versions[0] if versions else None
-        return next((one for one in versions if wanted.version in (one.display_name, one.name)), None)
+        return next((one for one in versions if named in (one.display_name, one.name)), None)
+
+
+def _stored(session: Session, project: str, wanted: PipelineVersionModel) -> tuple[str, str | None] | None:
+    if wanted.alias is not None:
+        alias = aliases.find_alias(session, project, wanted.name, wanted.alias)
+        spec = None if alias is None else specs.get_spec(session, project, alias.digest)
+        if alias is not None and spec is not None:
+            return spec.text, alias.version_name
+    named = wanted.version or wanted.alias
+    found = specs.find_pipeline(session, project, wanted.name, named)
+    return None if found is None else (found.text, named)
 
 
 def _load(text: str) -> Pipeline:

@@ -13,6 +13,7 @@ from bridge.lineage.tables.mirrored import ArtifactRow, ArtifactUseRow, MetricBl
 from bridge.lineage.tables.running import (
     BackendVersionRow,
     DutyRow,
+    PipelineAliasRow,
     PipelineRow,
     PipelineVersionRow,
     RunHistoryRow,
@@ -38,6 +39,7 @@ METRICS = table(MetricRow)
 METRIC_BLOBS = table(MetricBlobRow)
 OUTBOX = table(OutboxRow)
 PIPELINES = table(PipelineRow)
+PIPELINE_ALIASES = table(PipelineAliasRow)
 PIPELINE_VERSIONS = table(PipelineVersionRow)
 RUNS = table(RunRow)
 RUN_HISTORY = table(RunHistoryRow)
@@ -64,6 +66,7 @@ __all__ = [
     "METRIC_BLOBS",
     "OUTBOX",
     "PIPELINES",
+    "PIPELINE_ALIASES",
     "PIPELINE_VERSIONS",
     "RUNS",
     "RUN_HISTORY",

@@ -51,6 +51,19 @@ class PipelineVersionRow(Row, table=True):
     created_at: datetime = time_column()
 
 
+class PipelineAliasRow(Row, table=True):
+    """A name of a pipeline's version that can be moved, such as ``prod``."""
+
+    __tablename__ = "pipeline_aliases"
+    __table_args__ = (UniqueConstraint("pipeline", "alias"),)
+
+    id: int | None = surrogate()
+    pipeline: int = reference("pipelines.id")
+    alias: str = text_column()
+    digest: str = text_column()
+    changed_at: datetime = time_column()
+
+
 class SpecRow(Row, table=True):
     """A compiled pipeline's text, once per digest and project."""
 
@@ -111,6 +124,7 @@ class SubmissionRow(Row, table=True):
     gate: str | None = optional_text()
     try_number: int = Field(default=1)
     current_run: UUID | None = optional_uid()
+    alias: str | None = optional_text()
 
 
 class RunRow(Row, table=True):
@@ -131,6 +145,13 @@ class RunRow(Row, table=True):
             "after_run",
             postgresql_where=text("after_run IS NOT NULL"),
             sqlite_where=text("after_run IS NOT NULL"),
+        ),
+        Index(
+            "ix_runs_parent",
+            "project",
+            "parent_ol_run_id",
+            postgresql_where=text("parent_ol_run_id IS NOT NULL"),
+            sqlite_where=text("parent_ol_run_id IS NOT NULL"),
         ),
         Index(
             "ix_runs_open",
@@ -185,6 +206,8 @@ class RunRow(Row, table=True):
     dag_run_id: str | None = optional_text()
     task_id: str | None = optional_text()
     map_index: int = Field(default=-1)
+    alias: str | None = optional_text()
+    parent_ol_run_id: UUID | None = optional_uid()
 
 
 class RunHistoryRow(Row, table=True):

@@ -48,7 +48,7 @@ def test_revision_before_and_after_migrating(empty_url: str) -> None:
     with pytest.raises(SchemaMismatch, match="kfbridge migrate"):
         database.read(lambda session: get_run(session, some_uuid(1)))
     database.migrate()
-    assert database.revision() == database.head() == "0002"
+    assert database.revision() == database.head() == "0003"
     database.check_schema()
     database.close()
 

@@ -132,6 +132,25 @@ def test_a_registered_pipeline_goes_by_name(fake: FakeBridge, run_dag: RunDag) -
     assert (request.pipeline.name, request.pipeline.version, request.spec) == ("flight-delay", "42", None)
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "alias"),
+    [
+        ("'flight-delay@prod'", "prod"),
+        ("'flight-delay@{{ params.stage }}'", "canary"),
+        ("{'name': 'flight-delay', 'alias': '{{ params.stage }}'}", "canary"),
+        ("{'name': 'flight-delay', 'alias': '{{ params.none }}'}", None),
+    ],
+)
+def test_a_pipeline_goes_by_its_alias(
+    fake: FakeBridge, run_dag: RunDag, pipeline: str, alias: str | None
+) -> None:
+    source = one_task("arguments={'anything': 1}", dag_options="params={'stage': 'canary', 'none': None}")
+    assert run_dag(source.replace('"pipelines/training.yaml"', pipeline)).state == "success"
+    request = fake.runs[the_run(fake)].request
+    assert request.pipeline is not None
+    assert (request.pipeline.name, request.pipeline.alias, request.spec) == ("flight-delay", alias, None)
+
+
 def test_mapped_tasks_are_runs_of_their_own(fake: FakeBridge, run_dag: RunDag) -> None:
     source = (
         HEAD

@@ -154,7 +154,7 @@ def test_a_file_that_is_not_there_is_told(kfbridge: Shell) -> None:
 def test_a_name_is_a_registered_pipeline(kfbridge: Shell, bridge: FakeBridge) -> None:
     assert kfbridge("submit", "flight-delay@v3", "-a", "epochs=5", "-a", "name=x").code == 0
     body = sent(bridge)
-    assert body["pipeline"] == {"name": "flight-delay", "version": "v3"}
+    assert body["pipeline"] == {"name": "flight-delay", "alias": "v3"}
     assert "spec" not in body
     assert body["arguments"] == {"epochs": 5, "name": "x"}
 
