@@ -19,60 +19,7 @@ from bridge.commands.failures import CommandError
 _COMPILE_TIMEOUT_SECONDS = 120.0
 _SHOWN_ERROR_LINES = 20
 
-# Run by the child; its arguments are: source, target, result file, function name or "".
-_CHILD = """
-import importlib.util, json, pathlib, sys, traceback
-
-source, target, result, wanted = sys.argv[1:5]
-
-def finish(**said):
-    pathlib.Path(result).write_text(json.dumps(said), encoding="utf-8")
-    sys.exit(0)
-
-def has_kfp():
-    try:
-        return importlib.util.find_spec("kfp") is not None
-    except ValueError:
-        return False
-
-if not has_kfp():
-    finish(kfp=False)
-
-path = pathlib.Path(source).resolve()
-sys.path.insert(0, str(path.parent))
-spec = importlib.util.spec_from_file_location(path.stem, path)
-module = importlib.util.module_from_spec(spec)
-sys.modules[path.stem] = module
-try:
-    spec.loader.exec_module(module)
-except BaseException:
-    finish(trace=traceback.format_exc())
-
-# Only now: source that does not work is told at once, without waiting for kfp.
-from kfp import compiler
-from kfp.dsl.base_component import BaseComponent
-from kfp.dsl.graph_component import GraphComponent
-
-found = {name: value for name, value in vars(module).items() if isinstance(value, BaseComponent)}
-pipelines = {
-    name: value for name, value in found.items()
-    if isinstance(value, GraphComponent) and value.pipeline_func.__module__ == path.stem
-}
-if wanted:
-    if wanted not in found:
-        finish(choose=sorted(pipelines) or sorted(found))
-    chosen = found[wanted]
-else:
-    candidates = pipelines or found
-    if len({id(value) for value in candidates.values()}) != 1:
-        finish(choose=sorted(candidates))
-    chosen = next(iter(candidates.values()))
-try:
-    compiler.Compiler().compile(chosen, package_path=target)
-except BaseException:
-    finish(trace=traceback.format_exc())
-finish(done=True)
-"""
+_CHILD = Path(__file__).with_name("compile_child.py")
 
 
 @contextmanager
@@ -92,7 +39,7 @@ def compiled(source: Path, *, function: str | None, python: str | None) -> Itera
 
 
 def _compile(source: Path, target: Path, result: Path, function: str | None, python: str) -> dict[str, Any]:
-    command = [python, "-W", "ignore", "-c", _CHILD, str(source), str(target), str(result), function or ""]
+    command = [python, "-W", "ignore", str(_CHILD), str(source), str(target), str(result), function or ""]
     try:
         child = subprocess.run(
             command,

@@ -23,11 +23,11 @@ from bridge.kfp_api.errors import KfpError, KfpInvalid, KfpNotFound
 from bridge.kfp_api.filters import unfinished
 from bridge.kfp_api.messages import Run, RuntimeConfig
 from bridge.kfp_api.mlmd import MlmdReader
+from bridge.spec.caching import with_caching
 
 if TYPE_CHECKING:
     from bridge.commands.console import Console
-    from bridge.spec.caching import with_caching
-from bridge.spec.load import Pipeline
+    from bridge.spec.load import Pipeline
 
 _POLL_SECONDS = 0.3
 _END_TIMEOUT_SECONDS = 15.0

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import cel
-
 from bridge.spec.values import as_text
 
 
@@ -21,7 +19,7 @@ def evaluate_condition(expression: str, parameters: Mapping[str, Any]) -> bool:
     Numbers are doubles to the expression, as KFP passes them.
     """
     values = {name: _as_cel(value) for name, value in parameters.items()}
-    result = _evaluate(expression, cel.Context(variables={"inputs": {"parameter_values": values}}))
+    result = _evaluate(expression, _cel().Context(variables={"inputs": {"parameter_values": values}}))
     if not isinstance(result, bool):
         raise ExpressionError(f"The condition {expression!r} gives {result!r}, neither true nor false.")
     return result
@@ -30,16 +28,23 @@ def evaluate_condition(expression: str, parameters: Mapping[str, Any]) -> bool:
 def select(expression: str, value: Any) -> Any:
     """The part of a value that a ``parameterExpressionSelector`` names
     (``parseJson(string_value)["a"]``)."""
-    context = cel.Context(
+    context = _cel().Context(
         variables={"string_value": as_text(value)},
         functions={"parseJson": lambda text: _as_cel(json.loads(text))},
     )
     return _from_cel(_evaluate(expression, context))
 
 
+def _cel() -> Any:
+    # It brings a command line of its own, half a second of imports, and most pipelines have no condition.
+    import cel
+
+    return cel
+
+
 def _evaluate(expression: str, context: Any) -> Any:
     try:
-        return cel.evaluate(expression, context)
+        return _cel().evaluate(expression, context)
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
         raise ExpressionError(f"The expression {expression!r} cannot be evaluated: {error}") from error
 

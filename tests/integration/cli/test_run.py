@@ -88,6 +88,12 @@ def test_finished_tasks_are_used_again(alone: Command, pipeline: str, tmp_path: 
     assert (tmp_path / "count").read_text() == "once\n"
 
 
+def test_the_option_wins_over_what_is_compiled(alone: Command, pipeline: str, tmp_path: Path) -> None:
+    for option in ("--caching", "--caching", "--no-caching"):
+        assert alone("run", pipeline, option, "-a", f"script=echo once >> {tmp_path}/count").code == 0
+    assert (tmp_path / "count").read_text() == "once\nonce\n"
+
+
 def test_a_timeout_cancels_the_run(alone: Command, pipeline: str) -> None:
     said = alone("run", pipeline, "-a", "script=sleep 300", "--timeout", "1s")
     assert said.code == 4
@@ -142,6 +148,16 @@ def test_python_source_is_compiled(alone: Command, tmp_path: Path) -> None:
     said = alone("run", "greeting.py", "-a", "name=world")
     assert said.code == 0, said.err
     assert "hello world" in said.err
+
+
+def test_source_may_use_kfps_client(alone: Command, tmp_path: Path) -> None:
+    uses = (
+        "import kfp\nfrom kfp.client import Client\nimport kfp.client.auth\n"
+        "assert kfp.Client is Client and Client.list_runs.__module__ == 'kfp.client.client'\n"
+    )
+    (tmp_path / "greeting.py").write_text(uses + SOURCE)
+    said = alone("run", "greeting.py", "-a", "name=world")
+    assert said.code == 0, said.err
 
 
 @pytest.mark.parametrize(
