@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from bridge.commands import cancel, explain, local, logs, retry, run, runs, serving, show, submit
+from bridge.commands import cancel, explain, local, logs, replay, retry, run, runs, serving, show, submit
 from bridge.commands.console import Console
 from bridge.commands.failures import INTERRUPTED, SUCCEEDED, USAGE, CommandError
 
@@ -20,7 +20,7 @@ _DESCRIPTION = """\
 The bridge between Apache Airflow and Kubeflow Pipelines.
 
 Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, runs, show, logs, explain, cancel, retry
-Run something here:                            run, local, serve, worker, migrate
+Run something here:                            run, replay, local, serve, worker, migrate
 """
 _EPILOG = """\
 exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 bridge unreachable,
@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (submit, run, runs, show, logs, explain, cancel, retry, local, serving):
+    for module in (submit, run, runs, show, logs, explain, cancel, retry, replay, local, serving):
         module.register(commands)
     return parser
 

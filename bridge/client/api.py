@@ -188,6 +188,10 @@ class AsyncBridgeClient:
         """Which DagRun, data, parameters, code and environment made this run, and what came out."""
         return await self._exchange(calls.explain(run_id))
 
+    async def spec(self, run_id: RunId) -> str:
+        """The compiled pipeline that the run runs, as YAML."""
+        return await self._exchange(calls.spec(run_id))
+
     async def logs(self, run_id: RunId, task: str | None = None) -> str:
         """The log of one task, by its path; without one, of the task that the bridge chooses."""
         return await self._exchange(calls.logs(run_id, task))

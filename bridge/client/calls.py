@@ -85,6 +85,11 @@ def explain(run_id: RunId) -> Call[ExplainModel]:
     return Call(method="GET", path=f"{_run(run_id)}/explain", parse=model_reader(ExplainModel))
 
 
+def spec(run_id: RunId) -> Call[str]:
+    """``GET /runs/{id}/spec``."""
+    return Call(method="GET", path=f"{_run(run_id)}/spec", parse=read_text)
+
+
 def logs(run_id: RunId, task: str | None) -> Call[str]:
     """``GET /runs/{id}/logs``."""
     params = {} if task is None else {"task": task}

@@ -125,6 +125,9 @@ class BridgeClient:
     def explain(self, run_id: RunId) -> ExplainModel:
         return run_blocking(self._client.explain(run_id))
 
+    def spec(self, run_id: RunId) -> str:
+        return run_blocking(self._client.spec(run_id))
+
     def logs(self, run_id: RunId, task: str | None = None) -> str:
         return run_blocking(self._client.logs(run_id, task))
 

@@ -199,6 +199,9 @@ class LocalRun:
             lines += ["", paint("Why it did not succeed", "bold"), paint(f"  {message}", "red")]
             if log_tail:
                 lines += ["", "  the last lines of its log:", *(f"    {line}" for line in log_tail)]
+            if failed is not None:
+                where = f"{self._kfp_run_id} {failed.path} --data-dir {self._args.data_dir} --pdb"
+                lines += ["", f"  to stop at the line that fails: kfbridge replay {where}"]
         for title, values in (
             ("Outputs", {name: render.value_text(value) for name, value in self._outputs().items()}),
             ("Metrics", {metric.key: render.value_text(metric.value) for metric in self._mirror.metrics}),
@@ -216,6 +219,7 @@ class LocalRun:
         error = {"message": message, "task": failed.path if failed else None, "log_tail": log_tail}
         return {
             "kfp_run_id": str(self._kfp_run_id),
+            "data_dir": str(self._args.data_dir),
             "pipeline": {"name": self._pipeline.name, "digest": self._pipeline.digest},
             "state": str(run.runtime_state),
             "error": error if message else None,

@@ -88,10 +88,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 to_do="give another --data-dir, or set XDG_CACHE_HOME.",
                 exit_code=FAILED,
             ) from error
-        return asyncio.run(_run(args, console, directory.resolve()))
+        args.data_dir = directory.resolve()
+        return asyncio.run(_run(args, console))
 
 
-async def _run(args: argparse.Namespace, console: Console, directory: Path) -> int:
+async def _run(args: argparse.Namespace, console: Console) -> int:
     import asyncio
 
     from bridge.commands.interruption import listen_for_interruption, unless_interrupted
@@ -99,7 +100,7 @@ async def _run(args: argparse.Namespace, console: Console, directory: Path) -> i
 
     stop = listen_for_interruption()
     # Compiling takes as long as starting the backend does, and importing half of that: all at once.
-    async with private_backend(directory, max_parallel=args.max_parallel) as backend:
+    async with private_backend(args.data_dir, max_parallel=args.max_parallel) as backend:
         preparing = asyncio.create_task(asyncio.to_thread(_prepare, args))
         await asyncio.sleep(0)
         try:

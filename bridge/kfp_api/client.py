@@ -197,6 +197,11 @@ class KfpClient:
             params={"follow": "true"} if follow else {},
             silence_seconds=_FOLLOWED_SILENCE_SECONDS if follow else None,
         )
+        async for piece in self.stream(request):
+            yield piece
+
+    async def stream(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of any answer, piece by piece."""
         async with self._exchange.stream(request) as pieces:
             async for piece in pieces:
                 yield piece

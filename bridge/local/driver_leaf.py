@@ -127,7 +127,7 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
     task_id = context.task_id(leaf.path)
     pod_name = f"{context.model.name[:40].rstrip('-')}-{task_id.hex[:12]}-{context.run.retry}-{number}"
     work_dir = context.run_dir / pod_name
-    launch = await asyncio.to_thread(_prepare, context, leaf, container, work_dir)
+    launch = await asyncio.to_thread(prepare_launch, context, leaf, container, work_dir)
     await context.recorder.task_started(
         TaskStarted(
             kfp_run_id=context.run.kfp_run_id,
@@ -156,7 +156,8 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
     return _Attempt(result, exit_code=code)
 
 
-def _prepare(context: RunContext, leaf: Leaf, container: ContainerSpec, work_dir: Path) -> Launch:
+def prepare_launch(context: RunContext, leaf: Leaf, container: ContainerSpec, work_dir: Path) -> Launch:
+    """What a runner is given for one attempt of a task: its folders are made, its input is resolved."""
     work_dir.mkdir(parents=True, exist_ok=True)
     (context.run_dir / "workspace").mkdir(exist_ok=True)
     executor_input = make_executor_input(

@@ -82,7 +82,7 @@ class SubprocessRunner:
 
     async def run(self, launch: Launch) -> int:
         """See ``Runner.run``."""
-        env = _environment(launch)
+        env = child_environment(launch)
         for note in launch.notes:
             _log(launch.log_path, note)
         command = launch.container.command
@@ -116,7 +116,8 @@ def _program(words: Sequence[str], container: ContainerSpec, env: Mapping[str, s
     return found
 
 
-def _environment(launch: Launch) -> dict[str, str]:
+def child_environment(launch: Launch) -> dict[str, str]:
+    """The environment variables of a component that runs on this machine; its scratch folder is made."""
     env = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_PASSED_ON)}
     scratch = launch.work_dir / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)

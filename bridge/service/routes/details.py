@@ -111,6 +111,16 @@ async def explained(request: Request, context: Context, run_id: UUID) -> Explain
     )
 
 
+@router.get("/runs/{run_id}/spec", response_class=PlainTextResponse)
+async def spec(context: ContextDep, run_id: UUID) -> PlainTextResponse:
+    """The compiled pipeline that the run runs, as YAML (of which JSON is a part)."""
+    run = await stored_run(context, run_id)
+    stored = await context.store.read(lambda s: specs.get_spec(s, run.project, run.pipeline.digest))
+    if stored is None:
+        raise ProblemError("not-found", f"the compiled pipeline of run {run_id} is not known here")
+    return PlainTextResponse(stored.text, media_type="application/yaml")
+
+
 @router.get("/runs/{run_id}/logs", response_class=PlainTextResponse)
 async def logs(
     context: ContextDep,
