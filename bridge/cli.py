@@ -12,14 +12,27 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from bridge.commands import cancel, explain, local, logs, replay, retry, run, runs, serving, show, submit
+from bridge.commands import (
+    cancel,
+    explain,
+    local,
+    logs,
+    push,
+    replay,
+    retry,
+    run,
+    runs,
+    serving,
+    show,
+    submit,
+)
 from bridge.commands.console import Console
 from bridge.commands.failures import INTERRUPTED, SUCCEEDED, USAGE, CommandError
 
 _DESCRIPTION = """\
 The bridge between Apache Airflow and Kubeflow Pipelines.
 
-Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, runs, show, logs, explain, cancel, retry
+Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, cancel, retry
 Run something here:                            run, replay, local, serve, worker, migrate
 """
 _EPILOG = """\
@@ -39,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (submit, run, runs, show, logs, explain, cancel, retry, replay, local, serving):
+    for module in (submit, push, run, runs, show, logs, explain, cancel, retry, replay, local, serving):
         module.register(commands)
     return parser
 

@@ -62,6 +62,18 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_compiling_options(parser: argparse.ArgumentParser) -> None:
+    """How Python source is compiled."""
+    parser.add_argument(
+        "--function",
+        metavar="NAME",
+        help="which pipeline function of the Python source, if there are several",
+    )
+    parser.add_argument(
+        "--python", metavar="PATH", help="the Python that has kfp, to compile with (default: this one)"
+    )
+
+
 def seconds(text: str) -> float:
     """``90``, ``90s``, ``15m``, ``1h30m`` or ``2d`` in seconds."""
     total, position = 0.0, 0

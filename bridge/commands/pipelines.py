@@ -34,3 +34,13 @@ def load_file(path: Path) -> Pipeline:
         ) from error
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def load_source(path: Path, *, function: str | None, python: str | None) -> Pipeline:
+    """A compiled pipeline, or the one that a Python file compiles to. Raises ``CommandError``."""
+    if path.suffix != ".py":
+        return load_file(path)
+    from bridge.commands.compiling import compiled
+
+    with compiled(path, function=function, python=python) as compiled_path:
+        return load_file(compiled_path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands.failures import FAILED, CommandError
 from bridge.commands.options import add_command, add_json_option, count, seconds
-from bridge.commands.pipelines import load_file
+from bridge.commands.pipelines import load_source
 from bridge.commands.places import cache_dir
 from bridge.commands.submit import add_pipeline_options
 
@@ -117,16 +117,7 @@ async def _run(args: argparse.Namespace, console: Console) -> int:
 def _prepare(args: argparse.Namespace) -> tuple[Pipeline, dict[str, Any]]:
     from bridge.commands.values import check_against, declared_types, read_arguments
 
-    pipeline = _load(args)
+    pipeline = load_source(args.pipeline, function=args.function, python=args.python)
     arguments = read_arguments(args.arguments, declared_types(pipeline))
     check_against(pipeline, arguments, (), f"run {args.pipeline}")
     return pipeline, arguments
-
-
-def _load(args: argparse.Namespace) -> Pipeline:
-    if args.pipeline.suffix != ".py":
-        return load_file(args.pipeline)
-    from bridge.commands.compiling import compiled
-
-    with compiled(args.pipeline, function=args.function, python=args.python) as path:
-        return load_file(path)

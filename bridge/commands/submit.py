@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands.connection import open_client
 from bridge.commands.failures import CommandError, explain_bridge_error
-from bridge.commands.options import add_bridge_options, add_command, add_json_option, count, pair, seconds
+from bridge.commands.options import (
+    add_bridge_options,
+    add_command,
+    add_compiling_options,
+    add_json_option,
+    count,
+    pair,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from bridge.client.models import InputModel, RunModel, SubmitRequest
@@ -62,14 +70,7 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
         dest="arguments",
         help="an argument, read by its declared type; NAME=@FILE reads a JSON file (repeatable)",
     )
-    parser.add_argument(
-        "--function",
-        metavar="NAME",
-        help="which pipeline function of the Python source, if there are several",
-    )
-    parser.add_argument(
-        "--python", metavar="PATH", help="the Python that has kfp, to compile with (default: this one)"
-    )
+    add_compiling_options(parser)
 
 
 def _add_submission_options(parser: argparse.ArgumentParser) -> None:
@@ -220,17 +221,11 @@ def build_request(args: argparse.Namespace, console: Console, client: BridgeClie
 
 
 def _pipeline_of(args: argparse.Namespace) -> Pipeline | None:
-    from bridge.commands.pipelines import is_file_name, load_file
+    from bridge.commands.pipelines import is_file_name, load_source
 
     if not is_file_name(args.pipeline):
         return None
-    path = Path(args.pipeline)
-    if path.suffix == ".py":
-        from bridge.commands.compiling import compiled
-
-        with compiled(path, function=args.function, python=args.python) as compiled_path:
-            return load_file(compiled_path)
-    return load_file(path)
+    return load_source(Path(args.pipeline), function=args.function, python=args.python)
 
 
 def _origin(try_number: int) -> Any:
