@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.bench import accepting, load, overhead, waiting
+from tests.bench import accepting, load, local_speed, overhead, waiting
 from tests.bench.servers import local_backend
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
-        "--only", choices=("accepting", "overhead", "load", "waiting"), help="one of them alone"
+        "--only", choices=("accepting", "overhead", "load", "waiting", "local"), help="one of them alone"
     )
     options = parser.parse_args()
     figures: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, Python {platform.python_version()}"}
@@ -31,6 +31,7 @@ def main() -> int:
             ("overhead", _overhead),
             ("load", _load),
             ("waiting", waiting.measure),
+            ("local", local_speed.measure),
         )
         for name, measure in benches:
             if options.only in (None, name):
@@ -67,6 +68,9 @@ def _table(figures: dict[str, Any]) -> str:
         lines.extend(f"    {kind:<60} {rate:8.1f}" for kind, rate in sorted(rates.items()))
     for what, figure in figures.get("waiting", {}).items():
         lines.append(f"{waiting.WAITING} triggers in one process, {what:<40} {figure:8.2f}")
+    lines.extend(
+        f"local backend: {what:<52} {figure:8.2f}" for what, figure in figures.get("local", {}).items()
+    )
     return "\n".join(lines)
 
 
