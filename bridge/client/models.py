@@ -31,6 +31,18 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class LineageParentModel(Message):
+    """A task's run in OpenLineage and the root of its hierarchy; each is a run id with the job's namespace
+    and name, never one text: a namespace may hold the slash that would join them."""
+
+    run_id: UUID
+    namespace: str = Field(min_length=1, max_length=1024)
+    job: str = Field(min_length=1, max_length=1024)
+    root_run_id: UUID
+    root_namespace: str = Field(min_length=1, max_length=1024)
+    root_job: str = Field(min_length=1, max_length=1024)
+
+
 class OriginModel(Message):
     """Who asked for a run; see ``bridge.domain.identity.Origin``."""
 
@@ -49,6 +61,7 @@ class OriginModel(Message):
     partition_key: str | None = None
     url: str | None = None
     asset_events: list[dict[str, Any]] = Field(default_factory=list)
+    lineage: LineageParentModel | None = None
 
 
 class InputModel(Message):
@@ -310,12 +323,33 @@ class ExplainInput(DatasetVersionModel):
     name: str
 
 
+class JobRunModel(Message):
+    """A run of a job as OpenLineage names it: one try of an Airflow task, or a DagRun (no ``task_id``).
+
+    ``state`` is the type of its last event, ``null`` before the first.
+    """
+
+    run_id: UUID
+    namespace: str | None = None
+    job: str | None = None
+    state: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    dag_id: str | None = None
+    dag_run_id: str | None = None
+    task_id: str | None = None
+    map_index: int = -1
+    try_number: int | None = None
+
+
 class ExplainModel(Message):
     """``GET /runs/{id}/explain``: which DagRun, data, parameters, code and environment made this run,
-    and what came out of it. ``unknown`` lists what could not be told; it is never guessed."""
+    and what came out of it. ``ancestors`` is the run's parent in OpenLineage, that one's parent and so on.
+    ``unknown`` lists what could not be told; it is never guessed."""
 
     run: RunModel
     parent: OriginModel | None = None
+    ancestors: list[JobRunModel] = Field(default_factory=list)
     inputs: list[ExplainInput] = Field(default_factory=list)
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     images: dict[str, str] = Field(default_factory=dict)

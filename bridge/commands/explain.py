@@ -56,6 +56,7 @@ def _lines(explained: ExplainModel, console: Console) -> list[str]:
     spec = f"{run.pipeline.name}{asked}{version}, digest {run.pipeline.digest}"
     sections: list[tuple[str, list[str]]] = [
         ("Asked for by", _origin_lines(explained.parent or run.origin)),
+        ("OpenLineage", _ancestor_lines(explained)),
         ("Data", input_lines(explained.inputs, whole=True)),
         ("Parameters", render.pairs({k: render.value_text(v) for k, v in explained.parameters.items()})),
         ("Pipeline", [f"  {spec}"]),
@@ -91,6 +92,19 @@ def _origin_lines(origin: OriginModel) -> list[str]:
         ("page", origin.url or ""),
     ]
     return render.pairs(facts)
+
+
+def _ancestor_lines(explained: ExplainModel) -> list[str]:
+    """From the run's parent up to the root: job, run id, and how that was heard of last."""
+    return render.pairs(
+        [
+            (
+                "parent" if place == 0 else "its parent",
+                f"{one.namespace}  {one.job}  {one.run_id}  {one.state or 'no event yet'}",
+            )
+            for place, one in enumerate(explained.ancestors)
+        ]
+    )
 
 
 def _artifact(artifact: Any) -> list[str]:

@@ -33,9 +33,30 @@ class ExplainedInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobRun:
+    """A run of a job as OpenLineage names it: one try of an Airflow task, or a DagRun (no ``task_id``).
+
+    ``state`` is the type of its last event, ``None`` before the first.
+    """
+
+    run_id: UUID
+    namespace: str | None = None
+    job: str | None = None
+    state: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    dag_id: str | None = None
+    dag_run_id: str | None = None
+    task_id: str | None = None
+    map_index: int = -1
+    try_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Which DAG run, data, parameters and pipeline version made a run, and what came out of it.
 
+    ``ancestors`` is the run's parent in OpenLineage, that one's parent and so on, as far as known.
     ``unknown`` lists in words what could not be told; it is never guessed.
     """
 
@@ -46,3 +67,4 @@ class Explanation:
     artifacts: tuple[Artifact, ...] = ()
     metrics: tuple[Metric, ...] = ()
     unknown: tuple[str, ...] = ()
+    ancestors: tuple[JobRun, ...] = ()

@@ -15,13 +15,26 @@ _NAMESPACE = UUID("6b6b1a4e-2c0d-5d5b-9b1f-0a3f6f1c7a11")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineageParent:
+    """The OpenLineage run of the task that asks for a run, and the run at the root of its hierarchy."""
+
+    run_id: UUID
+    namespace: str
+    job: str
+    root_run_id: UUID
+    root_namespace: str
+    root_job: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Who asked for a run, as far as the caller knows; every field may be absent.
 
     ``scheduler`` is ``airflow``, ``cli``, ``client`` or a name the caller gives itself;
     ``deployment`` tells several installations of one scheduler apart. ``asset_events`` are the
     consumed asset events of the DagRun, each a mapping with ``uri``, ``source_dag_id``,
-    ``source_run_id``, ``source_task_id``, ``source_map_index`` and ``extra``.
+    ``source_run_id``, ``source_task_id``, ``source_map_index`` and ``extra``. ``lineage`` is the parent
+    of the run in OpenLineage's terms.
     """
 
     scheduler: str | None = None
@@ -39,6 +52,7 @@ class Origin:
     partition_key: str | None = None
     url: str | None = None
     asset_events: tuple[Mapping[str, Any], ...] = field(default=())
+    lineage: LineageParent | None = None
 
     @property
     def is_task_instance(self) -> bool:

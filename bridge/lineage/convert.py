@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from bridge.domain.identity import Origin
+from bridge.domain.identity import LineageParent, Origin
 from bridge.domain.lineage import (
     GateVerdict,
     InputVersion,
@@ -56,6 +56,9 @@ def origin_to_json(origin: Origin) -> dict[str, Any]:
         if name == "asset_events":
             if value:
                 record[name] = [dict(event) for event in value]
+        elif name == "lineage":
+            if value is not None:
+                record[name] = {key: str(part) for key, part in asdict(value).items()}
         elif value != default:
             record[name] = value.isoformat() if isinstance(value, datetime) else value
     return record
@@ -70,6 +73,10 @@ def origin_from_json(record: Mapping[str, Any] | None) -> Origin:
         if known.get(name):
             known[name] = datetime.fromisoformat(known[name])
     known["asset_events"] = tuple(known.get("asset_events", ()))
+    if known.get("lineage"):
+        parent = known["lineage"]
+        ids = {name: UUID(parent[name]) for name in ("run_id", "root_run_id")}
+        known["lineage"] = LineageParent(**{**parent, **ids})
     return Origin(**known)
 
 
@@ -188,6 +195,7 @@ def run_to_row(run: Run) -> dict[str, Any]:
         "dag_run_id": run.origin.dag_run_id,
         "task_id": run.origin.task_id,
         "map_index": run.origin.map_index,
+        "parent_ol_run_id": run.origin.lineage.run_id if run.origin.lineage else None,
     }
 
 

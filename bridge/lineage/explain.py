@@ -19,6 +19,7 @@ from bridge.domain.states import MirrorState
 from bridge.lineage.columns import Uid
 from bridge.lineage.convert import uri_key
 from bridge.lineage.datasets import inputs_of
+from bridge.lineage.jobs import ancestors
 from bridge.lineage.reading import artifacts_of, importers_of, metrics_of
 from bridge.lineage.runs import get_run
 
@@ -108,6 +109,9 @@ def explain_run(session: Session, run_id: UUID) -> Explanation | None:
         artifacts=tuple(artifacts),
         metrics=tuple(metrics_of(session, run_id)),
         unknown=tuple(_unknown(run, inputs)),
+        ancestors=tuple(
+            ancestors(session, run.project, run.origin.lineage.run_id) if run.origin.lineage else ()
+        ),
     )
 
 

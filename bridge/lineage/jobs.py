@@ -4,11 +4,14 @@ and the same task instance in an OpenLineage event are one row, whichever is hea
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import RowMapping, and_, delete, or_, select, tuple_, update
+from sqlalchemy import RowMapping, and_, delete, func, or_, select, tuple_, update
 from sqlmodel import Session
 
+from bridge.domain.explain import JobRun
 from bridge.domain.identity import Origin
 from bridge.domain.lineage import JobRunEvent
 from bridge.lineage.bulk import in_pieces, insert_new, upsert
@@ -20,6 +23,8 @@ from bridge.lineage.tables import DATASET_USES, DATASET_VERSIONS, JOB_RUNS, JOBS
 Instance = tuple[str, str, str, int]
 _FAILED = ("FAIL", "ABORT")
 _ENDS = ("COMPLETE", *_FAILED)
+_MOST_ANCESTORS = 20
+_SHOWN = ("state", "started_at", "finished_at", "dag_id", "dag_run_id", "try_number")
 _INSTANCE_COLUMNS = (
     JOB_RUNS.c.dag_id,
     JOB_RUNS.c.dag_run_id,
@@ -82,33 +87,77 @@ def record_job_run(session: Session, project: str, event: JobRunEvent) -> int:
 
     Events may come twice and in any order: an end is not undone by a start that comes late.
     """
-    job = _ensure_job(session, project, event)
-    key = _find(session, project, event)
+    job = _ensure_job(session, project, event.namespace, event.job, event.job_type)
+    key = _find(session, project, event.ol_run_id, event.origin or Origin())
     stored = session.execute(select(JOB_RUNS).where(JOB_RUNS.c.id == key)).mappings().one()
     session.execute(update(JOB_RUNS).where(JOB_RUNS.c.id == key).values(**_news(stored, event, job)))
     return key
 
 
-def _ensure_job(session: Session, project: str, event: JobRunEvent) -> int:
-    row = {
-        "project": project,
-        "namespace": event.namespace,
-        "name": event.job,
-        "job_type": event.job_type,
-    }
+def expect_job_run(session: Session, project: str, origin: Origin) -> None:
+    """Know the task that asks for a run by its OpenLineage run, whose events may come later or never.
+
+    Its DagRun is its parent where that is the root; any other parent only the events tell.
+    """
+    parent = origin.lineage
+    if parent is None:
+        return
+    plain = replace(origin, asset_events=(), lineage=None)
+    values: dict[str, Any] = {"job": _ensure_job(session, project, parent.namespace, parent.job, "TASK")}
+    if parent.root_job == origin.dag_id and parent.root_run_id != parent.run_id:
+        values["parent_ol_run_id"] = func.coalesce(JOB_RUNS.c.parent_ol_run_id, parent.root_run_id)
+        known = select(JOB_RUNS.c.id).where(
+            JOB_RUNS.c.project == project, JOB_RUNS.c.ol_run_id == parent.root_run_id
+        )
+        # Looked for before it is locked: all tasks of a DagRun share it.
+        if session.scalars(known).first() is None:
+            dag_run = replace(plain, task_id=None, map_index=-1, try_number=1, max_tries=0, url=None)
+            job = _ensure_job(session, project, parent.root_namespace, parent.root_job, "DAG")
+            key = _find(session, project, parent.root_run_id, dag_run)
+            session.execute(update(JOB_RUNS).where(JOB_RUNS.c.id == key).values(job=job))
+    key = _find(session, project, parent.run_id, plain)
+    session.execute(update(JOB_RUNS).where(JOB_RUNS.c.id == key).values(**values))
+
+
+def ancestors(session: Session, project: str, ol_run_id: UUID) -> list[JobRun]:
+    """The job run with this OpenLineage run id, its parent, and so on, as far as they are known."""
+    found: dict[UUID, JobRun] = {}
+    wanted: UUID | None = ol_run_id
+    while wanted is not None and wanted not in found and len(found) < _MOST_ANCESTORS:
+        statement = (
+            select(JOB_RUNS, JOBS.c.namespace, JOBS.c.name)
+            .outerjoin(JOBS, JOBS.c.id == JOB_RUNS.c.job)
+            .where(JOB_RUNS.c.project == project, JOB_RUNS.c.ol_run_id == wanted)
+        )
+        row = session.execute(statement).mappings().first()
+        if row is None:
+            break
+        found[wanted] = JobRun(
+            run_id=wanted,
+            namespace=row["namespace"],
+            job=row["name"],
+            map_index=-1 if row["map_index"] is None else row["map_index"],
+            task_id=row["task_id"] or None,
+            **{name: row[name] for name in _SHOWN},
+        )
+        wanted = row["parent_ol_run_id"]
+    return list(found.values())
+
+
+def _ensure_job(session: Session, project: str, namespace: str, name: str, job_type: str | None) -> int:
+    row = {"project": project, "namespace": namespace, "name": name, "job_type": job_type}
     upsert(session, JOBS, [row], key=("project", "namespace", "name"), keep_known=("job_type",))
-    where = (JOBS.c.project == project, JOBS.c.namespace == event.namespace, JOBS.c.name == event.job)
+    where = (JOBS.c.project == project, JOBS.c.namespace == namespace, JOBS.c.name == name)
     key: int = session.scalars(select(JOBS.c.id).where(*where)).one()
     return key
 
 
-def _find(session: Session, project: str, event: JobRunEvent) -> int:
-    """The event's row, made now if neither of its two keys is stored."""
-    origin = event.origin or Origin()
+def _find(session: Session, project: str, ol_run_id: UUID, origin: Origin) -> int:
+    """The job run's row, made now if neither of its two keys is stored."""
     instance = instance_of(origin)
-    row = _row(project, origin) | {"ol_run_id": event.ol_run_id}
+    row = _row(project, origin) | {"ol_run_id": ol_run_id}
     insert_new(session, JOB_RUNS, [row])
-    same = JOB_RUNS.c.ol_run_id == event.ol_run_id
+    same = JOB_RUNS.c.ol_run_id == ol_run_id
     if instance is not None:
         task_instance = and_(
             *(column == part for column, part in zip(_INSTANCE_COLUMNS, instance, strict=True)),
@@ -124,7 +173,7 @@ def _find(session: Session, project: str, event: JobRunEvent) -> int:
     key: int = keys[0]
     for twin in keys[1:]:
         _merge(session, keep=key, drop=twin)
-    values: dict[str, Any] = {"ol_run_id": event.ol_run_id}
+    values: dict[str, Any] = {"ol_run_id": ol_run_id}
     if instance is not None:
         values |= {name: row[name] for name in ("dag_id", "dag_run_id", "task_id", "map_index", "try_number")}
     session.execute(update(JOB_RUNS).where(JOB_RUNS.c.id == key).values(**values))

@@ -13,6 +13,7 @@ from bridge.lineage.convert import run_from_row, submission_from_row, submission
 from bridge.lineage.datasets import record_inputs
 from bridge.lineage.engine import may_write
 from bridge.lineage.errors import DuplicateSubmission, NotStored
+from bridge.lineage.jobs import expect_job_run
 from bridge.lineage.runs import insert_run
 from bridge.lineage.tables import RUNS, SUBMISSIONS
 
@@ -66,6 +67,7 @@ def add_attempt(session: Session, submission: Submission, run: Run) -> None:
 def _add_run(session: Session, submission: Submission, run: Run) -> None:
     if not insert_run(session, run, due_now=True):
         raise DuplicateSubmission(submission.key)
+    expect_job_run(session, submission.project, run.origin)
     record_inputs(session, run.run_id, submission.project, submission.inputs)
 
 

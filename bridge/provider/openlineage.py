@@ -7,15 +7,18 @@ of one task is one run; the provider itself need not be installed.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from airflow.sdk import conf
+from pydantic import ValidationError
 
+from bridge.client.models import LineageParentModel
 from bridge.domain.uris import normalise_uri
 
 if TYPE_CHECKING:
@@ -23,10 +26,13 @@ if TYPE_CHECKING:
 
     from bridge.client.models import InputModel, OriginModel
 
+log = logging.getLogger(__name__)
+
 PRODUCER = "urn:kfbridge:airflow-provider"
 _SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _FACETS = "https://openlineage.io/spec/facets"
 _ORIGIN_SCHEMA = "urn:kfbridge:facet:origin:1-0-0"
+_ROOT = (("root_run_id", "RunId"), ("root_namespace", "JobNamespace"), ("root_job", "JobName"))
 
 
 def namespace() -> str:
@@ -57,6 +63,32 @@ def dag_run_id(context: Context) -> UUID:
     """The OpenLineage run id of the DagRun that is executing."""
     dag_run = context["dag_run"]
     return static_run_id(_moment(context), f"{namespace()}.{dag_run.dag_id}.{dag_run.clear_number or 0}")
+
+
+def lineage_parent(context: Context) -> LineageParentModel:
+    """The executing try as the parent of a run that it asks for, with the root of its hierarchy: what the
+    DagRun's ``conf`` names as such, as Airflow's OpenLineage provider reads it, else the DagRun."""
+    ti, dag_run = context["ti"], context["dag_run"]
+    own = LineageParentModel(
+        run_id=task_run_id(context),
+        namespace=namespace(),
+        job=f"{ti.dag_id}.{ti.task_id}",
+        root_run_id=dag_run_id(context),
+        root_namespace=namespace(),
+        root_job=ti.dag_id,
+    )
+    told = dict(getattr(dag_run, "conf", None) or {}).get("openlineage")
+    if not isinstance(told, Mapping):
+        return own
+    for prefix in ("rootParent", "parent"):
+        root = {field: told.get(prefix + name) for field, name in _ROOT}
+        if all(root.values()):
+            try:
+                return LineageParentModel.model_validate({**own.model_dump(), **root})
+            except ValidationError as error:
+                # Whoever triggered the DagRun made a mistake that must not cost the run.
+                log.warning("The DagRun's conf names no OpenLineage root: %s", error)
+    return own
 
 
 def outputs_event(context: Context, origin: OriginModel, outputs: Sequence[InputModel]) -> dict[str, Any]:
@@ -110,7 +142,7 @@ def _run_facets(context: Context, origin: OriginModel) -> dict[str, Any]:
         "kfbridge_origin": {
             "_producer": PRODUCER,
             "_schemaURL": _ORIGIN_SCHEMA,
-            **origin.model_dump(mode="json", exclude={"asset_events"}, exclude_none=True),
+            **origin.model_dump(mode="json", exclude={"asset_events", "lineage"}, exclude_none=True),
         },
     }
     start = context["dag_run"].data_interval_start

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge.client.models import OriginModel
+from bridge.provider.openlineage import lineage_parent
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -58,6 +59,7 @@ def build_origin(context: Context, *, deployment: str | None) -> OriginModel:
         partition_key=dag_run.partition_key,
         url=ti.log_url,
         asset_events=[_noted(event) for event in list(consumed_events(context))[-MAX_ASSET_EVENTS:]],
+        lineage=lineage_parent(context),
     )
 
 

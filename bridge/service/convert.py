@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from urllib.parse import quote
 from uuid import UUID
@@ -13,6 +14,8 @@ from bridge.client.models import (
     ErrorModel,
     GateModel,
     InputModel,
+    JobRunModel,
+    LineageParentModel,
     MetricBlobModel,
     MetricModel,
     OriginModel,
@@ -21,7 +24,8 @@ from bridge.client.models import (
     RunModel,
     TaskModel,
 )
-from bridge.domain.identity import Origin
+from bridge.domain.explain import JobRun
+from bridge.domain.identity import LineageParent, Origin
 from bridge.domain.lineage import (
     Artifact,
     ArtifactUse,
@@ -46,15 +50,24 @@ def origin_of(model: OriginModel) -> Origin:
     for name in ("dag_run_start", "logical_date"):
         values[name] = _utc(values[name])
     values["asset_events"] = tuple(values["asset_events"])
+    if values["lineage"] is not None:
+        values["lineage"] = LineageParent(**values["lineage"])
     return Origin(**values)
 
 
 def origin_model(origin: Origin) -> OriginModel:
     """An origin as the API shows it."""
+    plain = OriginModel.model_fields.keys() - {"asset_events", "lineage"}
     return OriginModel(
-        **{name: getattr(origin, name) for name in OriginModel.model_fields if name != "asset_events"},
+        **{name: getattr(origin, name) for name in plain},
         asset_events=[dict(event) for event in origin.asset_events],
+        lineage=None if origin.lineage is None else LineageParentModel(**asdict(origin.lineage)),
     )
+
+
+def job_run_model(found: JobRun) -> JobRunModel:
+    """A run of a job as the API shows it."""
+    return JobRunModel(**asdict(found))
 
 
 def input_of(model: InputModel) -> InputVersion:

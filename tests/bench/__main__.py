@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.bench import accepting, load, local_speed, overhead, waiting
+from tests.bench import accepting, comparing, load, local_speed, overhead, waiting
 from tests.bench.servers import local_backend
 
 
@@ -20,9 +20,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
-        "--only", choices=("accepting", "overhead", "load", "waiting", "local"), help="one of them alone"
+        "--only",
+        choices=("accepting", "overhead", "load", "waiting", "local", "comparing"),
+        help="one of them alone",
     )
+    for name, unit in (("runs", "waiting at once"), ("seconds", "of each run"), ("slots", "of Airflow")):
+        default = getattr(comparing.Setting(), name)
+        parser.add_argument(
+            f"--{name}", type=int, default=default, help=f"comparing: {unit} (default: {default})"
+        )
     options = parser.parse_args()
+    setting = comparing.Setting(options.runs, options.seconds, options.slots)
     figures: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, Python {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="kfbridge-bench-") as folder:
         home = Path(folder)
@@ -32,6 +40,7 @@ def main() -> int:
             ("load", _load),
             ("waiting", waiting.measure),
             ("local", local_speed.measure),
+            ("comparing", lambda place: comparing.measure(place, setting)),
         )
         for name, measure in benches:
             if options.only in (None, name):
@@ -71,6 +80,8 @@ def _table(figures: dict[str, Any]) -> str:
     lines.extend(
         f"local backend: {what:<52} {figure:8.2f}" for what, figure in figures.get("local", {}).items()
     )
+    if "comparing" in figures:
+        lines += comparing.table(figures["comparing"])
     return "\n".join(lines)
 
 

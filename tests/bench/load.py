@@ -6,13 +6,11 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
-
 from bridge.client.models import SubmitRequest
 from bridge.client.sync import BridgeClient
 from deploy.laptop.processes import wait_for
 from tests.bench.pipelines import step_pipeline
-from tests.bench.servers import bridge_service, counting_proxy, local_backend
+from tests.bench.servers import bridge_service, counting_proxy, local_backend, proxy_counts
 
 ACTIVE = (10, 100)
 SECONDS = 60.0
@@ -41,16 +39,10 @@ def _with_active(home: Path, count: int) -> dict[str, float]:
             return sum(run.phase == "ACTIVE" for run in page.items) == count
 
         wait_for(all_active, seconds=120, what=f"{count} runs to be active", pause=0.5)
-        before = _counts(proxy_url)
+        before = proxy_counts(proxy_url)
         began = time.monotonic()
         time.sleep(SECONDS)
         minutes = (time.monotonic() - began) / 60
-        after = _counts(proxy_url)
+        after = proxy_counts(proxy_url)
     kinds = {kind: (after[kind] - before.get(kind, 0)) / minutes for kind in after}
     return {kind: rate for kind, rate in kinds.items() if rate}
-
-
-def _counts(proxy_url: str) -> dict[str, int]:
-    return {
-        str(k): int(v) for k, v in httpx.get(f"{proxy_url}/bench/counts").raise_for_status().json().items()
-    }

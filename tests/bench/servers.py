@@ -57,12 +57,21 @@ def local_backend(home: Path, *, max_parallel: int = 2) -> Iterator[str]:
 def bridge_service(home: Path, kfp_url: str, database_url: str, *, workers: bool = True) -> Iterator[str]:
     """A bridge service; its URL. A database that is not migrated is migrated."""
     port = free_port()
+    with bridge_process(home, kfp_url, database_url, port=port, workers=workers):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def bridge_process(
+    home: Path, kfp_url: str, database_url: str, *, port: int, workers: bool = True
+) -> Iterator[ManagedProcess]:
+    """The process of a bridge service at that port of 127.0.0.1."""
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "bridge.cli", "serve", "--port", str(port), "--migrate"]
     command += ["--database-url", database_url, "--kfp-url", kfp_url, "--log-level", "WARNING"]
     command += [] if workers else ["--no-workers"]
-    with serving("kfbridge serve", command, f"{url}/readyz", home / "serve.log"):
-        yield url
+    with serving("kfbridge serve", command, f"{url}/readyz", home / "serve.log") as process:
+        yield process
 
 
 @contextmanager
@@ -77,3 +86,9 @@ def counting_proxy(home: Path, target: str) -> Iterator[str]:
     command = [sys.executable, "-c", code, target, str(port)]
     with serving("counting proxy", command, f"{url}/bench/counts", home / "proxy.log"):
         yield url
+
+
+def proxy_counts(proxy_url: str) -> dict[str, int]:
+    """How many requests of each kind a counting proxy has passed on."""
+    counts = httpx.get(f"{proxy_url}/bench/counts", timeout=30).raise_for_status().json()
+    return {str(kind): int(count) for kind, count in counts.items()}

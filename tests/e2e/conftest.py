@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,15 @@ def scenario_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
     }
     home = tmp_path_factory.mktemp("scenarios")
-    with Stack(home, dags_folder=DAGS, airflow_env=environment) as stack:
+    stack = Stack(home, dags_folder=DAGS, airflow_env=environment)
+    transport = {"type": "http", "url": stack.bridge_url, "endpoint": "api/v1/lineage"}
+    stack.airflow.env |= {
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": "e2e/laptop",
+        # Each event costs a process: only the DAG that is about them has them.
+        "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",
+    }
+    with stack:
         yield stack
 
 

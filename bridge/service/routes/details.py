@@ -22,7 +22,14 @@ from bridge.kfp_api.errors import KfpError, KfpNotFound
 from bridge.lineage import explain, mirror, specs
 from bridge.lineage.records import StoredSpec
 from bridge.service.context import Context
-from bridge.service.convert import artifact_model, blob_model, metric_model, origin_model, task_model
+from bridge.service.convert import (
+    artifact_model,
+    blob_model,
+    job_run_model,
+    metric_model,
+    origin_model,
+    task_model,
+)
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep, present, stored_run
 from bridge.service.workers.cause import failed_tasks
@@ -84,6 +91,7 @@ async def explained(request: Request, context: Context, run_id: UUID) -> Explain
     return ExplainModel(
         run=present(context, request, explanation.run),
         parent=origin_model(origin) if origin.is_task_instance else None,
+        ancestors=[job_run_model(one) for one in explanation.ancestors],
         inputs=[
             ExplainInput(
                 name=item.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.openlineage.utils.selective_enable import enable_lineage
 from airflow.sdk import DAG, Asset, task
 
 from bridge.provider.operators import KubeflowPipelineOperator
@@ -46,6 +47,10 @@ one_task("limited_by_airflow", execution_timeout=timedelta(seconds=10))
 one_task("limited_blocking", execution_timeout=timedelta(seconds=20), **BLOCKING)
 one_task("blocking", **BLOCKING, **RETRY_ONCE)
 one_task("producing", outlets=[ASSET])
+
+with scenario("traced") as traced:
+    KubeflowPipelineOperator(task_id="run", pipeline=PIPELINE, arguments=arguments(), **RETRY_ONCE)
+enable_lineage(traced)
 
 with scenario("mapped"):
     KubeflowPipelineOperator.partial(task_id="run", pipeline=PIPELINE).expand(

@@ -127,7 +127,8 @@ MADE = [
 ]
 
 
-def test_without_the_provider_there_is_nothing_to_tell() -> None:
+def test_without_the_provider_there_is_nothing_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "airflow.providers.openlineage.extractors", None)
     task = a_task()
     assert task.get_openlineage_facets_on_start() is None
     assert task.get_openlineage_facets_on_complete(None) is None
@@ -176,3 +177,19 @@ def test_a_task_that_never_had_a_run_tells_what_it_named() -> None:
     lineage = a_task().get_openlineage_facets_on_failure(None)
     assert [dataset.said for dataset in lineage.inputs] == NAMED
     assert lineage.run_facets == {}
+
+
+def test_the_classes_of_the_real_provider_take_what_is_told() -> None:
+    from airflow.providers.openlineage.extractors import OperatorLineage as RealLineage
+
+    task = KubeflowPipelineOperator(
+        task_id="train",
+        pipeline=str(TRAINING),
+        arguments={"epochs": 1},
+        inputs={"flights": [{"uri": "s3://lake/flights/day=1", "version": "abc"}]},
+    )
+    told = task.get_openlineage_facets_on_start()
+    assert isinstance(told, RealLineage)
+    (read,) = told.inputs
+    assert (read.namespace, read.name) == ("s3://lake", "flights/day=1")
+    assert read.facets["version"].datasetVersion == "abc"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -12,7 +13,14 @@ import pytest
 from referencing import Registry, Resource
 
 from bridge.client.models import InputModel
-from bridge.provider.openlineage import dag_run_id, dataset_name, outputs_event, static_run_id, task_run_id
+from bridge.provider.openlineage import (
+    dag_run_id,
+    dataset_name,
+    lineage_parent,
+    outputs_event,
+    static_run_id,
+    task_run_id,
+)
 from bridge.provider.origin import build_origin
 from tests.unit.provider.support import a_context
 
@@ -46,6 +54,65 @@ def test_a_try_is_a_run_of_its_own_and_the_dagrun_another() -> None:
     assert str(task_run_id(first)) == "019ca71f-b900-7c4d-b093-9edf2c465792"
     assert task_run_id(first) != task_run_id(second)
     assert dag_run_id(first) == dag_run_id(second)
+
+
+class AnyTask(SimpleNamespace):
+    """A task instance as the macros of Airflow's OpenLineage provider ask it."""
+
+    def get_template_context(self) -> dict[str, Any]:
+        return {"dag_run": self.dag_run}
+
+
+def told_by_airflow(context: Any) -> dict[str, str]:
+    from airflow.providers.openlineage.plugins import macros
+
+    ti = AnyTask(**vars(context["ti"]), dag_run=context["dag_run"])
+    return {
+        "run_id": macros.lineage_run_id(ti),
+        "namespace": macros.lineage_job_namespace(),
+        "job": macros.lineage_job_name(ti),
+        "root_run_id": macros.lineage_root_run_id(ti),
+        "root_namespace": macros.lineage_root_job_namespace(ti),
+        "root_job": macros.lineage_root_job_name(ti),
+    }
+
+
+ROOT = {
+    "rootParentRunId": "019ca71f-b97b-754f-abe2-dfb7a5183955",
+    "rootParentJobNamespace": "prod/emea",
+    "rootParentJobName": "nightly",
+}
+PARENT = {
+    "parentRunId": "019ca71f-b900-7c4d-b093-9edf2c465792",
+    "parentJobNamespace": "prod",
+    "parentJobName": "nightly.trigger",
+}
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        None,
+        {},
+        {"openlineage": {**ROOT, **PARENT}},
+        {"openlineage": PARENT},
+        {"openlineage": {**PARENT, "rootParentRunId": ROOT["rootParentRunId"]}},
+        {"openlineage": {"parentRunId": PARENT["parentRunId"]}},
+    ],
+)
+@pytest.mark.parametrize("ti", [{}, {"try_number": 3, "map_index": 7}])
+def test_the_parent_is_the_one_that_airflows_own_provider_tells(conf: Any, ti: dict[str, int]) -> None:
+    context = a_context(**ti)
+    context["dag_run"].conf = conf
+    parent = build_origin(context, deployment=None).lineage
+    assert parent is not None
+    assert parent.model_dump(mode="json") == told_by_airflow(context)
+
+
+def test_a_broken_root_costs_the_run_nothing() -> None:
+    context = a_context()
+    context["dag_run"].conf = {"openlineage": {**ROOT, "rootParentRunId": "nightly-7"}}
+    assert lineage_parent(context).root_job == "training"
 
 
 @pytest.mark.parametrize(
