@@ -56,6 +56,12 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--max-parallel", metavar="N", type=count, default=2, help="tasks that run at once (default: 2)"
     )
+    parser.add_argument(
+        "--secrets-dir",
+        metavar="DIR",
+        type=Path,
+        help="secrets and config maps that pipelines name: DIR/<name>/<key>, one file per key",
+    )
     # For whoever starts it as a child: it must not outlive its parent, however that ends.
     parser.add_argument("--stop-with-stdin", action="store_true", help=argparse.SUPPRESS)
 
@@ -78,6 +84,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             max_parallel=args.max_parallel,
             runner=args.runner,
             metadata=args.metadata,
+            secrets_dir=args.secrets_dir.expanduser().resolve() if args.secrets_dir else None,
             token=console.environ.get(TOKEN_VARIABLE) or None,
         )
     except ValueError as error:

@@ -72,6 +72,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         StoreRecorder(store),
         app.state.runner or SubprocessRunner(settings.environments_dir or settings.data_dir / "environments"),
         data_dir=settings.data_dir,
+        secrets_dir=settings.secrets_dir,
         max_parallel=settings.max_parallel,
     )
     app.state.backend = Backend(settings, store, specs, supervisor)

@@ -8,12 +8,19 @@ spelling of the lineage.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bridge.domain.uris import local_path, normalise_uri
+from bridge.local.recording import StoredArtifact
 
+_REMOTE = re.compile(r"(gs|s3|minio)://")
 _ITERATION = re.compile(r"\[(\d+)\]")
+
+
+class UnreachableArtifactError(Exception):
+    """A task's input is nowhere where the task could read it."""
 
 
 class PipelineRootError(ValueError):
@@ -37,6 +44,27 @@ def is_missing(uri: str) -> bool:
     """Whether a URI names a place on this machine where nothing is."""
     path = _exact_path(uri) if uri.startswith(("file:", "/")) else None
     return path is not None and not Path(path).exists()
+
+
+def check_places(task: str, artifacts: Mapping[str, Sequence[StoredArtifact]]) -> None:
+    """Raises ``UnreachableArtifactError`` for an input that only a container engine could show the task."""
+    for name, found in artifacts.items():
+        for artifact in found:
+            if artifact.uri.startswith("oci://"):
+                raise UnreachableArtifactError(
+                    f"{task} needs {name} from the image {artifact.uri}: KFP mounts such an image beside the "
+                    "component, which the local backend cannot. Unpack it, and import it from its folder."
+                )
+
+
+def remote_notes(artifacts: Mapping[str, Sequence[StoredArtifact]]) -> list[str]:
+    """A sentence for each input that lies elsewhere: KFP would bring it to the component, this does not."""
+    return [
+        f"Not brought here: the input {name} at {artifact.uri}; the component has to read it itself."
+        for name, found in artifacts.items()
+        for artifact in found
+        if _REMOTE.match(artifact.uri)
+    ]
 
 
 def local_root(pipeline_root: str | None, data_dir: Path, pipeline: str, kfp_run_id: str) -> Path:

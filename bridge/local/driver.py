@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from bridge.domain.states import RuntimeState
 from bridge.local.artifacts import PipelineRootError, local_root
 from bridge.local.driver_dag import run_dag
 from bridge.local.driver_inputs import InputError, fit_to_component
-from bridge.local.driver_scope import Inputs, RunContext, Scope, TaskEnd, utc_now
+from bridge.local.driver_scope import Deadline, Inputs, RunContext, Scope, TaskEnd, utc_now
 from bridge.local.launcher import Runner
 from bridge.local.recording import (
     Outcome,
@@ -105,8 +107,17 @@ class RunExecutor:
             return await self._root_finished(context, TaskEnd(RuntimeState.FAILED, message=str(error)))
         await self._root_started(context, inputs)
         scope = Scope(component, ROOT_PATH, context.task_id(ROOT_PATH), inputs)
+        context.deadline = _deadline(run)
+        limit = asyncio.timeout_at(context.deadline.at if context.deadline else None)
         try:
-            return await self._root_finished(context, await run_dag(context, scope))
+            async with limit:
+                end = await run_dag(context, scope)
+            return await self._root_finished(context, end)
+        except TimeoutError:
+            if not limit.expired() or context.deadline is None:
+                raise
+            end = TaskEnd(RuntimeState.FAILED, message=context.deadline.message)
+            return await self._root_finished(context, end)
         except asyncio.CancelledError:
             if context.cancel_requested:
                 end = TaskEnd(RuntimeState.CANCELED, message="The run was cancelled.")
@@ -135,6 +146,8 @@ class RunExecutor:
                 attempt=0,
                 started_at=utc_now(),
                 parameters=inputs.parameters,
+                platform=self.run.pipeline.pipeline_config,
+                notes=_notes(self.run.pipeline.pipeline_config),
             )
         )
 
@@ -150,3 +163,19 @@ class RunExecutor:
             )
         )
         return self._outcome(end)
+
+
+def _deadline(run: RunToExecute) -> Deadline | None:
+    """When the run has to be over (``PipelineConfig.active_deadline_seconds``)."""
+    seconds = run.pipeline.pipeline_config.get("activeDeadlineSeconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+        return None
+    return Deadline(float(seconds), asyncio.get_running_loop().time() + seconds)
+
+
+def _notes(config: Mapping[str, Any]) -> list[str]:
+    return [
+        f"Not honoured: {key} {config[key]}: runs are kept as long as the backend keeps any."
+        for key in sorted(config)
+        if key.startswith("resourceTtl")
+    ]

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from bridge.local.artifacts import is_missing, to_place
-from bridge.local.driver_scope import Inputs, RunContext
+from bridge.local.driver_finish import Leaf
+from bridge.local.driver_scope import RunContext
 from bridge.local.recording import CachedTask, StoredArtifact
 from bridge.spec.documents import canonical_json
-from bridge.spec.model import Component, ContainerSpec, Task
+from bridge.spec.model import ContainerSpec
 
 # Beyond this many files a folder's own time stamp has to do.
 _MAX_FILES = 10_000
 
 
-def fingerprint(
-    context: RunContext, task: Task, component: Component, container: ContainerSpec, inputs: Inputs
-) -> str:
+def fingerprint(context: RunContext, leaf: Leaf, container: ContainerSpec, claims: Sequence[str] = ()) -> str:
     """The sha256 (hex) over the pipeline's name, what runs, what it gets and what it declares to give.
+
+    ``claims`` names the volume claims that it mounts.
 
     Unlike KFP's it also sees the size and time of local input files, so that data that was written
     anew under the same URI is not answered from the cache. A task's own ``cacheKey`` replaces all
     that, within the pipeline.
     """
-    if task.cache_key:
-        content: Any = [context.model.name, "key", task.cache_key]
+    component, inputs = leaf.component, leaf.inputs
+    if leaf.task.cache_key:
+        content: Any = [context.model.name, "key", leaf.task.cache_key]
     else:
         content = [
             context.model.name,
@@ -39,6 +42,7 @@ def fingerprint(
             {name: [_seen(artifact) for artifact in found] for name, found in inputs.artifacts.items()},
             {name: kind.value for name, kind in component.output_parameters.items()},
             {name: slot.schema_title for name, slot in component.output_artifacts.items()},
+            list(claims),
         ]
     return hashlib.sha256(canonical_json(content)).hexdigest()
 

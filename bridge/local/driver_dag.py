@@ -15,8 +15,10 @@ from uuid import UUID
 
 from bridge.domain.states import RuntimeState
 from bridge.local.conditions import ExpressionError, evaluate_condition
+from bridge.local.driver_finish import Leaf, finish
 from bridge.local.driver_inputs import InputError, fit_to_component, resolve_inputs, resolve_items
-from bridge.local.driver_leaf import Leaf, finish, run_leaf
+from bridge.local.driver_leaf import run_leaf
+from bridge.local.driver_retry import inherited
 from bridge.local.driver_scope import Inputs, RunContext, Scope, TaskEnd, utc_now
 from bridge.local.recording import (
     StoredArtifact,
@@ -124,7 +126,7 @@ async def _run_task(context: RunContext, scope: Scope, task: Task) -> TaskEnd:
         return await finish(context, path, TaskEnd(RuntimeState.FAILED, message=str(error)))
     if items is not None:
         return await _run_loop(context, scope, task, inputs, items)
-    return await _run_component(context, scope.task_id, task, path, inputs)
+    return await _run_component(context, scope, task, path, inputs)
 
 
 def _blocker(scope: Scope, task: Task) -> str | None:
@@ -142,7 +144,7 @@ def _blocker(scope: Scope, task: Task) -> str | None:
 
 async def _run_component(
     context: RunContext,
-    parent_id: UUID,
+    around: Scope,
     task: Task,
     path: str,
     inputs: Inputs,
@@ -151,15 +153,17 @@ async def _run_component(
 ) -> TaskEnd:
     """One task, or one iteration of it: a nested DAG, a container or an importer."""
     component = context.model.components[task.component]
+    parent_id = around.task_id if iteration is None else context.task_id(around.path_of(task))
     await _created(context, parent_id, task, component, path, iteration=iteration)
     try:
         fitted = fit_to_component(component, inputs, task.name)
     except InputError as error:
         return await finish(context, path, TaskEnd(RuntimeState.FAILED, message=str(error)))
     if component.dag is None:
-        return await run_leaf(context, Leaf(task, component, path, fitted))
+        return await run_leaf(context, Leaf(around, task, component, path, fitted, inputs))
     await _started(context, path, fitted)
-    scope = Scope(component, path, context.task_id(path), fitted)
+    retry = inherited(task.retry, around.retry)
+    scope = Scope(component, path, context.task_id(path), fitted, retry)
     return await _finish_dag(context, path, await run_dag(context, scope))
 
 
@@ -184,9 +188,7 @@ async def _run_loop(
         async with limit:
             given = _with_item(task, inputs, items[index])
             try:
-                return await _run_component(
-                    context, context.task_id(path), task, item_path, given, iteration=index
-                )
+                return await _run_component(context, scope, task, item_path, given, iteration=index)
             except asyncio.CancelledError:
                 await _record_canceled(context, item_path)
                 raise
@@ -279,7 +281,9 @@ async def _skipped(context: RunContext, path: str, message: str) -> TaskEnd:
 
 
 async def _record_canceled(context: RunContext, path: str) -> None:
-    """Notes that a task was under way when the run was cancelled. A server that merely stops writes
-    nothing: its runs are taken up again."""
+    """Notes that a task was under way when the run was cancelled or its time was over. A server that merely
+    stops writes nothing: its runs are taken up again."""
     if context.cancel_requested:
         await finish(context, path, TaskEnd(RuntimeState.CANCELED, message="The run was cancelled."))
+    elif context.deadline is not None and context.deadline.passed:
+        await finish(context, path, TaskEnd(RuntimeState.FAILED, message=context.deadline.message))

@@ -111,6 +111,15 @@ def resolve_items(
     return list(value)
 
 
+def resolve_parameter(context: RunContext, scope: Scope, task: Task, item: ParameterInput) -> Any:
+    """One parameter as a task of this DAG would get it; ``None`` if it has no value."""
+    if isinstance(item.source, Constant):
+        value = _placeholders(context, scope, task, {}).replace_in(item.source.value)
+        return select(item.selector, value) if item.selector else value
+    value = _parameter(context, scope, item)
+    return None if value is MISSING else value
+
+
 def _parameter(context: RunContext, scope: Scope, item: ParameterInput) -> Any:
     source = item.source
     if isinstance(source, FromInput):

@@ -1,103 +1,74 @@
-"""Executes tasks that are no DAGs: containers, with caching and retries, and importers."""
+"""Executes tasks that are no DAGs: containers, with caching, retries and time limits; importers; claims."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bridge.domain.states import RuntimeState
-from bridge.local.artifacts import task_folder, to_uri
+from bridge.local.artifacts import UnreachableArtifactError, check_places, remote_notes, task_folder
 from bridge.local.driver_cache import find_cached, fingerprint
-from bridge.local.driver_platform import downward_env, notes
-from bridge.local.driver_scope import Inputs, RunContext, TaskEnd, utc_now
+from bridge.local.driver_claims import CREATE_IMAGE, DELETE_IMAGE, run_claim_task
+from bridge.local.driver_finish import Leaf, finish, finish_from_cache
+from bridge.local.driver_importer import run_importer
+from bridge.local.driver_platform import PlatformError, Pod, claim_names, resolve_pod
+from bridge.local.driver_retry import NO_RETRY, RetriesOver, inherited, pause_before_next
+from bridge.local.driver_scope import RunContext, TaskEnd, utc_now
 from bridge.local.launcher import Launch, LaunchError, last_line
 from bridge.local.launcher_input import make_executor_input
 from bridge.local.launcher_output import OutputError, read_outputs
 from bridge.local.placeholders import PlaceholderError, Placeholders
-from bridge.local.recording import StoredArtifact, TaskFinished, TaskResult, TaskStarted
-from bridge.spec.model import Component, ContainerSpec, ImporterSpec, Retry, Task
-
-IMPORTED_KEY = "artifact"
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A task that is no DAG, ready to run: it has been recorded as created, its inputs are there."""
-
-    task: Task
-    component: Component
-    path: str
-    inputs: Inputs
+from bridge.local.recording import TaskResult, TaskStarted
+from bridge.local.task_config import task_config_inputs, without_passed_on
+from bridge.spec.model import ContainerSpec, ImporterSpec
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """How one attempt of a container ended."""
+    """How one attempt of a container ended. ``final``: another one would end in the same way."""
 
     result: TaskResult | None
     message: str | None = None
     exit_code: int | None = None
+    final: bool = False
 
 
 async def run_leaf(context: RunContext, leaf: Leaf) -> TaskEnd:
     """Runs a container or importer to its end, tells the recorder, and returns how it ended."""
     executor = context.model.executors[leaf.component.executor or ""]
-    if isinstance(executor, ContainerSpec):
-        return await _run_container(context, leaf, executor)
     if isinstance(executor, ImporterSpec):
-        return await _run_importer(context, leaf, executor)
-    message = f"{leaf.task.name} is a {executor.kind}, which the local backend cannot run."
-    return await finish(context, leaf.path, TaskEnd(RuntimeState.FAILED, message=message))
+        return await run_importer(context, leaf, executor)
+    if not isinstance(executor, ContainerSpec):
+        message = f"{leaf.task.name} is a {executor.kind}, which the local backend cannot run."
+        return await finish(context, leaf.path, TaskEnd(RuntimeState.FAILED, message=message))
+    if executor.image in (CREATE_IMAGE, DELETE_IMAGE):
+        return await run_claim_task(context, leaf, executor)
+    return await _run_container(context, leaf, _resolved(context, leaf, executor))
 
 
-async def finish(
-    context: RunContext,
-    path: str,
-    end: TaskEnd,
-    *,
-    exit_code: int | None = None,
-    mark: str | None = None,
-) -> TaskEnd:
-    """Tells the recorder how a task ended; its artifacts come back with their ids."""
-    if end.state is RuntimeState.FAILED and path not in context.failed_tasks:
-        context.failed_tasks.append(path)
-    ids = await context.recorder.task_finished(
-        TaskFinished(
-            kfp_run_id=context.run.kfp_run_id,
-            task_id=context.task_id(path),
-            state=end.state,
-            finished_at=utc_now(),
-            result=end.result,
-            message=end.message,
-            exit_code=exit_code,
-            fingerprint=mark,
-        )
+def _resolved(context: RunContext, leaf: Leaf, container: ContainerSpec) -> ContainerSpec:
+    """The container with image and resources as the task's inputs make them."""
+    names = context.names(leaf.task.name, context.task_id(leaf.path))
+    placeholders = Placeholders({"inputs": {"parameterValues": leaf.given.parameters}}, names)
+    return replace(
+        container,
+        image=placeholders.replace(container.image),
+        resources=placeholders.replace_in(dict(container.resources)),
     )
-    return replace(end, result=_with_ids(end.result, ids))
 
 
 async def _run_container(context: RunContext, leaf: Leaf, container: ContainerSpec) -> TaskEnd:
     mark = None
     if leaf.task.enable_cache and context.run.caching is not False:
-        mark = await asyncio.to_thread(
-            fingerprint, context, leaf.task, leaf.component, container, leaf.inputs
-        )
-        end = await _from_cache(context, leaf, mark)
-        if end is not None:
-            return end
-    retry = leaf.task.retry or Retry(max_count=0)
-    pause = retry.backoff_seconds
-    for number in range(retry.max_count + 1):
-        async with context.slots:
-            attempt = await _run_attempt(context, leaf, container, number)
-        if attempt.result is not None or number == retry.max_count:
-            break
-        await asyncio.sleep(min(pause, retry.backoff_max_seconds))
-        pause *= retry.backoff_factor
+        try:
+            mark = await _fingerprint(context, leaf, container)
+        except PlatformError as error:
+            return await finish(context, leaf.path, TaskEnd(RuntimeState.FAILED, message=str(error)))
+        cached = await find_cached(context, mark)
+        if cached is not None:
+            return await finish_from_cache(context, leaf, cached)
+    attempt = await _run_attempts(context, leaf, container)
     if attempt.result is not None:
         end = TaskEnd(RuntimeState.SUCCEEDED, attempt.result)
         return await finish(context, leaf.path, end, exit_code=attempt.exit_code, mark=mark)
@@ -105,29 +76,42 @@ async def _run_container(context: RunContext, leaf: Leaf, container: ContainerSp
     return await finish(context, leaf.path, failed, exit_code=attempt.exit_code)
 
 
-async def _from_cache(context: RunContext, leaf: Leaf, mark: str) -> TaskEnd | None:
-    cached = await find_cached(context, mark)
-    if cached is None:
-        return None
-    await _started_without_pod(context, leaf)
-    ids = await context.recorder.task_finished(
-        TaskFinished(
-            kfp_run_id=context.run.kfp_run_id,
-            task_id=context.task_id(leaf.path),
-            state=RuntimeState.SKIPPED,
-            finished_at=utc_now(),
-            result=cached.result,
-            cached_task_id=cached.task_id,
-        )
-    )
-    return TaskEnd(RuntimeState.SUCCEEDED, _with_ids(cached.result, ids))
+async def _fingerprint(context: RunContext, leaf: Leaf, container: ContainerSpec) -> str:
+    claims = claim_names(context, leaf)
+    return await asyncio.to_thread(fingerprint, context, leaf, container, claims)
+
+
+async def _run_attempts(context: RunContext, leaf: Leaf, container: ContainerSpec) -> _Attempt:
+    policy = inherited(leaf.task.retry, leaf.scope.retry) or NO_RETRY
+    clock = asyncio.get_running_loop().time
+    began: float | None = None
+    number = 0
+    while True:
+        async with context.slots:
+            began = clock() if began is None else began
+            attempt = await _run_attempt(context, leaf, container, number)
+        if attempt.result is not None or attempt.final:
+            return attempt
+        number += 1
+        try:
+            pause = pause_before_next(policy, number, clock() - began)
+        except RetriesOver as error:
+            return replace(attempt, message=f"{attempt.message} {error}".strip())
+        await asyncio.sleep(pause)
 
 
 async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec, number: int) -> _Attempt:
     task_id = context.task_id(leaf.path)
     pod_name = f"{context.model.name[:40].rstrip('-')}-{task_id.hex[:12]}-{context.run.retry}-{number}"
     work_dir = context.run_dir / pod_name
-    launch = await asyncio.to_thread(prepare_launch, context, leaf, container, work_dir)
+    log_path = await asyncio.to_thread(_make_places, context, work_dir)
+    pod, problem = Pod(), None
+    try:
+        pod = await asyncio.to_thread(resolve_pod, context, leaf, container, work_dir)
+        check_places(leaf.task.name, leaf.inputs.artifacts)
+    except (PlatformError, UnreachableArtifactError) as error:
+        problem = str(error)
+    notes = [*pod.notes, *remote_notes(leaf.inputs.artifacts)]
     await context.recorder.task_started(
         TaskStarted(
             kfp_run_id=context.run.kfp_run_id,
@@ -135,13 +119,31 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
             attempt=number,
             started_at=utc_now(),
             pod_name=pod_name,
-            log_path=launch.log_path,
+            log_path=log_path,
             parameters=leaf.inputs.parameters,
             artifacts=leaf.inputs.artifacts,
+            platform=pod.asked,
+            notes=notes,
         )
     )
+    if problem is not None:
+        _append(log_path, problem)
+        return _Attempt(None, problem, final=True)
+    launch = await asyncio.to_thread(_prepare, context, leaf, container, replace(pod, notes=notes), log_path)
+    return await _launch(context, leaf, launch, pod.timeout_seconds)
+
+
+async def _launch(context: RunContext, leaf: Leaf, launch: Launch, timeout_seconds: float | None) -> _Attempt:
+    limit = asyncio.timeout(timeout_seconds)
     try:
-        code = await context.runner.run(launch)
+        async with limit:
+            code = await context.runner.run(launch)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = f"The component was ended after {timeout_seconds:g} s, its active deadline."
+        _append(launch.log_path, message)
+        return _Attempt(None, message)
     except (LaunchError, PlaceholderError) as error:
         _append(launch.log_path, str(error))
         return _Attempt(None, str(error))
@@ -157,78 +159,46 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
 
 
 def prepare_launch(context: RunContext, leaf: Leaf, container: ContainerSpec, work_dir: Path) -> Launch:
-    """What a runner is given for one attempt of a task: its folders are made, its input is resolved."""
+    """What a runner is given for a task outside of a run: its folders are made, its input is resolved.
+
+    Raises ``PlatformError`` when the pipeline asks for what cannot be given here.
+    """
+    log_path = _make_places(context, work_dir)
+    pod = resolve_pod(context, leaf, container, work_dir)
+    return _prepare(context, leaf, container, pod, log_path)
+
+
+def _make_places(context: RunContext, work_dir: Path) -> Path:
     work_dir.mkdir(parents=True, exist_ok=True)
     (context.run_dir / "workspace").mkdir(exist_ok=True)
-    executor_input = make_executor_input(
-        leaf.component, leaf.inputs, work_dir, task_folder(context.artifact_root, leaf.path)
-    )
-    names = context.names(leaf.task.name, context.task_id(leaf.path))
-    platform = context.run.pipeline.platform_config(leaf.component.executor or "")
     log_path = work_dir / "log.txt"
     log_path.touch()
+    return log_path
+
+
+def _prepare(context: RunContext, leaf: Leaf, container: ContainerSpec, pod: Pod, log_path: Path) -> Launch:
+    work_dir = log_path.parent
+    configured = task_config_inputs(leaf.component, container, pod)
+    inputs = replace(leaf.inputs, parameters={**leaf.inputs.parameters, **configured})
+    container, pod = without_passed_on(leaf.component, container, pod)
+    executor_input = make_executor_input(
+        leaf.component, inputs, work_dir, task_folder(context.artifact_root, leaf.path)
+    )
+    names = context.names(leaf.task.name, context.task_id(leaf.path))
     return Launch(
         container=container,
         executor_input=executor_input,
         placeholders=Placeholders(executor_input, names),
         work_dir=work_dir,
         log_path=log_path,
-        notes=notes(platform, container),
-        env={
-            **downward_env(platform, work_dir.name),
-            "KFP_RUN_ID": str(context.run.kfp_run_id),
-            "KFP_POD_NAME": work_dir.name,
-        },
+        notes=pod.notes,
+        env={**pod.env, "KFP_RUN_ID": str(context.run.kfp_run_id), "KFP_POD_NAME": work_dir.name},
+        mounts=pod.mounts,
+        user=pod.user,
+        group=pod.group,
+        shared_memory_bytes=pod.shared_memory_bytes,
+        pull_policy=pod.pull_policy,
     )
-
-
-async def _run_importer(context: RunContext, leaf: Leaf, importer: ImporterSpec) -> TaskEnd:
-    await _started_without_pod(context, leaf)
-    uri = importer.uri if importer.uri_input is None else leaf.inputs.parameters.get(importer.uri_input)
-    if not isinstance(uri, str) or not uri:
-        end = TaskEnd(RuntimeState.FAILED, message=f"{leaf.task.name} imports an artifact without a URI.")
-        return await finish(context, leaf.path, end)
-    names = context.names(leaf.task.name, context.task_id(leaf.path))
-    executor_input = {"inputs": {"parameterValues": leaf.inputs.parameters}}
-    placeholders = Placeholders(executor_input, names)
-    artifact = StoredArtifact(
-        schema_title=importer.schema_title,
-        schema_version=importer.schema_version,
-        uri=to_uri(placeholders.replace(uri)),
-        name=IMPORTED_KEY,
-        metadata=_decoded(placeholders.replace_in(dict(importer.metadata)), importer.metadata),
-    )
-    if not importer.reimport:
-        artifact = replace(artifact, artifact_id=await context.recorder.find_artifact(artifact))
-    keys = list(leaf.component.output_artifacts) or [IMPORTED_KEY]
-    result = TaskResult(artifacts=dict.fromkeys(keys, (artifact,)))
-    return await finish(context, leaf.path, TaskEnd(RuntimeState.SUCCEEDED, result))
-
-
-async def _started_without_pod(context: RunContext, leaf: Leaf) -> None:
-    await context.recorder.task_started(
-        TaskStarted(
-            kfp_run_id=context.run.kfp_run_id,
-            task_id=context.task_id(leaf.path),
-            attempt=0,
-            started_at=utc_now(),
-            parameters=leaf.inputs.parameters,
-            artifacts=leaf.inputs.artifacts,
-        )
-    )
-
-
-def _decoded(replaced: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata where a value that was one placeholder is again what it stands for, not its text."""
-    decoded: dict[str, Any] = {}
-    for (key, value), before in zip(replaced.items(), original.values(), strict=True):
-        decoded[key] = value
-        if isinstance(before, str) and before.startswith("{{$") and before.endswith("}}") and value != before:
-            try:
-                decoded[key] = json.loads(value)
-            except ValueError:
-                continue
-    return decoded
 
 
 def _describe_exit(code: int, said: str) -> str:
@@ -239,16 +209,3 @@ def _describe_exit(code: int, said: str) -> str:
 def _append(log: Path, line: str) -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(f"[kfbridge] {line}\n")
-
-
-def _with_ids(result: TaskResult, ids: Mapping[str, tuple[int, ...]]) -> TaskResult:
-    artifacts = {
-        key: tuple(
-            replace(artifact, artifact_id=artifact_id)
-            for artifact, artifact_id in zip(found, ids[key], strict=True)
-        )
-        if key in ids
-        else found
-        for key, found in result.artifacts.items()
-    }
-    return replace(result, artifacts=artifacts)

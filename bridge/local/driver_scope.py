@@ -11,9 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from bridge.domain.states import RuntimeState
+from bridge.local.claims import Claims
 from bridge.local.launcher import Runner
 from bridge.local.recording import Recorder, RunToExecute, StoredArtifact, TaskResult, task_id_of
-from bridge.spec.model import Component, PipelineModel, Task
+from bridge.local.secrets import SecretFiles
+from bridge.spec.model import Component, PipelineModel, Retry, Task
+
+# A timer may go off a clock tick before its time.
+_TIMER_PLAY_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +45,40 @@ class TaskEnd:
 
 @dataclass(slots=True)
 class Scope:
-    """A DAG while it is executed: its inputs, and how its tasks ended so far."""
+    """A DAG while it is executed: its inputs, and how its tasks ended so far.
+
+    ``retry`` is the policy of those of its tasks that have none of their own.
+    """
 
     component: Component
     path: str
     task_id: UUID
     inputs: Inputs
+    retry: Retry | None = None
     ends: dict[str, TaskEnd] = field(default_factory=dict)
 
     def path_of(self, task: Task, iteration: int | None = None) -> str:
         """The path of a task of this DAG, or of one of its iterations."""
         path = f"{self.path}.{task.name}" if self.path else task.name
         return path if iteration is None else f"{path}[{iteration}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When a run has to be over: ``limit_seconds`` after its start, at ``at`` on the loop's clock."""
+
+    limit_seconds: float
+    at: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is over."""
+        return asyncio.get_running_loop().time() >= self.at - _TIMER_PLAY_SECONDS
+
+    @property
+    def message(self) -> str:
+        """A sentence for what was still going on."""
+        return f"The run was ended after {self.limit_seconds:g} s, its active deadline."
 
 
 @dataclass(slots=True)
@@ -65,12 +92,28 @@ class RunContext:
     artifact_root: Path
     started_at: datetime
     cancel_requested: bool = False
+    deadline: Deadline | None = None
     failed_tasks: list[str] = field(default_factory=list)
 
     @property
     def model(self) -> PipelineModel:
         """The pipeline that is executed."""
         return self.run.pipeline.model
+
+    @property
+    def honours(self) -> frozenset[str]:
+        """What of a launch the runner sees to; one that does not say sees to nothing."""
+        return getattr(self.runner, "honours", frozenset())
+
+    @property
+    def secrets(self) -> SecretFiles:
+        """Where secrets and config maps are looked up."""
+        return SecretFiles(self.run.secrets_dir)
+
+    @property
+    def claims(self) -> Claims:
+        """The volume claims, which all runs of the backend share."""
+        return Claims(self.run.data_dir / "claims")
 
     @property
     def run_dir(self) -> Path:

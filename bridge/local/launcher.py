@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bridge.local.environments import EnvironmentBuildError, Environments
+from bridge.local.launcher_mounts import place_mounts
 from bridge.local.mounts import Mount
 from bridge.local.placeholders import Placeholders
 from bridge.local.processes import run_group
@@ -58,7 +59,11 @@ class Launch:
 
 
 class Runner(Protocol):
-    """Something that can run a task's container: on this machine, or in an engine."""
+    """Something that can run a task's container: on this machine, or in an engine.
+
+    An attribute ``honours``, a frozenset, may name what of a launch it sees to: ``resources``, ``user``,
+    ``shared_memory``, ``pull_policy``. The task's log and state say what nobody sees to.
+    """
 
     async def run(self, launch: Launch) -> int:
         """Runs it to its end and returns the exit code.
@@ -76,6 +81,8 @@ class SubprocessRunner:
     ``environments_dir``, which all runs share. Any other command line runs as it is, if its program
     exists here.
     """
+
+    honours: frozenset[str] = frozenset()
 
     def __init__(self, environments_dir: Path) -> None:
         self.environments = Environments(environments_dir)
@@ -96,6 +103,9 @@ class SubprocessRunner:
             env["PATH"] = f"{venv / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
             command = bootstrap.command
         words = launch.placeholders.command_line([*command, *launch.container.args])
+        words, env, told = place_mounts(launch.mounts, words, env)
+        for line in told:
+            _log(launch.log_path, line)
         program = _program(words, launch.container, env)
         try:
             return await run_group([program, *words[1:]], env=env, cwd=launch.work_dir, log=launch.log_path)

@@ -78,7 +78,9 @@ class TaskStarted:
     """An attempt of a task begins, with the inputs it gets. ``attempt`` counts from 0.
 
     ``pod_name`` is unique per attempt, over all runs; under it the log is asked for. DAGs, importers and
-    tasks answered from the cache have neither pod nor log.
+    tasks answered from the cache have neither pod nor log. ``platform`` is what the pipeline's Kubernetes
+    document asks for the task, names resolved, secrets' values not in it; ``notes`` are sentences about what
+    of it cannot be honoured here.
     """
 
     kfp_run_id: UUID
@@ -90,6 +92,8 @@ class TaskStarted:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Mapping[str, tuple[StoredArtifact, ...]] = field(default_factory=dict)
     iteration_count: int | None = None
+    platform: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +162,8 @@ class RunToExecute:
     in by the driver. ``pipeline_root`` is a URI or path under which artifacts go; ``None`` means
     ``<data_dir>/artifacts/<pipeline>/<kfp_run_id>``. Only local roots can be written to. ``caching`` is
     the run's own wish: ``False`` turns caching off for all tasks, ``None`` and ``True`` leave it to each
-    task. When a run is retried, ``retry`` counts up from 0 and ``finished`` holds what its SUCCEEDED and
+    task. ``secrets_dir`` holds secrets and config maps, ``<name>/<key>``.
+    When a run is retried, ``retry`` counts up from 0 and ``finished`` holds what its SUCCEEDED and
     cached tasks gave, by task path: these are not run again and not recorded again.
     """
 
@@ -169,6 +174,7 @@ class RunToExecute:
     data_dir: Path
     pipeline_root: str | None = None
     caching: bool | None = None
+    secrets_dir: Path | None = None
     retry: int = 0
     finished: Mapping[str, TaskResult] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ class LocalSettings:
     max_parallel  how many tasks run at once, over all runs together.
     runner        how a task's command is run: as a process of this machine, or in its image.
     metadata      which API serves artifacts and metrics: MLMD's, as published KFP releases have it.
+    secrets_dir   secrets and config maps that pipelines name, one file per key: ``<dir>/<name>/<key>``.
     token         when set, every request but healthz has to carry it as a Bearer token.
     environments_dir
                   where environments of components are cached; several backends may share it.
@@ -31,6 +32,7 @@ class LocalSettings:
     max_parallel: int = 2
     runner: RunnerName = "subprocess"
     metadata: MetadataShape = "mlmd"
+    secrets_dir: Path | None = None
     token: str | None = None
     environments_dir: Path | None = None
     grace_seconds: float = 5.0
@@ -40,6 +42,8 @@ class LocalSettings:
             raise ValueError(f"port must be between 0 and 65535, not {self.port}")
         if self.max_parallel < 1:
             raise ValueError(f"max_parallel must be at least 1, not {self.max_parallel}")
+        if self.secrets_dir is not None and not self.secrets_dir.is_dir():
+            raise ValueError(f"the secrets directory {self.secrets_dir} does not exist")
         if self.token is not None and not self.token.strip():
             raise ValueError("token must not be empty: leave it out to serve without one")
         if self.runner != "subprocess":

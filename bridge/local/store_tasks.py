@@ -145,10 +145,11 @@ def _create(connection: sqlite3.Connection, task: TaskCreated) -> None:
 def _start(connection: sqlite3.Connection, start: TaskStarted) -> None:
     row = _task(connection, start.task_id)
     started_at = start.started_at.timestamp()
-    history = [
-        *json.loads(row["state_history"]),
-        {"update_time": rfc3339(started_at), "state": RuntimeState.RUNNING},
-    ]
+    entry: dict[str, Any] = {"update_time": rfc3339(started_at), "state": RuntimeState.RUNNING}
+    if start.notes:
+        # KFP allows a status beside a state that is not final; this one says what the task goes without.
+        entry["error"] = {"code": int(Code.UNIMPLEMENTED), "message": " ".join(start.notes)}
+    history = [*json.loads(row["state_history"]), entry]
     connection.execute(
         "UPDATE tasks SET state = ?, started_at = coalesce(started_at, ?), pod_name = ?, state_history = ? "
         "WHERE task_id = ?",
@@ -173,6 +174,7 @@ def _start(connection: sqlite3.Connection, start: TaskStarted) -> None:
             "pod_name": start.pod_name,
             "namespace": _namespace(connection, row["run_id"]) if start.pod_name else None,
             "iteration_count": start.iteration_count,
+            "platform": dict(start.platform) or None,
         },
     )
     used = {key: _known_ids(artifacts) for key, artifacts in start.artifacts.items()}

@@ -38,7 +38,7 @@ class _Loaded:
     spec_text: str
     finished: Mapping[str, TaskResult]
 
-    def to_execute(self, pipeline: Pipeline, data_dir: Path) -> RunToExecute:
+    def to_execute(self, pipeline: Pipeline, data_dir: Path, secrets_dir: Path | None) -> RunToExecute:
         return RunToExecute(
             kfp_run_id=UUID(self.row["run_id"]),
             display_name=self.row["display_name"],
@@ -46,6 +46,7 @@ class _Loaded:
             parameters=json.loads(self.row["parameters"]),
             data_dir=data_dir,
             pipeline_root=self.row["pipeline_root"] or None,
+            secrets_dir=secrets_dir,
             retry=self.row["retries"],
             finished=self.finished,
         )
@@ -66,6 +67,7 @@ class Supervisor:
         runner: Runner,
         *,
         data_dir: Path,
+        secrets_dir: Path | None = None,
         max_parallel: int,
     ) -> None:
         self._store = store
@@ -73,6 +75,7 @@ class Supervisor:
         self._recorder = recorder
         self._runner = runner
         self._data_dir = data_dir
+        self._secrets_dir = secrets_dir
         self._slots = asyncio.Semaphore(max_parallel)
         self._open = asyncio.Semaphore(max_parallel * _OPEN_RUNS_PER_SLOT)
         self._executors: dict[str, RunExecutor] = {}
@@ -164,7 +167,7 @@ class Supervisor:
         if loaded is None or loaded.row["state"] != RuntimeState.PENDING:
             return
         pipeline = await self._specs.stored(loaded.row["spec_id"], loaded.spec_text)
-        run = loaded.to_execute(pipeline, self._data_dir)
+        run = loaded.to_execute(pipeline, self._data_dir, self._secrets_dir)
         executor = RunExecutor(run, self._recorder, self._runner, slots=self._slots)
         self._executors[run_id] = executor
         try:

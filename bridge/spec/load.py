@@ -111,6 +111,12 @@ class Pipeline:
         config = (deployment.get("executors") or {}).get(executor)
         return config if isinstance(config, dict) else {}
 
+    @property
+    def pipeline_config(self) -> Mapping[str, Any]:
+        """What the Kubernetes platform document says of the whole pipeline (its workspace, its deadline)."""
+        config = (self.platforms.get("kubernetes") or {}).get("pipelineConfig")
+        return config if isinstance(config, dict) else {}
+
 
 def load_pipeline(source: str | bytes | Path) -> Pipeline:
     """Reads a compiled pipeline: YAML or JSON text, or the file at a path.

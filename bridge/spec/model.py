@@ -133,7 +133,11 @@ class Iterator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often a failed task is tried again (``max_count`` times after the first) and after how long."""
+    """How often a failed task is tried again (``max_count`` times after the first) and after how long.
+
+    The pause begins with ``backoff_seconds`` and is multiplied by ``backoff_factor`` each time; no attempt
+    begins later than ``backoff_max_seconds`` after the first one began.
+    """
 
     max_count: int
     backoff_seconds: float = 0.0
@@ -179,7 +183,11 @@ class Dag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """What a task runs: a ``dag`` or, by ``executor`` label, a container or importer."""
+    """What a task runs: a ``dag`` or, by ``executor`` label, a container or importer.
+
+    ``passthroughs`` names the parts of its configuration (``RESOURCES``, ``ENV`` …) that are handed to it
+    as a ``dsl.TaskConfig`` input, and says for each whether they count for the task itself as well.
+    """
 
     name: str
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
@@ -188,6 +196,7 @@ class Component:
     output_artifacts: Mapping[str, ArtifactSlot] = field(default_factory=dict)
     dag: Dag | None = None
     executor: str | None = None
+    passthroughs: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

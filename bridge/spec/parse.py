@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from bridge.spec.errors import SpecError
 from bridge.spec.model import (
     MISSING,
     ArtifactSlot,
@@ -84,6 +85,15 @@ def parse_model(document: Mapping[str, Any], problems: Problems) -> PipelineMode
     )
 
 
+def parse_parameter_input(document: Mapping[str, Any]) -> ParameterInput:
+    """Where a parameter comes from, as a platform document says it. Raises ``SpecError``."""
+    problems = Problems()
+    found = _parameter_input(Node(document, "", problems))
+    if problems.sentences:
+        raise SpecError(problems.sentences)
+    return found
+
+
 def _component(name: str, node: Node) -> Component:
     inputs, outputs = node.mapping("inputDefinitions"), node.mapping("outputDefinitions")
     dag = _dag(node.mapping("dag")) if node.has("dag") else None
@@ -97,6 +107,10 @@ def _component(name: str, node: Node) -> Component:
         output_artifacts={key: _slot(key, child) for key, child in outputs.mapping("artifacts").items()},
         dag=dag,
         executor=node.text("executorLabel"),
+        passthroughs={
+            item.required_text("field"): item.flag("applyToTask")
+            for item in node.elements("taskConfigPassthroughs")
+        },
     )
 
 

@@ -132,8 +132,16 @@ def pipeline(
     tasks: Sequence[Mapping[str, Any]] | Mapping[str, Any],
     components: Mapping[str, Any],
     executors: Mapping[str, Any],
+    *,
+    platform: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Pipeline:
-    """A pipeline of these parts, loaded."""
+    """A pipeline of these parts, loaded; ``platform`` is the Kubernetes configuration by executor label,
+    ``config`` that of the whole pipeline."""
     by_name = tasks if isinstance(tasks, Mapping) else {item["taskInfo"]["name"]: item for item in tasks}
-    return load_pipeline(json.dumps(document(by_name, components, executors, **more)))
+    texts = [json.dumps(document(by_name, components, executors, **more))]
+    if platform is not None or config is not None:
+        kubernetes = {"deploymentSpec": {"executors": platform or {}}, "pipelineConfig": config or {}}
+        texts.append(json.dumps({"platforms": {"kubernetes": kubernetes}}))
+    return load_pipeline("\n---\n".join(texts))

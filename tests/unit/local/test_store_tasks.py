@@ -3,6 +3,7 @@ bridge's own reader."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -158,6 +159,28 @@ async def test_a_run_is_read_back_as_it_was_told(scribe: Scribe) -> None:
         ("evaluate.rows", 1000.0),
         ("evaluate.good", 1.0),
     }
+
+
+async def test_what_a_task_goes_without_stands_beside_its_state_and_what_it_asks_for_in_its_execution(
+    scribe: Scribe,
+) -> None:
+    asked = {"nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "gpu"}]}
+    notes = ["Not honoured: nodeSelector.", "Not honoured: tolerations."]
+    await scribe.create("train")
+    await scribe.start("train", pod_name="pod-1", platform=asked, notes=notes)
+    answer = (await scribe.local.client.get(f"/apis/v2beta1/runs/{scribe.run_id}")).json()
+    (train,) = [task for task in answer["run_details"]["task_details"] if task["display_name"] == "train"]
+    assert "error" not in train
+    assert train["state_history"][-1]["state"] == "RUNNING"
+    assert train["state_history"][-1]["error"] == {"code": 12, "message": " ".join(notes)}
+    properties = await scribe.local.backend.store.read(
+        lambda connection: connection.execute(
+            "SELECT custom_properties FROM mlmd_executions WHERE id = ?", (train["execution_id"],)
+        ).fetchone()[0]
+    )
+    assert json.loads(properties)["platform"] == asked
+    # The bridge's own reader takes such an execution as any other.
+    assert by_path(await scribe.mirror())["train"].state is RuntimeState.RUNNING
 
 
 async def test_loops_and_conditions_have_their_place_in_the_tree(scribe: Scribe) -> None:
