@@ -59,6 +59,9 @@ def notes_of(
     sizes = [item for item in asked.get("emptyDirMounts", ()) if item.get("sizeLimit") or item.get("medium")]
     if sizes:
         notes.append(f"Not honoured: size and medium of emptyDirMounts {_shown(sizes)}: they are folders.")
+    pauses = [name for name, _ in container.env if name.startswith("ARGO_DEBUG_PAUSE")]
+    if pauses:
+        notes.append(f"Not honoured: set_debug_pause ({', '.join(pauses)}): only Argo Workflows can pause.")
     if container.resources and "resources" not in runner_honours:
         notes.append(
             f"Not honoured: resources {_shown(container.resources)}: the component takes what there is."
