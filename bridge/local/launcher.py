@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bridge.local.environments import EnvironmentBuildError, Environments
-from bridge.local.launcher_mounts import place_mounts
+from bridge.local.launcher_mounts import own_paths, place_mounts
 from bridge.local.mounts import Mount
 from bridge.local.placeholders import Placeholders
 from bridge.local.processes import run_group
@@ -103,9 +103,7 @@ class SubprocessRunner:
             env["PATH"] = f"{venv / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
             command = bootstrap.command
         words = launch.placeholders.command_line([*command, *launch.container.args])
-        words, env, told = place_mounts(launch.mounts, words, env)
-        for line in told:
-            _log(launch.log_path, line)
+        words = _place_mounts(launch, words, env)
         program = _program(words, launch.container, env)
         try:
             return await run_group([program, *words[1:]], env=env, cwd=launch.work_dir, log=launch.log_path)
@@ -138,6 +136,17 @@ def child_environment(launch: Launch) -> dict[str, str]:
     for name, value in launch.container.env:
         env[name] = launch.placeholders.replace(value)
     return env
+
+
+def _place_mounts(launch: Launch, words: Sequence[str], env: dict[str, str]) -> list[str]:
+    """The words with mount paths replaced; so are those in the task's own variables."""
+    own = own_paths(launch.executor_input, launch.work_dir)
+    given = {name: env[name] for name in (*launch.env, *(name for name, _ in launch.container.env))}
+    placed, variables, told = place_mounts(launch.mounts, words, given, own)
+    env.update(variables)
+    for line in told:
+        _log(launch.log_path, line)
+    return placed
 
 
 def _log(path: Path, line: str) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from bridge.local.mounts import Mount
 
@@ -18,32 +20,56 @@ MOUNTS_VARIABLE = "KFBRIDGE_MOUNTS"
 
 
 def place_mounts(
-    mounts: Sequence[Mount], words: Sequence[str], env: Mapping[str, str]
+    mounts: Sequence[Mount], words: Sequence[str], env: Mapping[str, str], own_paths: Collection[str]
 ) -> tuple[list[str], dict[str, str], list[str]]:
-    """The words of a command line and the environment with mount paths replaced, and lines for the log."""
-    placed_words, placed_env = list(words), dict(env)
+    """The words of a command line and variables with mount paths replaced, and lines for the log.
+
+    ``own_paths`` are paths of this machine that the backend itself put there: they stay, and what is below
+    them, though they may begin like a mount path.
+    """
     if not mounts:
-        return placed_words, placed_env, []
+        return list(words), dict(env), []
     by_target = {mount.target: mount for mount in mounts}
-    pattern = _pattern(list(by_target))
+    pattern = _pattern(by_target, own_paths)
     counts = dict.fromkeys(by_target, 0)
 
     def put(match: re.Match[str]) -> str:
-        counts[match.group(0)] += 1
-        return str(by_target[match.group(0)].source)
+        target = match["target"]
+        if target is None:
+            return match[0]
+        counts[target] += 1
+        return str(by_target[target].source)
 
-    placed_words = [pattern.sub(put, word) for word in placed_words]
-    placed_env = {name: pattern.sub(put, value) for name, value in placed_env.items()}
+    placed_words = [pattern.sub(put, word) for word in words]
+    placed_env = {name: pattern.sub(put, value) for name, value in env.items()}
     placed_env[MOUNTS_VARIABLE] = json.dumps({target: str(m.source) for target, m in by_target.items()})
     return placed_words, placed_env, [_told(mount, counts[mount.target]) for mount in by_target.values()]
 
 
-def _pattern(targets: list[str]) -> re.Pattern[str]:
+def own_paths(launch_paths: Mapping[str, Any], work_dir: Path) -> set[str]:
+    """The folders that an ExecutorInput names, and the attempt's own."""
+    found = {str(work_dir)}
+    for side in (launch_paths.get("inputs", {}), launch_paths.get("outputs", {})):
+        places = [
+            artifact["uri"] for item in side.get("artifacts", {}).values() for artifact in item["artifacts"]
+        ]
+        places += [item["outputFile"] for item in side.get("parameters", {}).values()]
+        found |= {str(Path(place).parent) for place in places if place.startswith("/")}
+    return found
+
+
+def _pattern(targets: Collection[str], own: Collection[str]) -> re.Pattern[str]:
     """Matches a mount path where it is a path of its own or the beginning of one: not ``/data`` in
     ``/database`` or ``/my/data``, but in ``--to=/data/x`` and ``file:///data``."""
-    # The longest first, so that a volume within another's path is found.
-    choices = "|".join(re.escape(target) for target in sorted(targets, key=len, reverse=True))
-    return re.compile(rf"(?:(?<=://)|(?<![\w./-]))(?:{choices})(?![\w-]|\.\w)")
+    kept = _choices(own)
+    return re.compile(
+        rf"(?:(?<=://)|(?<![\w./-]))(?:(?:{kept})(?=/|$|\W)|(?P<target>{_choices(targets)})(?![\w-]|\.\w))"
+    )
+
+
+def _choices(paths: Collection[str]) -> str:
+    # The longest first, so that a path within another one is found.
+    return "|".join(re.escape(path) for path in sorted(paths, key=len, reverse=True))
 
 
 def _told(mount: Mount, count: int) -> str:
