@@ -58,6 +58,12 @@ def register(commands: Any) -> None:
         type=Path,
         help="where fetched inputs and what it writes are kept (default: in the user's cache directory)",
     )
+    parser.add_argument(
+        "--secrets-dir",
+        metavar="DIR",
+        type=Path,
+        help="secrets and config maps that the task names: DIR/<name>/<key>, one file per key",
+    )
     source = parser.add_argument_group(
         "where the run is kept, if not at the bridge"
     ).add_mutually_exclusive_group()
@@ -104,6 +110,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             artifacts=bring(task.artifacts, folder.resolve() / "inputs", fetch),
             folder=folder.resolve(),
             environments_dir=(cache / "environments").resolve(),
+            secrets_dir=args.secrets_dir.resolve() if args.secrets_dir else None,
         )
         if not args.json:
             _introduce(console, given, task, folder)

@@ -103,7 +103,7 @@ class SubprocessRunner:
             env["PATH"] = f"{venv / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
             command = bootstrap.command
         words = launch.placeholders.command_line([*command, *launch.container.args])
-        words = _place_mounts(launch, words, env)
+        words = with_mounts(launch, words, env)
         program = _program(words, launch.container, env)
         try:
             return await run_group([program, *words[1:]], env=env, cwd=launch.work_dir, log=launch.log_path)
@@ -138,8 +138,8 @@ def child_environment(launch: Launch) -> dict[str, str]:
     return env
 
 
-def _place_mounts(launch: Launch, words: Sequence[str], env: dict[str, str]) -> list[str]:
-    """The words with mount paths replaced; so are those in the task's own variables."""
+def with_mounts(launch: Launch, words: Sequence[str], env: dict[str, str]) -> list[str]:
+    """The words with mount paths replaced; so are those in the task's own variables, in ``env``."""
     own = own_paths(launch.executor_input, launch.work_dir)
     given = {name: env[name] for name in (*launch.env, *(name for name, _ in launch.container.env))}
     placed, variables, told = place_mounts(launch.mounts, words, given, own)

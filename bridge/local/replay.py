@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from bridge.local.driver_leaf import Leaf, prepare_launch
-from bridge.local.driver_scope import Inputs, RunContext, utc_now
+from bridge.local.driver_finish import Leaf
+from bridge.local.driver_leaf import prepare_launch
+from bridge.local.driver_platform import PlatformError
+from bridge.local.driver_scope import Inputs, RunContext, Scope, utc_now
 from bridge.local.environments import EnvironmentBuildError
-from bridge.local.launcher import Launch, LaunchError, SubprocessRunner, child_environment
+from bridge.local.launcher import Launch, LaunchError, SubprocessRunner, child_environment, with_mounts
 from bridge.local.launcher_output import OutputError, read_outputs
 from bridge.local.recording import (
     CachedTask,
@@ -44,7 +46,7 @@ class ReplayError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
     """A task and what it was given. ``artifacts`` have URIs that can be read here; everything the task
-    writes goes below ``folder``."""
+    writes goes below ``folder``. ``secrets_dir`` holds what the cluster's secrets and config maps hold."""
 
     kfp_run_id: UUID
     display_name: str
@@ -54,6 +56,7 @@ class Replay:
     artifacts: Mapping[str, tuple[StoredArtifact, ...]]
     folder: Path
     environments_dir: Path
+    secrets_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,9 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The task at a path, and what it runs."""
+    """The task at a path, the component that it is a task of, and what it runs."""
 
+    parent: Component
     task: Task
     component: Component
     container: ContainerSpec
@@ -93,8 +97,10 @@ def find_task(model: PipelineModel, path: str) -> Found:
 
     Raises ``ReplayError``, which names the tasks there are.
     """
-    component, task = model.root, None
+    parent = component = model.root
+    task = None
     for name in path.split("."):
+        parent = component
         tasks = component.dag.tasks if component.dag else {}
         task = tasks.get(_ITERATION.sub("", name))
         if task is None:
@@ -105,7 +111,7 @@ def find_task(model: PipelineModel, path: str) -> Found:
     if task is None or not isinstance(executor, ContainerSpec):
         kind = "an importer or other platform's task" if executor else "a group of tasks"
         raise ReplayError(f"{path} is {kind}, which runs no component: name a task within it")
-    return Found(task, component, executor)
+    return Found(parent, task, component, executor)
 
 
 def typed_parameters(component: Component, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +136,10 @@ async def replay(wanted: Replay, *, debug: bool) -> Replayed:
             f"{wanted.path} is no Python function but the command line of an image: "
             "there is nothing for Python's debugger; replay it without --pdb"
         )
-    launch = await asyncio.to_thread(_prepare, wanted, found)
+    try:
+        launch = await asyncio.to_thread(_prepare, wanted, found)
+    except PlatformError as error:
+        raise ReplayError(str(error)) from error
     runner = SubprocessRunner(wanted.environments_dir)
     try:
         if debug:
@@ -149,6 +158,7 @@ def _prepare(wanted: Replay, found: Found) -> Launch:
         pipeline=wanted.pipeline,
         parameters={},
         data_dir=wanted.folder,
+        secrets_dir=wanted.secrets_dir,
     )
     context = RunContext(
         run=run,
@@ -158,8 +168,14 @@ def _prepare(wanted: Replay, found: Found) -> Launch:
         artifact_root=wanted.folder / "artifacts",
         started_at=utc_now(),
     )
-    inputs = Inputs(typed_parameters(found.component, wanted.parameters), wanted.artifacts)
-    leaf = Leaf(found.task, found.component, wanted.path, inputs)
+    leaf = Leaf(
+        scope=Scope(found.parent, wanted.path.rpartition(".")[0], run.kfp_run_id, Inputs()),
+        task=found.task,
+        component=found.component,
+        path=wanted.path,
+        inputs=Inputs(typed_parameters(found.component, wanted.parameters), wanted.artifacts),
+        given=Inputs(wanted.parameters, wanted.artifacts),
+    )
     return prepare_launch(context, leaf, found.container, context.run_dir / "work")
 
 
@@ -169,10 +185,11 @@ async def _debugged(runner: SubprocessRunner, launch: Launch, found: Found) -> i
     if bootstrap is not None:
         venv = await runner.environments.get(bootstrap.installs, launch.log_path)
         python = str(venv / "bin" / "python")
-    source = launch.work_dir / "ephemeral_component.py"
-    source.write_text(found.source or "", encoding="utf-8")
-    words = launch.placeholders.command_line(launch.container.args)
     env = {**child_environment(launch), "_KFP_RUNTIME": "true"}
+    words = [found.source or "", *launch.placeholders.command_line(launch.container.args)]
+    text, *words = with_mounts(launch, words, env)
+    source = launch.work_dir / "ephemeral_component.py"
+    source.write_text(text, encoding="utf-8")
     with _interrupts_left_to_the_child():
         child = await asyncio.create_subprocess_exec(
             python, str(_DEBUGGED), str(source), *words, env=env, cwd=launch.work_dir
