@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.sdk import BaseOperator, ObjectStoragePath
+from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import AirflowException
 
@@ -22,7 +22,13 @@ from bridge.provider.inputs import assets_in
 from bridge.provider.links import BridgeRunLink, KfpRunLink
 from bridge.provider.origin import TaskKey
 from bridge.provider.outcome import GateAction, refusal
-from bridge.provider.parsing import check_choices, check_when_parsed, seconds_of, templated_names
+from bridge.provider.parsing import (
+    check_choices,
+    check_when_parsed,
+    seconds_of,
+    source_of,
+    templated_names,
+)
 from bridge.provider.request import build_request
 from bridge.provider.triggers import BridgeReadyTrigger, BridgeRunTrigger
 from bridge.provider.waiting import Waited
@@ -48,8 +54,9 @@ class KubeflowPipelineOperator(BaseOperator):
 
     :param pipeline: a compiled pipeline: a path (relative ones are looked for beside the DAG file, then
         in its bundle and the DAGs folder), a URL or ``ObjectStoragePath``, or a pipeline that the bridge
-        knows: ``"name@alias"``, ``{"name": …}`` (its newest version), ``{"name": …, "version": …}``.
-        Templated, as are all parameters down to ``project``.
+        knows: ``"name@alias"``, ``{"name": …}`` (its newest version), ``{"name": …, "version": …}``; or,
+        where kfp is importable, a function decorated with ``@dsl.pipeline``. Templated, as are all
+        parameters down to ``project``.
     :param arguments: values of the pipeline's parameters. What is neither template nor XCom is checked
         against the pipeline when the DAG is parsed; text from a template is read as the declared type.
     :param inputs: the data, by the parameter that takes its URI (or list of URIs): an ``Asset``, a URI or
@@ -109,7 +116,7 @@ class KubeflowPipelineOperator(BaseOperator):
     def __init__(
         self,
         *,
-        pipeline: str | Mapping[str, str] | ObjectStoragePath,
+        pipeline: Any,
         arguments: Any = None,
         inputs: Any = None,
         experiment: str | None = None,
@@ -139,7 +146,7 @@ class KubeflowPipelineOperator(BaseOperator):
         if known:
             kwargs["inlets"] = [*(kwargs.get("inlets") or []), *known]
         super().__init__(**kwargs)
-        self.pipeline = pipeline
+        self.pipeline: Any = source_of(self, pipeline)
         self.arguments = arguments
         self.inputs = inputs
         self.experiment = experiment

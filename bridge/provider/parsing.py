@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from bridge.provider.fetching import PipelineProblem
 from bridge.provider.folders import pipeline_folders
 from bridge.provider.pipelines import (
-    PipelineProblem,
     argument_problems,
-    find_file,
+    as_source,
     is_static,
-    load_file,
-    registered,
+    load_when_parsed,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +40,15 @@ def check_choices(task: KubeflowPipelineOperator) -> None:
     _raise(task, problems)
 
 
+def source_of(task: KubeflowPipelineOperator, pipeline: Any) -> Any:
+    """As ``as_source``; raises ``ValueError`` naming DAG and task."""
+    try:
+        return as_source(pipeline)
+    except PipelineProblem as error:
+        dag = f"DAG {task.dag.dag_id!r}, " if task.has_dag() else ""
+        raise ValueError(f"{dag}task {task.task_id!r} has no pipeline: {error}") from error
+
+
 def check_when_parsed(task: KubeflowPipelineOperator) -> None:
     """Raises ``ValueError`` naming DAG, task and each argument that does not fit the pipeline.
 
@@ -49,20 +57,17 @@ def check_when_parsed(task: KubeflowPipelineOperator) -> None:
     """
     arguments = {} if task.arguments is None else task.arguments
     inputs = {} if task.inputs is None else task.inputs
-    static = isinstance(task.pipeline, str) and is_static(task.pipeline) and not registered(task.pipeline)
-    if not (static and isinstance(arguments, Mapping) and isinstance(inputs, Mapping)):
+    if not (isinstance(arguments, Mapping) and isinstance(inputs, Mapping)):
         return
     try:
-        path = find_file(str(task.pipeline), pipeline_folders(task))
-        if path is None:
-            return
-        pipeline = load_file(path)
+        pipeline = load_when_parsed(task.pipeline, pipeline_folders(task))
     except PipelineProblem as error:
         # Outside of a DAG nothing says yet which folder a relative path is meant from.
         if task.has_dag():
             _raise(task, [str(error)])
         return
-    _raise(task, argument_problems(pipeline, arguments, inputs=[str(name) for name in inputs]))
+    if pipeline is not None:
+        _raise(task, argument_problems(pipeline, arguments, inputs=[str(name) for name in inputs]))
 
 
 def templated_names(arguments: Any) -> frozenset[str]:

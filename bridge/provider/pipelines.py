@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -10,20 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from airflow.sdk import ObjectStoragePath
+from airflow.sdk import ObjectStoragePath, XComArg
 
 from bridge.domain.aliases import split_alias
+from bridge.provider.fetching import MAX_PIPELINE_BYTES, PipelineProblem, read_remote, shown
+from bridge.provider.functions import CompiledFunction, FunctionProblem, compile_function, is_component
 
 if TYPE_CHECKING:
     from bridge.spec.load import Parameter, Pipeline
 
-MAX_PIPELINE_BYTES = 8 * 1024 * 1024
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
+_PIN = "#sha256="
 _SEQUENCES = (list, tuple, set, frozenset)
-
-
-class PipelineProblem(ValueError):
-    """A pipeline cannot be found or read, or arguments do not fit it; the message lists every problem."""
 
 
 def is_static(value: Any) -> bool:
@@ -76,12 +75,63 @@ def load_file(path: Path) -> Pipeline:
     return _load_unchanged(path, stat.st_mtime_ns, stat.st_size)
 
 
-def load_pipeline_from(pipeline: str | ObjectStoragePath, folders: Iterable[Path]) -> Pipeline:
-    """The compiled pipeline at a path, a URL or an object-store path."""
+def as_source(pipeline: Any) -> Any:
+    """A pipeline as the operator keeps it: what kfp decorated is compiled, a ``Path`` becomes text.
+
+    Raises ``PipelineProblem`` for a function that kfp has not decorated, or cannot compile.
+    """
+    if isinstance(pipeline, Path):
+        return str(pipeline)
+    if is_component(pipeline):
+        try:
+            return compile_function(pipeline)
+        except FunctionProblem as error:
+            raise PipelineProblem(str(error)) from error
+    if callable(pipeline) and not isinstance(pipeline, ObjectStoragePath | XComArg):
+        named = getattr(pipeline, "__name__", repr(pipeline))
+        raise PipelineProblem(f"the function {named} is no pipeline; decorate it with @kfp.dsl.pipeline")
+    return pipeline
+
+
+def load_when_parsed(pipeline: Any, folders: Iterable[Path]) -> Pipeline | None:
+    """The pipeline if it is known when the DAG is parsed; ``None`` for one that is registered, templated
+    or elsewhere: parsing a DAG makes no network calls."""
+    if isinstance(pipeline, CompiledFunction):
+        return load_function(pipeline)
+    if isinstance(pipeline, ObjectStoragePath):
+        local = pipeline.protocol in ("file", "local") and Path(pipeline.path).is_file()
+        return load_file(Path(pipeline.path)) if local else None
+    if not isinstance(pipeline, str) or not is_static(pipeline) or registered(pipeline):
+        return None
+    path = find_file(pipeline, folders)
+    return None if path is None else load_file(path)
+
+
+@lru_cache(maxsize=64)
+def load_function(function: CompiledFunction) -> Pipeline:
+    """The pipeline that kfp compiled from a function."""
+    return _parse(function.text.encode(), str(function))
+
+
+def load_pipeline_from(
+    pipeline: str | ObjectStoragePath | CompiledFunction, folders: Iterable[Path]
+) -> Pipeline:
+    """The pipeline of a function, at a path, at a URL or in an object store.
+
+    ``#sha256=<hex>`` at the end of a URL pins the file's content. Raises ``PipelineAway`` where a later try
+    may find it, and ``PipelineProblem`` where not.
+    """
+    if isinstance(pipeline, CompiledFunction):
+        return load_function(pipeline)
+    if isinstance(pipeline, str) and "://" in pipeline:
+        pipeline, _, pin = pipeline.partition(_PIN)
+        path = find_file(pipeline, folders)
+        content = path.read_bytes() if path is not None else read_remote(pipeline)
+        if pin and hashlib.sha256(content).hexdigest() != pin.lower():
+            raise PipelineProblem(f"the pipeline {shown(pipeline)} is not the one that sha256={pin} names")
+        return _parse(content, shown(pipeline))
     path = None if isinstance(pipeline, ObjectStoragePath) else find_file(pipeline, folders)
-    if path is not None:
-        return load_file(path)
-    return _parse(_read_remote(pipeline), str(pipeline))
+    return load_file(path) if path is not None else _parse(read_remote(pipeline), str(pipeline))
 
 
 def argument_problems(
@@ -169,38 +219,3 @@ def _parse(content: bytes, where: str) -> Pipeline:
     except SpecError as error:
         listed = "".join(f"\n  - {problem}" for problem in error.problems)
         raise PipelineProblem(f"{where} is no compiled pipeline that can be run:{listed}") from error
-
-
-def _read_remote(pipeline: str | ObjectStoragePath) -> bytes:
-    if isinstance(pipeline, str) and urlsplit(pipeline).scheme in ("http", "https"):
-        return _download(pipeline)
-    path = pipeline if isinstance(pipeline, ObjectStoragePath) else ObjectStoragePath(pipeline)
-    try:
-        with path.open("rb") as stream:
-            content = bytes(stream.read(MAX_PIPELINE_BYTES + 1))
-    except (OSError, ImportError, ValueError) as error:
-        raise PipelineProblem(f"the pipeline {pipeline} cannot be read: {error}") from error
-    return _limited(content, str(pipeline))
-
-
-def _download(url: str) -> bytes:
-    import httpx
-
-    content = bytearray()
-    try:
-        with httpx.stream("GET", url, timeout=30, follow_redirects=True) as response:
-            response.raise_for_status()
-            for chunk in response.iter_bytes():
-                content += chunk
-                _limited(content, url)
-    except httpx.HTTPError as error:
-        raise PipelineProblem(f"the pipeline {url} cannot be read: {error}") from error
-    return bytes(content)
-
-
-def _limited(content: bytes | bytearray, where: str) -> bytes:
-    if len(content) > MAX_PIPELINE_BYTES:
-        raise PipelineProblem(
-            f"{where} is longer than {MAX_PIPELINE_BYTES} bytes, the most a pipeline may have"
-        )
-    return bytes(content)

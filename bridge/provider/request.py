@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from pydantic import ValidationError
 
 from bridge.client.errors import InputError
 from bridge.client.models import InputModel, PipelineVersionModel, SubmitRequest
 from bridge.domain.lineage import InputVersion
+from bridge.provider.fetching import PipelineAway, PipelineProblem
+from bridge.provider.functions import CompiledFunction
 from bridge.provider.inputs import resolve_inputs
 from bridge.provider.origin import build_origin
-from bridge.provider.pipelines import PipelineProblem, as_declared, load_pipeline_from, registered
+from bridge.provider.pipelines import as_declared, load_pipeline_from, registered
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,7 +34,8 @@ def build_request(
 ) -> SubmitRequest:
     """The request for a task whose fields are rendered.
 
-    Raises ``AirflowFailException``, naming every problem, for what no retry can put right.
+    Raises ``AirflowFailException``, naming every problem, for what no retry can put right, and
+    ``AirflowException`` for a pipeline that cannot be fetched now.
     """
     try:
         inputs = resolve_inputs(_mapping(task.inputs, "inputs"), context)
@@ -57,6 +60,8 @@ def build_request(
             skip_if_unchanged=bool(_flag(task.skip_if_unchanged, "skip_if_unchanged")),
             origin=build_origin(context, deployment=settings.deployment),
         )
+    except PipelineAway as error:
+        raise AirflowException(str(error)) from error
     except (PipelineProblem, InputError) as error:
         raise AirflowFailException(str(error)) from error
     except ValidationError as error:
@@ -78,8 +83,9 @@ def _pipeline(
     if named is not None:
         # Only the bridge knows what this pipeline takes; it checks before anything is sent to KFP.
         return {"pipeline": _registered(named)}, arguments
-    if not isinstance(task.pipeline, str | ObjectStoragePath) or not task.pipeline:
-        raise PipelineProblem(f"pipeline is {task.pipeline!r}: no path, URL or registered name")
+    known = isinstance(task.pipeline, str | ObjectStoragePath | CompiledFunction)
+    if not known or text_of(task.pipeline) is None:
+        raise PipelineProblem(f"pipeline is {task.pipeline!r}: no path, URL, registered name or kfp function")
     pipeline = load_pipeline_from(task.pipeline, folders)
     arguments = as_declared(pipeline, arguments, task.templated_arguments)
     versions = [InputVersion(name=item.name, uri=item.uri) for item in inputs]

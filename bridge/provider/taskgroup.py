@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
+from bridge.provider.fetching import PipelineProblem
 from bridge.provider.folders import pipeline_folders
+from bridge.provider.functions import is_component
 from bridge.provider.hooks import DEFAULT_CONN_ID
 from bridge.provider.operators import KubeflowPipelineOperator
 from bridge.provider.outcome import GateAction
 from bridge.provider.parsing import seconds_of
-from bridge.provider.pipelines import PipelineProblem, find_file, is_static, load_file
+from bridge.provider.pipelines import is_static, load_when_parsed, registered
 from bridge.provider.taskgroup_operators import (
     FinishPipelineOperator,
     KubeflowTaskOperator,
@@ -45,8 +48,8 @@ class KubeflowPipelineTaskGroup(TaskGroup):
     ``caching``, ``backend``, …) or of Airflow's ``TaskGroup`` (``default_args``, ``tooltip``, …).
 
     :param group_id: the group's id.
-    :param pipeline: the path of a compiled pipeline, without templates: its tasks have to be known when
-        the DAG is parsed.
+    :param pipeline: the path of a compiled pipeline, without templates, or a kfp function: its tasks have
+        to be known when the DAG is parsed.
     :param arguments, inputs, gate: as in the operator.
     :param gate_action: what a gate that does not pass means for ``finish``.
     :param outlets: assets that ``finish`` updates.
@@ -63,7 +66,7 @@ class KubeflowPipelineTaskGroup(TaskGroup):
         self,
         group_id: str,
         *,
-        pipeline: str,
+        pipeline: Any,
         arguments: Any = None,
         inputs: Any = None,
         gate: str | None = None,
@@ -119,12 +122,11 @@ class KubeflowPipelineTaskGroup(TaskGroup):
         """The run's reference, as ``finish`` returns it."""
         return self.finish.output
 
-    def _plan(self, pipeline: str) -> tuple[Pipeline, tuple[Planned, ...]]:
+    def _plan(self, pipeline: Any) -> tuple[Pipeline, tuple[Planned, ...]]:
         try:
-            path = find_file(pipeline, pipeline_folders(self.submit))
-            if path is None:
+            loaded = load_when_parsed(self.submit.pipeline, pipeline_folders(self.submit))
+            if loaded is None:
                 raise PipelineProblem("it is elsewhere, and parsing a DAG makes no network calls")
-            loaded = load_file(path)
             planned = plan_pipeline(loaded.model)
             self._refuse_long_ids(planned)
         except PipelineProblem as error:
@@ -132,7 +134,8 @@ class KubeflowPipelineTaskGroup(TaskGroup):
         return loaded, planned
 
     def _refuse_unknown(self, pipeline: Any, options: Mapping[str, Any]) -> None:
-        if not isinstance(pipeline, str) or not is_static(pipeline):
+        known = isinstance(pipeline, str | Path) and is_static(str(pipeline)) and not registered(pipeline)
+        if not (known or is_component(pipeline)):
             raise self._problem(
                 pipeline,
                 "its tasks have to be known when the DAG is parsed: give the path of a compiled file",

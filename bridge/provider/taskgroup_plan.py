@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bridge.provider.pipelines import PipelineProblem
+from bridge.provider.fetching import PipelineProblem
 
 if TYPE_CHECKING:
     from bridge.spec.model import Dag, PipelineModel, Task

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +31,8 @@ def main() -> int:
             f"--{name}", type=int, default=default, help=f"comparing: {unit} (default: {default})"
         )
     options = parser.parse_args()
+    # So that what was started is stopped also when this is ended from outside.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     setting = comparing.Setting(options.runs, options.seconds, options.slots)
     figures: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, Python {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="kfbridge-bench-") as folder:

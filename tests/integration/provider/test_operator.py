@@ -106,6 +106,25 @@ def test_every_field_is_sent_rendered_also_nested(fake: FakeBridge, run_dag: Run
     assert "training" in request.spec
 
 
+def test_templates_are_rendered_however_deep_they_lie(fake: FakeBridge, run_dag: RunDag) -> None:
+    source = one_task(
+        """
+        arguments={"epochs": 1, "note": "{{ params.day }}"},
+        inputs={"flights": [{"uri": "s3://b/{{ params.day }}", "version": "v-{{ params.epochs }}"}]},
+        labels="{{ {'day': params.day} }}",
+        """,
+        dag_options="params={'epochs': 7, 'day': 'monday'}, render_template_as_native_obj=True",
+    )
+    deep = source.replace('"note": "{{ params.day }}"', '"note": "x", "shuffle": "{{ params.epochs > 6 }}"')
+    assert run_dag(deep).state == "success"
+    request = fake.runs[the_run(fake)].request
+    assert [(item.uri, item.version) for item in request.inputs] == [("s3://b/monday", "v-7")]
+    assert (request.labels, request.arguments) == (
+        {"day": "monday"},
+        {"epochs": 1, "note": "x", "shuffle": True},
+    )
+
+
 def test_the_origin_names_the_task_instance(fake: FakeBridge, run_dag: RunDag) -> None:
     ran = run_dag(one_task("arguments={'epochs': 1}, retries=2"))
     request = fake.runs[the_run(fake)].request

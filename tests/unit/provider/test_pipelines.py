@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset, ObjectStoragePath
 
-from bridge.provider import pipelines
+from bridge.provider import fetching, pipelines
+from bridge.provider.fetching import PipelineProblem
 from bridge.provider.pipelines import (
-    PipelineProblem,
     as_declared,
     find_file,
     is_static,
@@ -93,7 +93,8 @@ def test_an_object_storage_path_is_read_lazily(tmp_path: Path) -> None:
 
 
 def test_a_file_beyond_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipelines, "MAX_PIPELINE_BYTES", 10)
+    for module in (pipelines, fetching):
+        monkeypatch.setattr(module, "MAX_PIPELINE_BYTES", 10)
     (tmp_path / "p.yaml").write_bytes(TRAINING.read_bytes())
     with pytest.raises(PipelineProblem, match="10 at most"):
         load_file(tmp_path / "p.yaml")

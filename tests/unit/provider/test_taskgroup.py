@@ -12,7 +12,7 @@ import yaml
 from airflow.sdk import DAG, Asset, TaskGroup, TriggerRule
 from airflow.serialization.serialized_objects import DagSerialization
 
-from bridge.provider.pipelines import PipelineProblem
+from bridge.provider.fetching import PipelineProblem
 from bridge.provider.taskgroup import KubeflowPipelineTaskGroup
 from bridge.provider.taskgroup_operators import KubeflowTaskOperator
 from bridge.provider.taskgroup_plan import MAX_TASKS, plan_pipeline
