@@ -207,8 +207,8 @@ def doubling(x: int, note: str = "") -> int:
     return double(x=x).output
 
 with DAG("functions") as dag:
-    KubeflowPipelineOperator(task_id="run", pipeline=doubling, arguments={"x": "{{ 40 + 2 }}"})
-    mapped = KubeflowPipelineOperator.partial(task_id="mapped", pipeline=doubling)
+    KubeflowPipelineOperator(task_id="run", pipeline=doubling, arguments={"x": "{{ 40 + 2 }}"}, wait=False)
+    mapped = KubeflowPipelineOperator.partial(task_id="mapped", pipeline=doubling, wait=False)
     mapped.expand(arguments=[{"x": 1}, {"x": 2}])
 with DAG("group") as group:
     KubeflowPipelineTaskGroup("all", pipeline=doubling, arguments={"x": 1})
