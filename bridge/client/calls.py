@@ -40,6 +40,8 @@ def submit(request: SubmitRequest, idempotency_key: str | None) -> Call[RunModel
     if not request.skip_if_unchanged:
         # A service that does not know the field yet refuses it.
         del body["skip_if_unchanged"]
+    if not request.text_arguments:
+        del body["text_arguments"]
     return Call(method="POST", path="/runs", parse=_RUN, body=body, headers=headers)
 
 

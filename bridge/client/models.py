@@ -96,6 +96,8 @@ class SubmitRequest(Request):
 
     ``inputs`` are stored as edges and handed to the pipeline: the parameter named by an input gets
     its URI, or the list of URIs if the parameter is a list, unless ``arguments`` names it already.
+    Arguments named in ``text_arguments`` are text to be read as the type that the pipeline declares, for a
+    caller that does not know the pipeline.
     ``skip_if_unchanged`` is answered with the last good run of the same pipeline and project if that had
     the same spec, arguments, inputs in known versions, gate and backend.
     """
@@ -106,6 +108,7 @@ class SubmitRequest(Request):
     spec: str | None = None
     pipeline: PipelineVersionModel | None = None
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    text_arguments: list[str] = Field(default_factory=list, max_length=10_000)
     inputs: list[InputModel] = Field(default_factory=list, max_length=10_000)
     experiment: str | None = Field(default=None, max_length=255)
     display_name: str | None = Field(default=None, max_length=255)

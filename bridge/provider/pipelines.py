@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +16,7 @@ from bridge.provider.fetching import MAX_PIPELINE_BYTES, PipelineProblem, read_r
 from bridge.provider.functions import CompiledFunction, FunctionProblem, compile_function, is_component
 
 if TYPE_CHECKING:
-    from bridge.spec.load import Parameter, Pipeline
+    from bridge.spec.load import Pipeline
 
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
 _PIN = "#sha256="
@@ -164,36 +162,6 @@ def argument_problems(
 
 def _static(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if is_static(value)}
-
-
-def as_declared(pipeline: Pipeline, arguments: Mapping[str, Any], templated: Iterable[str]) -> dict[str, Any]:
-    """Arguments in which what a template rendered to text has the type that the pipeline declares.
-
-    A template always renders to text unless the DAG renders native objects; text that does not read
-    as the declared type is left as it is, for the check to name.
-    """
-    done = dict(arguments)
-    for name in templated:
-        parameter = pipeline.parameters.get(name)
-        value = done.get(name)
-        if parameter is not None and isinstance(value, str):
-            done[name] = _from_text(parameter, value)
-    return done
-
-
-def _from_text(parameter: Parameter, text: str) -> Any:
-    if parameter.type == "STRING":
-        return text
-    stripped = text.strip()
-    if parameter.type == "BOOLEAN" and stripped.lower() in ("true", "false"):
-        return stripped.lower() == "true"
-    try:
-        value = json.loads(stripped)
-    except ValueError:
-        return text
-    if isinstance(value, float) and not math.isfinite(value):
-        return text
-    return value
 
 
 @lru_cache(maxsize=64)

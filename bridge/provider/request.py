@@ -17,7 +17,7 @@ from bridge.provider.fetching import PipelineAway, PipelineProblem
 from bridge.provider.functions import CompiledFunction
 from bridge.provider.inputs import resolve_inputs
 from bridge.provider.origin import build_origin
-from bridge.provider.pipelines import as_declared, load_pipeline_from, registered
+from bridge.provider.pipelines import load_pipeline_from, registered
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -76,13 +76,14 @@ def _pipeline(
     folders: Iterable[Path],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The pipeline's part of the request, and the arguments in the types that it declares."""
-    from bridge.spec.arguments import apply_inputs, check_arguments
+    from bridge.spec.arguments import apply_inputs, as_declared, check_arguments
     from bridge.spec.errors import ArgumentErrors
 
     named = registered(task.pipeline)
     if named is not None:
         # Only the bridge knows what this pipeline takes; it checks before anything is sent to KFP.
-        return {"pipeline": _registered(named)}, arguments
+        rendered = [name for name in task.templated_arguments if isinstance(arguments.get(name), str)]
+        return {"pipeline": _registered(named), "text_arguments": sorted(rendered)}, arguments
     known = isinstance(task.pipeline, str | ObjectStoragePath | CompiledFunction)
     if not known or text_of(task.pipeline) is None:
         raise PipelineProblem(f"pipeline is {task.pipeline!r}: no path, URL, registered name or kfp function")

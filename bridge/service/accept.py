@@ -29,7 +29,7 @@ from bridge.service.pipelines import Found, PipelineSource
 from bridge.service.problems import ProblemError
 from bridge.service.revive import retry_failed_tasks
 from bridge.service.workers.upload import DEFAULT_EXPERIMENT
-from bridge.spec.arguments import apply_inputs, check_arguments
+from bridge.spec.arguments import apply_inputs, as_declared, check_arguments
 from bridge.spec.errors import ArgumentErrors
 from bridge.spec.load import Pipeline
 
@@ -345,6 +345,8 @@ def _digest(request: SubmitRequest) -> str:
     if not request.skip_if_unchanged:
         # So that a body without it has the digest that it had before there was such a field.
         del body["skip_if_unchanged"]
+    if not request.text_arguments:
+        del body["text_arguments"]
     if request.pipeline is not None and request.pipeline.alias is None:
         del body["pipeline"]["alias"]
     place = _first_nul(body)
@@ -402,8 +404,9 @@ def _arguments(
 ) -> dict[str, Any]:
     # An argument wins over an input of its name, which is then recorded and not handed over.
     handed = [item for item in inputs if item.name not in request.arguments]
+    given = as_declared(pipeline, request.arguments, request.text_arguments)
     try:
-        return check_arguments(pipeline, apply_inputs(pipeline, request.arguments, handed))
+        return check_arguments(pipeline, apply_inputs(pipeline, given, handed))
     except ArgumentErrors as error:
         raise ProblemError("invalid-arguments", " ".join(error.problems), errors=error.errors) from error
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bridge.domain.lineage import InputVersion
@@ -35,6 +37,35 @@ def check_arguments(pipeline: Pipeline, arguments: Mapping[str, Any]) -> dict[st
     if errors:
         raise ArgumentErrors(errors)
     return dict(arguments)
+
+
+def as_declared(pipeline: Pipeline, arguments: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
+    """The arguments; those that ``texts`` names, where they are text, in the type that the pipeline declares.
+
+    Text that does not read as the declared type is left as it is, for the check to name.
+    """
+    done = dict(arguments)
+    for name in texts:
+        parameter = pipeline.parameters.get(name)
+        value = done.get(name)
+        if parameter is not None and isinstance(value, str):
+            done[name] = _from_text(parameter, value)
+    return done
+
+
+def _from_text(parameter: Parameter, text: str) -> Any:
+    if parameter.type is ParameterType.STRING:
+        return text
+    stripped = text.strip()
+    if parameter.type is ParameterType.BOOLEAN and stripped.lower() in ("true", "false"):
+        return stripped.lower() == "true"
+    try:
+        value = json.loads(stripped)
+    except ValueError:
+        return text
+    if isinstance(value, float) and not math.isfinite(value):
+        return text
+    return value
 
 
 def apply_inputs(

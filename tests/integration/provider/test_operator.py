@@ -142,13 +142,15 @@ def test_the_origin_names_the_task_instance(fake: FakeBridge, run_dag: RunDag) -
 
 
 def test_a_registered_pipeline_goes_by_name(fake: FakeBridge, run_dag: RunDag) -> None:
-    source = one_task("arguments={'anything': 1}").replace(
+    source = one_task("arguments={'anything': 1, 'epochs': '{{ 1 + 2 }}'}").replace(
         '"pipelines/training.yaml"', "{'name': 'flight-delay', 'version': '{{ 40 + 2 }}'}"
     )
     assert run_dag(source).state == "success"
     request = fake.runs[the_run(fake)].request
     assert request.pipeline is not None
     assert (request.pipeline.name, request.pipeline.version, request.spec) == ("flight-delay", "42", None)
+    # What its type is only the bridge knows.
+    assert (request.arguments, request.text_arguments) == ({"anything": 1, "epochs": "3"}, ["epochs"])
 
 
 @pytest.mark.parametrize(

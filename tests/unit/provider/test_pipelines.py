@@ -11,12 +11,12 @@ from airflow.sdk import Asset, ObjectStoragePath
 from bridge.provider import fetching, pipelines
 from bridge.provider.fetching import PipelineProblem
 from bridge.provider.pipelines import (
-    as_declared,
     find_file,
     is_static,
     load_file,
     load_pipeline_from,
 )
+from bridge.spec.arguments import as_declared
 from tests.unit.provider.support import TRAINING
 
 

@@ -141,6 +141,19 @@ async def test_a_submission_by_a_name_that_means_nothing_is_refused(
     assert await service.stored() == []
 
 
+async def test_text_that_a_template_rendered_is_read_as_the_registered_pipeline_declares(
+    service: Harness,
+) -> None:
+    await register(service, SPEC, "v1")
+    named = {"spec": None, "pipeline": {"name": "training", "alias": "v1"}, "arguments": {"epochs": "3"}}
+    refused = await service.submit("a", **named)
+    assert slug_of(refused) == "invalid-arguments"
+    run = await service.submitted("b", **named, text_arguments=["epochs"])
+    assert run["arguments"] == {"epochs": 3}
+    wrong = {**named, "arguments": {"epochs": "three"}}
+    assert slug_of(await service.submit("c", **wrong, text_arguments=["epochs"])) == "invalid-arguments"
+
+
 async def test_the_client_registers_moves_lists_and_removes(service: Harness) -> None:
     transport = httpx.ASGITransport(service.app)
     async with AsyncBridgeClient("http://bridge", transport=transport) as client:
