@@ -125,16 +125,20 @@ class Placeholders:
         if not found or not found["artifacts"]:
             return ""
         artifact = found["artifacts"][0]
+        value: str | None = None
         match rest:
+            case []:
+                # How a container component takes a list of artifacts: all of them, as JSON.
+                value = json.dumps(found["artifacts"], ensure_ascii=False)
             case ["path" | "uri"]:
-                return str(artifact.get("uri", ""))
+                value = str(artifact.get("uri", ""))
             case ["name"]:
-                return str(artifact.get("name", ""))
+                value = str(artifact.get("name", ""))
             case ["metadata", *keys]:
-                return _dig(artifact.get("metadata", {}), keys)
+                value = _dig(artifact.get("metadata", {}), keys)
             case ["value"]:
-                return json.dumps(artifact, ensure_ascii=False)
-        return None
+                value = json.dumps(artifact, ensure_ascii=False)
+        return value
 
 
 def _steps(expression: str) -> list[str | int] | None:

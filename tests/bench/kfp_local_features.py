@@ -9,6 +9,7 @@ runner installs packages into the interpreter it runs with.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,8 +22,11 @@ from tests.support.features import FEATURES, LOG, SOURCE, Feature, prepare_folde
 TIMEOUT_SECONDS = 180
 PACKAGES = ("kfp==2.17.0", "kfp-kubernetes==2.17.0", "pydantic>=2,<3")
 
+_COLOURS = re.compile(r"\x1b\[\d*m")
+_ERROR = re.compile(r"\w*(Error|Exception)\b")
+
 _CHILD = """
-import importlib.util, json, sys, warnings
+import importlib.util, json, os, sys, warnings
 warnings.simplefilter("ignore")
 source, name, arguments, root = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("feature_pipelines", source)
@@ -30,6 +34,7 @@ module = importlib.util.module_from_spec(spec)
 sys.modules["feature_pipelines"] = module
 spec.loader.exec_module(module)
 from kfp import local
+os.mkdir(root + "/workspace")
 runner = local.SubprocessRunner(use_venv=False)
 local.init(runner, pipeline_root=root + "/artifacts", workspace_root=root + "/workspace")
 task = module.pipelines()[name](**json.loads(arguments))
@@ -97,10 +102,11 @@ def _judge(feature: Feature, folder: Path, outputs: dict[str, Any] | None, said:
 
 
 def _reason(said: str) -> str:
-    """The last line of an error that says something."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line.split(":")[0]]
-    return (errors or lines or ["nothing said"])[-1][:200]
+    """The error of the component that failed, else the last error, else the last line."""
+    lines = [line.strip() for line in _COLOURS.sub("", said).splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    inner = [line for line in errors if "Inner task failed" not in line]
+    return (inner or errors or lines or ["nothing said"])[-1][:200]
 
 
 if __name__ == "__main__":

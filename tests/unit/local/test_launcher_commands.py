@@ -53,6 +53,10 @@ PLACEHOLDERS = Placeholders(EXECUTOR_INPUT, {"pipeline_job_uuid": "run-1", "pipe
         ("{{$.inputs.artifacts['model'].uri}}", "/place/model"),
         ("{{$.inputs.artifacts['model'].metadata['depth']}}", "3"),
         ("{{$.inputs.artifacts['absent'].path}}", ""),
+        (
+            "{{$.inputs.artifacts['model']}}",
+            '[{"name": "m", "uri": "/place/model", "metadata": {"depth": 3}}]',
+        ),
         ("--to={{$.outputs.artifacts['data'].path}}", "--to=/place/data"),
         ("{{$.outputs.parameters['o'].output_file}}", "/out/o"),
         ("{{$.outputs.output_file}}", "/out/executor_output.json"),
