@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--max-parallel", type=int, default=2, help="tasks that run at once")
     parser.add_argument("--environments-dir", type=Path, help="where environments of components are cached")
+    parser.add_argument("--secrets-dir", type=Path, help="secrets and config maps, one file per key")
     parser.add_argument("--token", help="Bearer token that requests have to carry")
     return parser
 
@@ -133,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=given.port,
             max_parallel=given.max_parallel,
             token=given.token,
+            secrets_dir=given.secrets_dir and given.secrets_dir.resolve(),
             environments_dir=given.environments_dir and given.environments_dir.resolve(),
         )
         return run(settings)

@@ -133,6 +133,23 @@ def optional_inputs(given: Optional[str] = None, items: Optional[list] = None) -
 
 
 @dsl.component(base_image=IMAGE)
+def maybe(thing: Optional[Input[Dataset]] = None) -> str:
+    return "none" if thing is None else open(thing.path).read()
+
+
+@dsl.pipeline
+def inner_maybe(thing: Optional[Dataset] = None) -> str:
+    return maybe(thing=thing).output
+
+
+@dsl.pipeline
+def optional_artifacts() -> NamedTuple("Told", [("plain", str), ("nested", str), ("passed", str)]):
+    told = NamedTuple("Told", [("plain", str), ("nested", str), ("passed", str)])
+    made = write(text="there").outputs["thing"]
+    return told(maybe().output, inner_maybe().output, inner_maybe(thing=made).output)
+
+
+@dsl.component(base_image=IMAGE)
 def several(n: int) -> NamedTuple(
     "Several", [("count", int), ("ratio", float), ("names", list), ("by", dict)]
 ):
@@ -274,6 +291,43 @@ def nested_loops() -> str:
     return flatten(rows=dsl.Collected(added.output)).output
 
 
+@dsl.component(base_image=IMAGE)
+def rows() -> List[dict]:
+    return [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+
+
+@dsl.component(base_image=IMAGE)
+def lists() -> List[List[int]]:
+    return [[1, 2], [3]]
+
+
+@dsl.pipeline
+def loops_over_outputs() -> NamedTuple("Loops", [("fields", list), ("inner", list)]):
+    with dsl.ParallelFor(rows().output) as row:
+        by_field = add(a=row.a, b=row.b)
+    with dsl.ParallelFor(lists().output) as numbers_of:
+        with dsl.ParallelFor(numbers_of) as n:
+            added = add(a=n, b=1)
+    told = NamedTuple("Loops", [("fields", list), ("inner", list)])
+    return told(dsl.Collected(by_field.output), dsl.Collected(added.output))
+
+
+@dsl.pipeline
+def sized(n: int) -> str:
+    with dsl.If(n > 1):
+        big = say(word="big")
+    with dsl.Else():
+        small = say(word="small")
+    return dsl.OneOf(big.output, small.output)
+
+
+@dsl.pipeline
+def nested_pipelines_in_a_loop() -> str:
+    with dsl.ParallelFor([1, 2]) as n:
+        word = sized(n=n)
+    return join(words=dsl.Collected(word.output)).output
+
+
 @dsl.pipeline
 def condition_in_a_loop() -> str:
     with dsl.ParallelFor([1, 2, 3]) as n:
@@ -331,6 +385,13 @@ def exit_handlers_nested_and_several(log: str):
     with dsl.ExitHandler(status_of(note="second", log=log)):
         fail(reason="second body")
     inner_exit_handler(log=log)
+
+
+@dsl.pipeline
+def loop_in_an_exit_handler(log: str):
+    with dsl.ExitHandler(status_of(note="looped", log=log)):
+        with dsl.ParallelFor([1, 2]) as n:
+            add(a=n)
 
 
 @dsl.pipeline

@@ -53,6 +53,10 @@ FEATURES = [
         outputs={"plain": "None 7 True None", "nested": "None 7 True None", "passed": "'x' 3 True None"},
     ),
     Feature(
+        pipeline="optional-artifacts",
+        outputs={"plain": "none", "nested": "none", "passed": "there"},
+    ),
+    Feature(
         pipeline="outputs-of-a-component",
         outputs={"count": 4, "five": 5, "read": "by path", "by": {"n": 4}},
     ),
@@ -83,6 +87,17 @@ FEATURES = [
         outputs={"given": "a!,b!", "fields": ["a=1"], "made": [10, 11, 12]},
     ),
     Feature(pipeline="nested-loops", outputs={"Output": "11,21; 12,22"}),
+    Feature(pipeline="loops-over-outputs", outputs={"fields": [3, 7], "inner": [[2, 3], [4]]}),
+    Feature(
+        pipeline="nested-pipelines-in-a-loop",
+        outputs={"Output": "small!,big!"},
+        skipped=frozenset(
+            {
+                "for-loop-2[0].sized.condition-branches-1.condition-2",
+                "for-loop-2[1].sized.condition-branches-1.condition-3",
+            }
+        ),
+    ),
     Feature(
         pipeline="condition-in-a-loop",
         outputs={"Output": "2,3"},
@@ -108,6 +123,11 @@ FEATURES = [
                 "exit-handler-1 COMPLETE None inner",
             }
         ),
+    ),
+    Feature(
+        pipeline="loop-in-an-exit-handler",
+        arguments=_TO_LOG,
+        logged=frozenset({"exit-handler-1 COMPLETE None looped"}),
     ),
     Feature(pipeline="failing-exit-task", failed=frozenset({"fail"})),
     Feature(

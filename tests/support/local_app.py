@@ -115,11 +115,18 @@ def one_task(image: str = "ok", name: str = "flow", **inputs: str) -> dict[str, 
 
 @asynccontextmanager
 async def local_app(
-    data_dir: Path, *, runner: PretendRunner | None = None, token: str | None = None, max_parallel: int = 2
+    data_dir: Path,
+    *,
+    runner: PretendRunner | None = None,
+    token: str | None = None,
+    max_parallel: int = 2,
+    secrets_dir: Path | None = None,
 ) -> AsyncIterator[LocalApp]:
     """A backend that is started at the beginning of the block and stopped at its end."""
     runner = runner or PretendRunner()
-    settings = LocalSettings(data_dir=data_dir, max_parallel=max_parallel, token=token)
+    settings = LocalSettings(
+        data_dir=data_dir, max_parallel=max_parallel, token=token, secrets_dir=secrets_dir
+    )
     app = create_app(settings, runner)
     async with app.router.lifespan_context(app):
         # An error of the application must come as the answer that a caller would get.

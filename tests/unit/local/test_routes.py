@@ -372,6 +372,7 @@ async def test_what_breaks_inside_is_a_500_in_kfps_shape(
         ({"port": 70000}, "port"),
         ({"max_parallel": 0}, "max_parallel"),
         ({"token": " "}, "token"),
+        ({"secrets_dir": Path("nowhere")}, "the secrets directory nowhere does not exist"),
         ({"metadata": "native"}, "native"),
         ({"runner": "docker"}, "docker"),
     ],

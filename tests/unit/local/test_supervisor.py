@@ -11,7 +11,7 @@ import pytest
 from bridge.local import store_runs
 from bridge.local.status import StatusError
 from bridge.local.supervisor import MAX_RESTARTS
-from tests.support.local_app import API, LocalApp, PretendRunner, local_app, until
+from tests.support.local_app import API, LocalApp, PretendRunner, local_app, one_task, until
 
 
 async def states(local: LocalApp) -> list[str]:
@@ -41,6 +41,31 @@ async def test_a_failing_component_fails_the_run(tmp_path: Path) -> None:
         run = await local.wait_for(await local.create_run("fail"), "FAILED")
     assert "work" in run["error"]["message"]
     assert task(run, "work")["error"]["message"]
+
+
+async def test_what_the_platform_document_of_an_inline_spec_asks_for_reaches_the_component(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "secrets" / "tok").mkdir(parents=True)
+    (tmp_path / "secrets" / "tok" / "password").write_text("s3cret\n")
+    secret = {
+        "secretNameParameter": {"runtimeValue": {"constant": "tok"}},
+        "keyToEnv": [{"secretKey": "password", "envVar": "PASSWORD"}],
+    }
+    config = {"secretAsEnv": [secret], "nodeSelector": {"labels": {"disk": "ssd"}}}
+    spec = {
+        "pipeline_spec": one_task(),
+        "platform_spec": {
+            "platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-work": config}}}}
+        },
+    }
+    async with local_app(tmp_path / "data", secrets_dir=tmp_path / "secrets") as local:
+        run = await local.wait_for(await local.create_run(pipeline_spec=spec), "SUCCEEDED")
+    (launch,) = local.runner.launches
+    assert launch.env["PASSWORD"] == "s3cret"
+    running = task(run, "work")["state_history"][1]
+    assert running["error"]["code"] == 12
+    assert running["error"]["message"].startswith('Not honoured: nodeSelector {"disk": "ssd"}')
 
 
 async def test_no_more_components_than_slots_run_at_once(tmp_path: Path) -> None:
