@@ -62,6 +62,18 @@ def register(commands: Any) -> None:
         type=Path,
         help="secrets and config maps that pipelines name: DIR/<name>/<key>, one file per key",
     )
+    parser.add_argument(
+        "--keep-runs", metavar="N", type=int, help="how many runs that are over are kept (default: all)"
+    )
+    parser.add_argument(
+        "--keep-days",
+        metavar="DAYS",
+        type=float,
+        help="how long runs are kept after their end (default: for ever)",
+    )
+    parser.add_argument(
+        "--keep-gib", metavar="GIB", type=float, help="how much the files of all runs may take (default: any)"
+    )
     # For whoever starts it as a child: it must not outlive its parent, however that ends.
     parser.add_argument("--stop-with-stdin", action="store_true", help=argparse.SUPPRESS)
 
@@ -85,6 +97,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
             runner=args.runner,
             metadata=args.metadata,
             secrets_dir=args.secrets_dir.expanduser().resolve() if args.secrets_dir else None,
+            keep_runs=args.keep_runs,
+            keep_days=args.keep_days,
+            keep_gib=args.keep_gib,
             token=console.environ.get(TOKEN_VARIABLE) or None,
         )
     except ValueError as error:

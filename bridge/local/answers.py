@@ -84,6 +84,44 @@ def _task_json(task: sqlite3.Row, children: list[dict[str, Any]]) -> dict[str, A
     )
 
 
+def recurring_run_json(row: sqlite3.Row, inline_spec: Mapping[str, Any] | None) -> dict[str, Any]:
+    """v2beta1.RecurringRun"""
+    reference = {"pipeline_id": row["pipeline_id"], "pipeline_version_id": row["pipeline_version_id"]}
+    return _set(
+        {
+            "recurring_run_id": row["recurring_run_id"],
+            "display_name": row["display_name"],
+            "description": row["description"],
+            "pipeline_spec": inline_spec,
+            "pipeline_version_reference": _set(reference),
+            "runtime_config": _set(
+                {"parameters": json.loads(row["parameters"]), "pipeline_root": row["pipeline_root"]}
+            ),
+            "service_account": row["service_account"],
+            # 64-bit integers are text in protojson.
+            "max_concurrency": str(row["max_concurrency"]),
+            "trigger": _trigger_json(row),
+            "mode": "ENABLE" if row["enabled"] else "DISABLE",
+            "created_at": rfc3339(row["created_at"]),
+            "updated_at": rfc3339(row["updated_at"]),
+            "status": "ENABLED" if row["enabled"] else "DISABLED",
+            "error": _error(row["problem"]),
+            "no_catchup": bool(row["no_catchup"]),
+            "namespace": row["namespace"],
+            "experiment_id": row["experiment_id"],
+        }
+    )
+
+
+def _trigger_json(row: sqlite3.Row) -> dict[str, Any]:
+    span = {"start_time": _time(row["starts_at"]), "end_time": _time(row["ends_at"])}
+    if row["cron"]:
+        return {"cron_schedule": _set({**span, "cron": row["cron"]})}
+    if row["interval_seconds"]:
+        return {"periodic_schedule": _set({**span, "interval_second": str(row["interval_seconds"])})}
+    return {}
+
+
 def experiment_json(row: sqlite3.Row) -> dict[str, Any]:
     """v2beta1.Experiment"""
     return _set(

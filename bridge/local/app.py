@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,8 +18,21 @@ from starlette.types import Message as ReceivedMessage
 from bridge.local import store_experiments
 from bridge.local.launcher import Runner, SubprocessRunner
 from bridge.local.packages import MAX_FILE_BYTES
-from bridge.local.routes import experiments, health, logs, metadata, pipelines, runs, unserved, uploads
+from bridge.local.retention import Retention, remove_unused_environments
+from bridge.local.routes import (
+    artifacts,
+    experiments,
+    health,
+    logs,
+    metadata,
+    pipelines,
+    recurring,
+    runs,
+    unserved,
+    uploads,
+)
 from bridge.local.routes.shared import PREFIX, Backend, answer
+from bridge.local.scheduler import Scheduler
 from bridge.local.settings import LocalSettings
 from bridge.local.specs import SpecCache
 from bridge.local.status import Code, StatusError, status_json
@@ -28,9 +43,22 @@ from bridge.local.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 # Uploads come before pipelines: '/pipelines/upload' is no pipeline's id.
 ROUTERS = tuple(
-    module.router for module in (health, uploads, pipelines, experiments, runs, logs, metadata, unserved)
+    module.router
+    for module in (
+        health,
+        uploads,
+        pipelines,
+        experiments,
+        runs,
+        recurring,
+        logs,
+        artifacts,
+        metadata,
+        unserved,
+    )
 )
 # KFP takes files of 32 MiB; around them come the boundaries of the multipart form.
+_OPEN = (f"{PREFIX}/healthz", "/apis/v1beta1/healthz")
 _MAX_BODY_BYTES = MAX_FILE_BYTES + 64 * 1024
 
 
@@ -75,17 +103,35 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         secrets_dir=settings.secrets_dir,
         max_parallel=settings.max_parallel,
     )
-    app.state.backend = Backend(settings, store, specs, supervisor)
+    scheduler = Scheduler(store, specs, supervisor.enqueue)
+    supervisor.on_end(scheduler.rounds.wake)
+    retention = Retention(store, settings.data_dir, settings.limits)
+    supervisor.on_end(retention.rounds.wake)
+    app.state.backend = Backend(settings, store, specs, supervisor, scheduler, retention)
     try:
         await store.write(store_experiments.default_experiment)
+        await _tidy(settings)
         picked_up = await supervisor.recover()
         if picked_up:
             logger.warning("%d unfinished run(s) of an earlier start are picked up again", picked_up)
+        scheduler.rounds.start()
+        retention.rounds.start()
         yield
     finally:
+        await scheduler.rounds.stop()
+        await retention.rounds.stop()
         await supervisor.stop()
         specs.close()
         store.close()
+
+
+async def _tidy(settings: LocalSettings) -> None:
+    # A shared folder of environments is somebody else's to keep small.
+    if settings.environments_dir is None and settings.keep_days is not None:
+        folder = settings.data_dir / "environments"
+        days = max(settings.keep_days, 1.0)
+        removed = await asyncio.to_thread(remove_unused_environments, folder, days, time.time())
+        logger.info("%d environment(s) that were not used for %g days are removed", removed, days)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -147,7 +193,7 @@ class _TokenCheck:
         self._expected = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != f"{PREFIX}/healthz":
+        if scope["type"] == "http" and scope["path"] not in _OPEN:
             given = dict(scope["headers"]).get(b"authorization", b"")
             if not hmac.compare_digest(given, self._expected):
                 message = "Unauthenticated: the request has no valid Bearer token"

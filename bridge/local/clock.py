@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 
@@ -23,3 +24,12 @@ def rfc3339(seconds: float) -> str:
     moment = datetime.fromtimestamp(seconds, UTC)
     text = moment.strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{moment.microsecond:06d}Z" if moment.microsecond else f"{text}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """The whole second of a time as protojson writes it. Raises ``ValueError``.
+
+    A blank in place of ``T`` and a time without an offset, which is taken as UTC, are let pass.
+    """
+    moment = datetime.fromisoformat(text)
+    return math.floor((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

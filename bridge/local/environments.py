@@ -45,7 +45,7 @@ class Environments:
         """
         key = environment_key(installs)
         venv = self.folder / key
-        if (venv / _MARKER).exists():
+        if _used(venv / _MARKER):
             return venv
         self.folder.mkdir(parents=True, exist_ok=True)
         async with _locked(self.folder / f"{key}.lock"):
@@ -136,6 +136,15 @@ def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        return False
+    return True
+
+
+def _used(marker: Path) -> bool:
+    """Whether the environment is there; its marker then tells when it was last used, for retention."""
+    try:
+        os.utime(marker)
+    except FileNotFoundError:
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Ends the components that a killed backend could not end itself."""
+"""Ends what components left behind: after a killed backend, or outside their own process group."""
 
 from __future__ import annotations
 
@@ -10,23 +10,32 @@ from contextlib import suppress
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
+_MOST_ENDED = 10_000
 
 
-def end_leftovers(runs_dir: Path, processes: Path = Path("/proc")) -> int:
-    """Kill every process that was started as a component of the runs in a folder; returns how many.
+def end_leftovers(folder: Path, processes: Path = Path("/proc")) -> int:
+    """Kill every process that was started as a component below a folder of runs; returns how many.
 
     They are known by their ``TMPDIR``, which the launcher puts below the run's own folder and which all that
-    a component starts inherits. Only for a backend that has its data directory to itself and has started
-    nothing yet. Where there is no ``/proc`` nothing is found.
+    a component starts inherits, whatever session it makes for itself. Only for runs of which nothing is
+    meant to go on. Where there is no ``/proc`` nothing is found.
     """
-    marker = f"TMPDIR={runs_dir}{os.sep}".encode()
-    found = [pid for pid in _pids(processes) if _has_variable(processes / str(pid) / "environ", marker)]
-    for pid in found:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    if found:
-        logger.warning("%d process(es) that an earlier start had left behind were ended", len(found))
-    return len(found)
+    marker = f"TMPDIR={folder}{os.sep}".encode()
+    ended: set[int] = set()
+    while found := set(_found(processes, marker)) - ended:
+        # Looked for again until there is no new one: what is being killed may just have started another.
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        ended |= found
+        if len(ended) > _MOST_ENDED:
+            logger.warning("processes below %s start others faster than they can be ended", folder)
+            break
+    return len(ended)
+
+
+def _found(processes: Path, marker: bytes) -> Iterator[int]:
+    return (pid for pid in _pids(processes) if _has_variable(processes / str(pid) / "environ", marker))
 
 
 def _pids(processes: Path) -> Iterator[int]:

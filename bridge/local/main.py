@@ -120,6 +120,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-parallel", type=int, default=2, help="tasks that run at once")
     parser.add_argument("--environments-dir", type=Path, help="where environments of components are cached")
     parser.add_argument("--secrets-dir", type=Path, help="secrets and config maps, one file per key")
+    parser.add_argument("--keep-runs", type=int, metavar="N", help="runs that are over and kept, at most")
+    parser.add_argument(
+        "--keep-days", type=float, metavar="D", help="days that runs are kept after their end"
+    )
+    parser.add_argument("--keep-gib", type=float, metavar="G", help="GiB that the files of all runs may take")
     parser.add_argument("--token", help="Bearer token that requests have to carry")
     return parser
 
@@ -135,6 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_parallel=given.max_parallel,
             token=given.token,
             secrets_dir=given.secrets_dir and given.secrets_dir.resolve(),
+            keep_runs=given.keep_runs,
+            keep_days=given.keep_days,
+            keep_gib=given.keep_gib,
             environments_dir=given.environments_dir and given.environments_dir.resolve(),
         )
         return run(settings)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from bridge.local.clock import parse_rfc3339
 from bridge.local.status import invalid
 
 # protobuf's own limit for messages in messages.
@@ -32,6 +33,30 @@ class Message(BaseModel):
         if not isinstance(document, dict):
             return document
         return {name: value for name, value in document.items() if value is not None}
+
+
+def _int64(value: Any) -> Any:
+    # protojson writes 64-bit integers as text and reads numbers, too.
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value, re.ASCII):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("an integer of 64 bits is expected")
+    return value
+
+
+def _time(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError("a time in RFC 3339 is expected")
+    try:
+        return parse_rfc3339(value)
+    except OverflowError as error:
+        raise ValueError("a time between the years 1 and 9999 is expected") from error
+
+
+Int64 = Annotated[int, BeforeValidator(_int64)]
+Time = Annotated[int, BeforeValidator(_time)]
 
 
 class RuntimeConfigMessage(Message):
@@ -71,6 +96,58 @@ class RunMessage(Message):
     run_details: Any = None
     state_history: Any = None
     plugins_output: Any = None
+
+
+class CronScheduleMessage(Message):
+    """v2beta1.CronSchedule"""
+
+    start_time: Time | None = None
+    end_time: Time | None = None
+    cron: str = ""
+
+
+class PeriodicScheduleMessage(Message):
+    """v2beta1.PeriodicSchedule"""
+
+    start_time: Time | None = None
+    end_time: Time | None = None
+    interval_second: Int64 = 0
+
+
+class TriggerMessage(Message):
+    """v2beta1.Trigger: one of the two"""
+
+    cron_schedule: CronScheduleMessage | None = None
+    periodic_schedule: PeriodicScheduleMessage | None = None
+
+
+class RecurringRunMessage(Message):
+    """v2beta1.RecurringRun"""
+
+    recurring_run_id: str = ""
+    display_name: str = ""
+    description: str = ""
+    experiment_id: str = ""
+    namespace: str = ""
+    pipeline_version_id: str = ""
+    pipeline_spec: dict[str, Any] | None = None
+    pipeline_version_reference: VersionReferenceMessage | None = None
+    runtime_config: RuntimeConfigMessage = Field(default_factory=RuntimeConfigMessage)
+    service_account: str = ""
+    max_concurrency: Int64 = 0
+    trigger: TriggerMessage = Field(default_factory=TriggerMessage)
+    mode: Literal["MODE_UNSPECIFIED", "ENABLE", "DISABLE", 0, 1, 2] = "MODE_UNSPECIFIED"
+    no_catchup: bool = False
+    plugins_input: dict[str, Any] = Field(default_factory=dict)
+    created_at: Any = None
+    updated_at: Any = None
+    status: Any = None
+    error: Any = None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is to run at once; KFP takes an unspecified mode as disabled."""
+        return self.mode in ("ENABLE", 1)
 
 
 class ExperimentMessage(Message):
@@ -117,6 +194,16 @@ class VersionMessage(Message):
     pipeline_spec: dict[str, Any] | None = None
     tags: dict[str, str] = Field(default_factory=dict)
     created_at: Any = None
+    error: Any = None
+
+
+class VisualizationMessage(Message):
+    """v2beta1.Visualization"""
+
+    type: Any = None
+    source: str = ""
+    arguments: str = ""
+    html: Any = None
     error: Any = None
 
 

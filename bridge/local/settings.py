@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bridge.local.retention import Limits
+
 RunnerName = Literal["subprocess", "docker"]
 MetadataShape = Literal["mlmd", "native"]
 
@@ -24,6 +26,11 @@ class LocalSettings:
     environments_dir
                   where environments of components are cached; several backends may share it.
                   ``None`` means ``<data_dir>/environments``.
+    keep_runs     how many runs that are over are kept; ``None``: all of them. Older ones are removed with all
+                  their files.
+    keep_days     how many days after their end runs are kept; ``None``: for ever.
+    keep_gib      how many GiB the files of all runs may take before the oldest runs are removed; ``None``:
+                  any number.
     grace_seconds how long open requests and ended tasks are waited for when the backend stops.
     """
 
@@ -35,6 +42,9 @@ class LocalSettings:
     secrets_dir: Path | None = None
     token: str | None = None
     environments_dir: Path | None = None
+    keep_runs: int | None = None
+    keep_days: float | None = None
+    keep_gib: float | None = None
     grace_seconds: float = 5.0
 
     def __post_init__(self) -> None:
@@ -44,6 +54,10 @@ class LocalSettings:
             raise ValueError(f"max_parallel must be at least 1, not {self.max_parallel}")
         if self.secrets_dir is not None and not self.secrets_dir.is_dir():
             raise ValueError(f"the secrets directory {self.secrets_dir} does not exist")
+        for name in ("keep_runs", "keep_days", "keep_gib"):
+            limit = getattr(self, name)
+            if limit is not None and not limit >= 0:
+                raise ValueError(f"{name} must not be negative, not {limit}")
         if self.token is not None and not self.token.strip():
             raise ValueError("token must not be empty: leave it out to serve without one")
         if self.runner != "subprocess":
@@ -53,6 +67,11 @@ class LocalSettings:
                 f"metadata {self.metadata!r} is not served by this version, which keeps KFP's MLMD shape: "
                 "use 'mlmd'"
             )
+
+    @property
+    def limits(self) -> Limits:
+        """What is kept of runs that are over."""
+        return Limits(self.keep_runs, self.keep_days, self.keep_gib)
 
     @property
     def database_path(self) -> Path:

@@ -63,7 +63,8 @@ def default_experiment(connection: sqlite3.Connection) -> sqlite3.Row:
 
 
 def set_experiment_storage(connection: sqlite3.Connection, experiment_id: str, storage_state: str) -> None:
-    """Archive or restore an experiment; archiving takes its runs along, restoring leaves them, as in KFP."""
+    """Archive or restore an experiment. Archiving takes its runs along and disables its recurring runs;
+    restoring leaves both, as in KFP. Raises ``StatusError`` (404)."""
     get_experiment(connection, experiment_id)
     connection.execute(
         "UPDATE experiments SET storage_state = ? WHERE experiment_id = ?", (storage_state, experiment_id)
@@ -71,6 +72,10 @@ def set_experiment_storage(connection: sqlite3.Connection, experiment_id: str, s
     if storage_state == "ARCHIVED":
         connection.execute(
             "UPDATE runs SET storage_state = 'ARCHIVED' WHERE experiment_id = ?", (experiment_id,)
+        )
+        connection.execute(
+            "UPDATE recurring_runs SET enabled = 0, updated_at = ? WHERE experiment_id = ? AND enabled = 1",
+            (now_seconds(), experiment_id),
         )
 
 

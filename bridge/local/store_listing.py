@@ -8,10 +8,10 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
+from bridge.local.clock import parse_rfc3339
 from bridge.local.status import invalid
 
 DEFAULT_PAGE_SIZE = 20
@@ -315,8 +315,6 @@ def _scalar(name: str, value: Any) -> str | int:
 
 def _timestamp(value: Any) -> int:
     try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
+        return parse_rfc3339(value)
+    except (TypeError, ValueError, OverflowError) as error:
         raise invalid(f"failed to parse filter: invalid timestamp {value!r}, expected RFC 3339") from error
-    # A '+' that was not percent-encoded arrives as a blank; a time without an offset is taken as UTC.
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

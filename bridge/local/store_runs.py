@@ -28,18 +28,18 @@ RUNS = Listable(
         "namespace": "namespace",
         "experiment_id": "experiment_id",
         "recurring_run_id": "recurring_run_id",
-        "service_account": "service_account",
-        "pipeline_version_id": "pipeline_version_id",
+        "pipeline_id": "pipeline_id",
         "created_at": "created_at",
         "scheduled_at": "scheduled_at",
         "finished_at": "finished_at",
         "storage_state": "storage_state",
         "state": "state",
         "status": "state",
+        "state_history": "state_history",
     },
     times=frozenset({"created_at", "scheduled_at", "finished_at"}),
 )
-_LIVE = (RuntimeState.PENDING, RuntimeState.RUNNING, RuntimeState.PAUSED, RuntimeState.CANCELING)
+LIVE_STATES = (RuntimeState.PENDING, RuntimeState.RUNNING, RuntimeState.PAUSED, RuntimeState.CANCELING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,8 @@ class NewRun:
     pipeline_id: str | None = None
     pipeline_version_id: str | None = None
     pipeline_root: str = ""
+    recurring_run_id: str = ""
+    scheduled_at: int | None = None
 
 
 def add_run(connection: sqlite3.Connection, run: NewRun) -> sqlite3.Row:
@@ -76,8 +78,8 @@ def add_run(connection: sqlite3.Connection, run: NewRun) -> sqlite3.Row:
         row: sqlite3.Row = connection.execute(
             "INSERT INTO runs (run_id, display_name, description, namespace, experiment_id, service_account, "
             "pipeline_id, pipeline_version_id, spec_id, inline_spec, parameters, pipeline_root, created_at, "
-            "scheduled_at, state, state_history, pipeline_context_id, run_context_id) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+            "scheduled_at, recurring_run_id, state, state_history, pipeline_context_id, run_context_id) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
             (
                 run.run_id,
                 run.display_name,
@@ -92,7 +94,8 @@ def add_run(connection: sqlite3.Connection, run: NewRun) -> sqlite3.Row:
                 json.dumps(dict(run.parameters)),
                 run.pipeline_root,
                 now,
-                now,
+                now if run.scheduled_at is None else run.scheduled_at,
+                run.recurring_run_id,
                 RuntimeState.PENDING,
                 history,
                 pipeline_context,
@@ -158,8 +161,17 @@ def begin_retry(connection: sqlite3.Connection, run_id: str) -> None:
 
 
 def set_run_storage(connection: sqlite3.Connection, run_id: str, storage_state: str) -> None:
-    """Archive or restore a run. Raises ``StatusError`` (404)."""
-    get_run(connection, run_id)
+    """Archive or restore a run. Raises ``StatusError``: 404; 400: its experiment is archived and has to be
+    restored first."""
+    run = get_run(connection, run_id)
+    if storage_state == "AVAILABLE":
+        experiment = get_experiment(connection, run["experiment_id"])
+        if experiment["storage_state"] == "ARCHIVED":
+            raise StatusError(
+                Code.FAILED_PRECONDITION,
+                f"Failed to unarchive run {run_id} as experiment {run['experiment_id']} must be un-archived "
+                "first",
+            )
     connection.execute("UPDATE runs SET storage_state = ? WHERE run_id = ?", (storage_state, run_id))
 
 
@@ -171,10 +183,10 @@ def delete_run(connection: sqlite3.Connection, run_id: str) -> None:
 
 def unfinished_runs(connection: sqlite3.Connection) -> list[sqlite3.Row]:
     """The runs that a backend which stopped has left behind, oldest first."""
-    marks = ", ".join("?" for _ in _LIVE)
+    marks = ", ".join("?" for _ in LIVE_STATES)
     return connection.execute(
         f"SELECT run_id, state FROM runs WHERE state IN ({marks}) ORDER BY number",  # noqa: S608
-        _LIVE,
+        LIVE_STATES,
     ).fetchall()
 
 

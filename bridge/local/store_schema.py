@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TABLES = """
 CREATE TABLE experiments (
@@ -184,14 +184,52 @@ CREATE INDEX mlmd_attributions_by_artifact ON mlmd_attributions (artifact_id);
 """
 
 
+# What each version added to the one before; a new database gets all of it.
+_ADDED = {
+    2: """
+CREATE TABLE recurring_runs (
+    recurring_run_id TEXT PRIMARY KEY,
+    display_name TEXT NOT NULL,
+    resource_name TEXT NOT NULL,
+    description TEXT NOT NULL DEFAULT '',
+    namespace TEXT NOT NULL DEFAULT '',
+    experiment_id TEXT NOT NULL,
+    service_account TEXT NOT NULL DEFAULT '',
+    pipeline_id TEXT NOT NULL DEFAULT '',
+    pipeline_version_id TEXT NOT NULL DEFAULT '',
+    -- None: every run takes the pipeline's newest version.
+    spec_id TEXT REFERENCES specs,
+    parameters TEXT NOT NULL,
+    pipeline_root TEXT NOT NULL DEFAULT '',
+    max_concurrency INTEGER NOT NULL,
+    no_catchup INTEGER NOT NULL,
+    enabled INTEGER NOT NULL,
+    cron TEXT NOT NULL DEFAULT '',
+    interval_seconds INTEGER NOT NULL DEFAULT 0,
+    starts_at INTEGER,
+    ends_at INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    last_index INTEGER NOT NULL DEFAULT 0,
+    last_due INTEGER,
+    problem TEXT
+) STRICT;
+CREATE INDEX recurring_runs_by_experiment ON recurring_runs (experiment_id);
+CREATE INDEX runs_by_recurring_run ON runs (recurring_run_id) WHERE recurring_run_id <> '';
+""",
+}
+
+
 def prepare(connection: sqlite3.Connection) -> None:
-    """Create the tables in an empty database; refuse one that another version wrote."""
+    """Bring a database to this version's tables; refuse one that a newer version wrote."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
         return
-    if version != 0:
+    if version > SCHEMA_VERSION:
         raise RuntimeError(
-            f"the data directory was written by another version of the local backend "
+            f"the data directory was written by a newer version of the local backend "
             f"(schema {version}, this one is {SCHEMA_VERSION}): use another --data-dir or remove it"
         )
-    connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+    steps = "" if version else _TABLES
+    steps += "".join(text for number, text in sorted(_ADDED.items()) if number > version)
+    connection.executescript(f"BEGIN;{steps}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")

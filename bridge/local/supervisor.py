@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,12 @@ class Supervisor:
         self._open = asyncio.Semaphore(max_parallel * _OPEN_RUNS_PER_SLOT)
         self._executors: dict[str, RunExecutor] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
+        self._listeners: list[Callable[[], None]] = []
         self._stopping = False
+
+    def on_end(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever a run has ended."""
+        self._listeners.append(listener)
 
     def enqueue(self, run_id: str) -> None:
         """Execute a PENDING run as soon as its turn comes."""
@@ -103,6 +108,7 @@ class Supervisor:
         await self._store.write(
             lambda connection: store_runs.end_run(connection, run_id, RuntimeState.CANCELED)
         )
+        self._tell()
 
     async def retry(self, run_id: str) -> None:
         """Queue a failed or canceled run again; what it has finished is kept. Raises ``StatusError``."""
@@ -130,9 +136,10 @@ class Supervisor:
         since it may be what brings the backend down.
         """
         left = await self._store.read(store_runs.unfinished_runs)
-        if left:
-            # Else a component would run beside its own second start.
-            await asyncio.to_thread(end_leftovers, self._data_dir / "runs")
+        # Else a component would run beside its own second start.
+        ended = await asyncio.to_thread(end_leftovers, self._data_dir / "runs")
+        if ended:
+            logger.warning("%d process(es) that an earlier start had left behind were ended", ended)
         for run in left:
             if await self._store.write(partial(_pick_up, run)):
                 self.enqueue(run["run_id"])
@@ -181,6 +188,8 @@ class Supervisor:
             outcome = await executor.execute()
         finally:
             del self._executors[run_id]
+            # What a component started outside its process group; in a container it would end with it, too.
+            await asyncio.to_thread(end_leftovers, self._data_dir / "runs" / run_id)
         await self._record(run_id, outcome)
 
     def _root_of(self, run: RunToExecute, pipeline: Pipeline) -> str:
@@ -196,9 +205,14 @@ class Supervisor:
 
         await self._store.write(record)
 
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
     def _forget(self, run_id: str, life: asyncio.Task[None]) -> None:
         if self._lives.get(run_id) is life:
             del self._lives[run_id]
+        self._tell()
         if not life.cancelled() and life.exception() is not None:
             logger.error(
                 "run %s ended in an error that could not be recorded", run_id, exc_info=life.exception()

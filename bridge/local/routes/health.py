@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from bridge.local.routes.shared import PREFIX, answer
+from bridge.local.status import invalid
 
 router = APIRouter()
 
@@ -31,7 +32,22 @@ async def healthz() -> Response:
     return answer({"multi_user": False, "pipeline_store": "database"})
 
 
+@router.get("/apis/v1beta1/healthz")
+async def healthz_v1() -> Response:
+    """What older clients ask for."""
+    return answer({"multi_user": False})
+
+
 @router.get(f"{PREFIX}/auth")
 async def authorize(request: Request) -> Response:
-    """Everything is allowed to whoever got here: there is one user."""
+    """Everything that is asked for in full is allowed to whoever got here: there is one user."""
+    query = request.query_params
+    if not query.get("namespace"):
+        raise invalid("Authorize request is not valid: Namespace is empty. Please specify a valid namespace")
+    if query.get("resources", "UNASSIGNED_RESOURCES") not in ("VIEWERS", "1"):
+        raise invalid(
+            "Authorize request is not valid: Resources not specified. Please specify a valid resources"
+        )
+    if query.get("verb", "UNASSIGNED_VERB") not in ("CREATE", "GET", "DELETE", "1", "2", "3"):
+        raise invalid("Authorize request is not valid: Verb not specified. Please specify a valid verb")
     return answer({})

@@ -199,7 +199,7 @@ async def _spec_of(backend: Backend, message: VersionMessage) -> str:
     if message.package_url is not None and message.package_url.pipeline_url:
         # The backend reads no foreign network by itself: a laptop's server should not be sent anywhere.
         raise StatusError(
-            Code.UNIMPLEMENTED,
+            Code.FAILED_PRECONDITION,
             "The local backend does not download pipelines from package_url: upload the file instead",
         )
     raise invalid("The pipeline version needs a pipeline_spec: none was given")

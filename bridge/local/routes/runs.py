@@ -8,15 +8,16 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
 
-from bridge.local import store_pipelines, store_runs, store_tasks
+from bridge.local import store_experiments, store_pipelines, store_runs, store_tasks
 from bridge.local.answers import list_json, run_json, with_task_details
 from bridge.local.requests import RunMessage, read_message
 from bridge.local.routes.shared import PREFIX, Backend, answer, backend_of, encode, encoded, list_request
+from bridge.local.sources import find_source
 from bridge.local.status import invalid
 from bridge.local.store_listing import list_rows
 from bridge.local.store_runs import NewRun
 from bridge.spec.arguments import check_arguments
-from bridge.spec.load import Pipeline, SpecError
+from bridge.spec.load import SpecError
 
 router = APIRouter(prefix=f"{PREFIX}/runs")
 
@@ -40,6 +41,8 @@ async def list_runs(request: Request) -> Response:
     fixed = [("experiment_id", experiment_id)] if experiment_id else []
 
     def read(connection: sqlite3.Connection) -> bytes:
+        if experiment_id:
+            store_experiments.get_experiment(connection, experiment_id)
         page = list_rows(connection, store_runs.RUNS, wanted, fixed)
         return encode(list_json("runs", [_shown(connection, row) for row in page.rows], page))
 
@@ -64,6 +67,7 @@ async def delete(request: Request, run_id: str) -> Response:
     await backend.store.read(lambda connection: store_runs.get_run(connection, run_id))
     await backend.supervisor.discard(run_id)
     await backend.store.write(lambda connection: store_runs.delete_run(connection, run_id))
+    backend.retention.rounds.wake()
     return answer({})
 
 
@@ -109,9 +113,9 @@ def _shown(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
 async def _new_run(backend: Backend, message: RunMessage) -> NewRun:
     if not message.display_name.strip():
         raise invalid("The run name is empty. Please specify a valid name")
-    pipeline, version, text = await _pipeline_of(backend, message)
+    source = await find_source(backend.store, backend.specs, message)
     try:
-        parameters = check_arguments(pipeline, message.runtime_config.parameters)
+        parameters = check_arguments(source.pipeline, message.runtime_config.parameters)
     except SpecError as error:
         raise invalid(f"Failed to create a run: {error}") from error
     return NewRun(
@@ -120,13 +124,13 @@ async def _new_run(backend: Backend, message: RunMessage) -> NewRun:
         description=message.description,
         experiment_id=message.experiment_id,
         service_account=message.service_account,
-        spec_text=text,
-        pipeline_name=pipeline.name,
+        spec_text=source.text,
+        pipeline_name=source.pipeline.name,
         parameters=parameters,
         pipeline_root=message.runtime_config.pipeline_root,
-        inline=version is None,
-        pipeline_id=version["pipeline_id"] if version is not None else None,
-        pipeline_version_id=version["pipeline_version_id"] if version is not None else None,
+        inline=source.inline,
+        pipeline_id=source.pipeline_id or None,
+        pipeline_version_id=source.pipeline_version_id or None,
     )
 
 
@@ -137,32 +141,3 @@ def _run_id(told: str) -> str:
         return str(UUID(told))
     except ValueError as error:
         raise invalid(f"run_id must be a UUID, not {told!r}") from error
-
-
-async def _pipeline_of(backend: Backend, message: RunMessage) -> tuple[Pipeline, sqlite3.Row | None, str]:
-    reference = message.pipeline_version_reference
-    by_reference = message.pipeline_version_id or (
-        reference is not None and (reference.pipeline_id or reference.pipeline_version_id)
-    )
-    if bool(by_reference) == bool(message.pipeline_spec):
-        raise invalid(
-            "Please specify a pipeline either by pipeline_version_reference or by pipeline_spec, not by both"
-        )
-    if message.pipeline_spec:
-        spec = await backend.specs.inline(message.pipeline_spec)
-        return spec.pipeline, None, spec.text
-    version, text = await backend.store.read(lambda connection: _version(connection, message))
-    return await backend.specs.stored(version["spec_id"], text), version, text
-
-
-def _version(connection: sqlite3.Connection, message: RunMessage) -> tuple[sqlite3.Row, str]:
-    reference = message.pipeline_version_reference
-    pipeline_id = reference.pipeline_id if reference else ""
-    version_id = (reference.pipeline_version_id if reference else "") or message.pipeline_version_id
-    if not version_id:
-        row = store_pipelines.latest_version(connection, pipeline_id)
-    elif pipeline_id:
-        row = store_pipelines.get_version(connection, pipeline_id, version_id)
-    else:
-        row = store_pipelines.find_version(connection, version_id)
-    return row, store_pipelines.get_spec(connection, row["spec_id"])

@@ -8,6 +8,8 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from bridge.local.retention import Retention
+from bridge.local.scheduler import Scheduler
 from bridge.local.settings import LocalSettings
 from bridge.local.specs import SpecCache
 from bridge.local.status import invalid
@@ -26,6 +28,8 @@ class Backend:
     store: Store
     specs: SpecCache
     supervisor: Supervisor
+    scheduler: Scheduler
+    retention: Retention
 
 
 def backend_of(request: Request) -> Backend:

@@ -54,6 +54,7 @@ async def test_a_link_to_the_kfp_ui_leads_to_a_page_that_says_what_this_is(local
 async def test_healthz(local: LocalApp) -> None:
     answer = await local.client.get(f"{API}/healthz")
     assert answer.json() == {"multi_user": False, "pipeline_store": "database"}
+    assert (await local.client.get("/apis/v1beta1/healthz")).json() == {"multi_user": False}
 
 
 async def test_there_is_a_default_experiment(local: LocalApp) -> None:
@@ -134,7 +135,7 @@ async def test_pipelines_can_be_made_without_an_upload(local: LocalApp) -> None:
     both = {"pipeline": {"name": "both"}, "pipeline_version": {"pipeline_spec": one_task()}}
     assert (await local.client.post(f"{API}/pipelines/create", json=both)).json()["name"] == "both"
     url = {"pipeline": {"name": "u"}, "pipeline_version": {"package_url": {"pipeline_url": "http://x"}}}
-    refused(await local.client.post(f"{API}/pipelines/create", json=url), 501, 12, "upload the file")
+    refused(await local.client.post(f"{API}/pipelines/create", json=url), 400, 9, "upload the file")
 
 
 @pytest.mark.parametrize(
@@ -303,13 +304,31 @@ async def test_lists_that_are_refused(local: LocalApp, params: dict[str, str]) -
         refused(await local.client.get(f"{API}/{path}", params=params), 400, 3, "")
 
 
-async def test_recurring_runs_say_that_they_are_not_served(local: LocalApp) -> None:
-    for method, path in [
-        ("GET", "/recurringruns"),
-        ("POST", "/recurringruns"),
-        ("POST", "/recurringruns/1:enable"),
-    ]:
-        refused(await local.client.request(method, f"{API}{path}"), 501, 12, "recurring runs")
+async def test_what_only_a_cluster_has_is_refused(local: LocalApp) -> None:
+    wanted = {"type": "TABLE", "source": "/data.csv"}
+    refused(await local.client.post(f"{API}/visualizations/ns", json=wanted), 400, 9, "visualizations")
+    refused(await local.client.post(f"{API}/visualizations/ns", json={}), 400, 3, "requires a Source")
+    for name in ("workflows", "scheduledworkflows"):
+        refused(await local.client.post(f"{API}/{name}", json="{}"), 400, 3, "Report")
+    refused(await local.client.get(f"{API}/filters"), 404, 5, "Not Found")
+
+
+async def test_authorization_allows_what_is_asked_for_in_full(local: LocalApp) -> None:
+    full = {"namespace": "n", "resources": "VIEWERS", "verb": "GET"}
+    assert (await local.client.get(f"{API}/auth", params=full)).json() == {}
+    for missing in full:
+        params = {name: value for name, value in full.items() if name != missing}
+        refused(await local.client.get(f"{API}/auth", params=params), 400, 3, "not valid")
+
+
+async def test_a_run_of_an_archived_experiment_is_not_restored_alone(local: LocalApp) -> None:
+    made = (await local.client.post(f"{API}/experiments", json={"display_name": "e"})).json()
+    run_id = await local.create_run(experiment_id=made["experiment_id"])
+    await local.client.post(f"{API}/experiments/{made['experiment_id']}:archive")
+    answer = await local.client.post(f"{API}/runs/{run_id}:unarchive")
+    refused(answer, 400, 9, "must be un-archived")
+    await local.client.post(f"{API}/experiments/{made['experiment_id']}:unarchive")
+    assert (await local.client.post(f"{API}/runs/{run_id}:unarchive")).json() == {}
 
 
 async def test_logs(local: LocalApp) -> None:
