@@ -73,6 +73,8 @@ def create_app(settings: LocalSettings, runner: Runner | None = None) -> FastAPI
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # KFP's gateway knows no other spelling of a path.
+        redirect_slashes=False,
         lifespan=_lifespan,
     )
     app.state.settings = settings

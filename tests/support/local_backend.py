@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,15 +50,17 @@ def start_local_backend(
     *,
     token: str | None = None,
     max_parallel: int = 2,
+    options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[LocalBackend]:
     """A local backend on a free port, stopped at the end of the block.
 
-    What it writes to standard error goes to ``<data_dir>/stderr.log``; it is shown if it does not start.
+    ``options`` are further words of its command line. What it writes to standard error goes to
+    ``<data_dir>/stderr.log``; it is shown if it does not start.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "bridge.local.main", "--port", "0", "--data-dir", str(data_dir)]
-    command += ["--max-parallel", str(max_parallel)]
+    command += ["--max-parallel", str(max_parallel), *options]
     if token is not None:
         command += ["--token", token]
     errors = data_dir / "stderr.log"

@@ -48,3 +48,21 @@ def waiting(seconds: int = 600, pids: str = ""):
 def failing():
     """One task that fails."""
     fail(word="woe")
+
+
+@dsl.container_component
+def hide(pids: str):
+    """Start processes that do not want to end: one that ignores SIGTERM, one in a session of its own whose
+    parent has gone. All write their ids into the file ``pids``."""
+    script = (
+        'echo $$ > "$0"; (trap "" TERM INT HUP; while :; do sleep 1; done) & echo $! >> "$0"; '
+        '(setsid sh -c \'trap "" TERM HUP; echo $$ >> "$0"; while :; do sleep 1; done\' "$0" &) ; '
+        'trap "" TERM; while :; do sleep 1; done'
+    )
+    return dsl.ContainerSpec(image="alpine", command=["sh", "-c", script], args=[pids])
+
+
+@dsl.pipeline(name="hiding")
+def hiding(pids: str):
+    """One task whose processes hide from its end."""
+    hide(pids=pids)
