@@ -59,8 +59,12 @@ class Environments:
         await asyncio.to_thread(shutil.rmtree, venv, ignore_errors=True)
         began = await asyncio.to_thread(_size, log)
         steps = [self._create(venv), *(self._install(venv, install) for install in installs)]
+        scratch = self.folder / "tmp"
+        scratch.mkdir(exist_ok=True)
+        # By its TMPDIR the next start knows a build that outlived its backend.
+        env = {**_build_environment(), "TMPDIR": str(scratch)}
         for step in steps:
-            code = await run_group(step, env=_build_environment(), cwd=self.folder, log=log)
+            code = await run_group(step, env=env, cwd=self.folder, log=log)
             if code != 0:
                 await asyncio.to_thread(shutil.rmtree, venv, ignore_errors=True)
                 raise EnvironmentBuildError(_explain(packages, log, began))

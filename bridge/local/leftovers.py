@@ -14,11 +14,11 @@ _MOST_ENDED = 10_000
 
 
 def end_leftovers(folder: Path, processes: Path = Path("/proc")) -> int:
-    """Kill every process that was started as a component below a folder of runs; returns how many.
+    """Kill every process that was started for something below a folder; returns how many.
 
-    They are known by their ``TMPDIR``, which the launcher puts below the run's own folder and which all that
-    a component starts inherits, whatever session it makes for itself. Only for runs of which nothing is
-    meant to go on. Where there is no ``/proc`` nothing is found.
+    They are known by their ``TMPDIR``: the launcher puts it below the run's own folder, the builder of
+    environments below theirs, and all that such a process starts inherits it, whatever session it makes for
+    itself. Only for folders in which nothing is meant to go on. Where there is no ``/proc`` nothing is found.
     """
     marker = f"TMPDIR={folder}{os.sep}".encode()
     ended: set[int] = set()

@@ -185,10 +185,9 @@ def find_version(connection: sqlite3.Connection, version_id: str) -> sqlite3.Row
 def update_named(
     connection: sqlite3.Connection, listable: Listable, key: str, changes: Mapping[str, Any]
 ) -> None:
-    """Change display name, description or tags of a pipeline or version that exists."""
-    allowed = {
-        name: value for name, value in changes.items() if name in ("display_name", "description", "tags")
-    }
+    """Change the display name or the tags of a pipeline or version that exists; KFP lets nothing else be
+    changed and passes over it."""
+    allowed = {name: value for name, value in changes.items() if name in ("display_name", "tags")}
     if not allowed:
         return
     columns = ", ".join(f"{name} = ?" for name in allowed)

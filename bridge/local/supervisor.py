@@ -136,8 +136,9 @@ class Supervisor:
         since it may be what brings the backend down.
         """
         left = await self._store.read(store_runs.unfinished_runs)
-        # Else a component would run beside its own second start.
-        ended = await asyncio.to_thread(end_leftovers, self._data_dir / "runs")
+        # Else a component, or the build of its environment, would run beside its own second start.
+        folders = (self._data_dir / "runs", self._data_dir / "environments")
+        ended = sum([await asyncio.to_thread(end_leftovers, folder) for folder in folders])
         if ended:
             logger.warning("%d process(es) that an earlier start had left behind were ended", ended)
         for run in left:

@@ -87,7 +87,7 @@ async def get_pipeline(request: Request, pipeline_id: str) -> Response:
 
 @router.patch("/{pipeline_id}")
 async def update_pipeline(request: Request, pipeline_id: str) -> Response:
-    """UpdatePipeline: display name, description and tags"""
+    """UpdatePipeline: display name and tags"""
     message = read_message(await request.body(), PipelineMessage)
     changes = message.model_dump(include=message.model_fields_set)
 
@@ -150,7 +150,7 @@ async def get_version(request: Request, pipeline_id: str, version_id: str) -> Re
 
 @router.patch("/{pipeline_id}/versions/{version_id}")
 async def update_version(request: Request, pipeline_id: str, version_id: str) -> Response:
-    """UpdatePipelineVersion: display name, description and tags"""
+    """UpdatePipelineVersion: display name and tags"""
     backend = backend_of(request)
     message = read_message(await request.body(), VersionMessage)
     changes = message.model_dump(include=message.model_fields_set)

@@ -112,8 +112,10 @@ async def test_the_life_of_a_pipeline_and_its_versions(local: LocalApp) -> None:
     ]
     changed = await local.client.patch(path, json={"display_name": "Flow!", "tags": {"a": "b"}})
     assert (changed.json()["display_name"], changed.json()["tags"]) == ("Flow!", {"a": "b"})
-    changed = await local.client.patch(f"{path}/versions/{version_id}", json={"description": "first"})
-    assert changed.json()["description"] == "first"
+    changed = await local.client.patch(
+        f"{path}/versions/{version_id}", json={"display_name": "First", "description": "not changed"}
+    )
+    assert (changed.json()["display_name"], changed.json().get("description")) == ("First", None)
 
     refused(await local.client.delete(path), 400, 3, "still has 2 version(s)")
     assert (await local.client.delete(f"{path}/versions/{version_id}")).json() == {}
