@@ -18,8 +18,12 @@ OUTPUT_FILE = "executor_output.json"
 def make_executor_input(
     component: Component, inputs: Inputs, work_dir: Path, artifact_dir: Path
 ) -> dict[str, Any]:
-    """The ExecutorInput message as JSON. Parent folders of all outputs are made; artifacts that an
-    earlier attempt left there are removed."""
+    """The ExecutorInput message as JSON. Parent folders of all outputs are made; what an earlier attempt
+    left there is removed.
+
+    The folder of ``outputFile`` is what ``dsl.get_uri()`` makes URIs of, so it is the artifacts' folder, as
+    in KFP's driver, for a component that puts artifacts out.
+    """
     parameters = {
         name: {"outputFile": str(work_dir / "outputs" / name)} for name in component.output_parameters
     }
@@ -36,8 +40,9 @@ def make_executor_input(
         )
         artifacts[name] = {"artifacts": [_message(artifact)]}
     (work_dir / "outputs").mkdir(parents=True, exist_ok=True)
-    if artifacts:
-        artifact_dir.mkdir(parents=True, exist_ok=True)
+    output_file = (artifact_dir if artifacts else work_dir) / OUTPUT_FILE
+    output_file.parent.mkdir(parents=True, exist_ok=True)
+    output_file.unlink(missing_ok=True)
     return {
         "inputs": {
             "parameterValues": dict(inputs.parameters),
@@ -49,7 +54,7 @@ def make_executor_input(
         "outputs": {
             "parameters": parameters,
             "artifacts": artifacts,
-            "outputFile": str(work_dir / OUTPUT_FILE),
+            "outputFile": str(output_file),
         },
     }
 

@@ -98,6 +98,24 @@ async def test_metadata_moved_uris_and_custom_paths_come_back(driver: Driver, tm
     assert Path(str(local_path(given["report"][0].uri))).read_text() == "made elsewhere"
 
 
+async def test_the_folder_of_the_output_file_is_that_of_the_artifacts_and_is_clean_at_each_attempt(
+    driver: Driver,
+) -> None:
+    """dsl.get_uri() takes it for the root of the task's own artifacts."""
+    give = component(
+        output_artifacts=artifacts(model="Model"), outputs=parameters(Output="str"), executorLabel="g"
+    )
+    message = json.dumps({"parameterValues": {"Output": "first"}})
+    script = 'test -e "$0" && exit 0; printf "%s" "$1" > "$0"; dirname "$0" > "$2"; exit 1'
+    words = ("{{$.outputs.output_file}}", message, str(driver.folder / "seen"))
+    retried = task("give", "give", retryPolicy={"maxRetryCount": 1, "backoffDuration": "0s"})
+    executor = driver.executor(pipeline([retried], {"give": give}, {"g": sh(script, *words)}))
+    outcome = await executor.execute()
+    assert outcome.state is RuntimeState.FAILED
+    place = driver.folder / "artifacts" / "by-hand" / str(executor.run.kfp_run_id) / "give"
+    assert (driver.folder / "seen").read_text() == f"{place}\n"
+
+
 async def test_an_executor_output_that_is_no_json_fails_the_task(driver: Driver) -> None:
     give = component(executorLabel="give", outputs=parameters(Output="str"))
     broken = sh('printf "{" > "$0"', "{{$.outputs.output_file}}")
