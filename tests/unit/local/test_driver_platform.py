@@ -12,7 +12,10 @@ import pytest
 
 from bridge.domain.states import RuntimeState
 from bridge.local.recording import Outcome
+from bridge.spec.load import Pipeline
 from tests.support.handmade import (
+    artifact_from_task,
+    artifacts,
     component,
     constant,
     from_input,
@@ -375,3 +378,32 @@ async def test_a_component_gets_its_own_configuration(driver: Driver, secrets: P
         "volumes": [{"name": "tok", "secret": {"secretName": "tok", "optional": False}}],
         "volumeMounts": [{"name": "tok", "mountPath": "/etc/tok"}],
     }
+
+
+def importing(uri: str) -> Pipeline:
+    """A pipeline whose task ``use`` takes a model that lies at a URI."""
+    importer = {
+        "artifactUri": {"constant": uri},
+        "typeSchema": {"schemaTitle": "system.Model", "schemaVersion": "0.0.1"},
+    }
+    components = {
+        "import": component(output_artifacts=artifacts(artifact="Model"), executorLabel="import"),
+        "use": component(input_artifacts=artifacts(model="Model"), executorLabel="use"),
+    }
+    model = artifact_from_task("import", "artifact")
+    tasks = [task("import", "import"), task("use", "use", artifacts={"model": model})]
+    return pipeline(tasks, components, {"import": {"importer": importer}, "use": sh("true")})
+
+
+async def test_a_model_in_an_image_fails_the_task_that_takes_it(driver: Driver) -> None:
+    outcome = await driver.execute(importing("oci://registry/org/model:v1"))
+    assert outcome.failed_tasks == ("use",)
+    assert "use needs model from the image oci://registry/org/model:v1" in str(outcome.message)
+
+
+async def test_an_input_that_lies_elsewhere_is_not_brought_here_and_that_is_said(driver: Driver) -> None:
+    outcome = await driver.execute(importing("s3://bucket/model"))
+    assert outcome.state is RuntimeState.SUCCEEDED
+    sentence = "Not brought here: the input model at s3://bucket/model; the component has to read it itself."
+    assert list(driver.recorder.starts["use"][0].notes) == [sentence]
+    assert sentence in driver.log("use")

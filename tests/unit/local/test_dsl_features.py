@@ -30,6 +30,12 @@ def source_of(file: str) -> str:
     return found[0].read_text()
 
 
+def expected_of_the_corpus(pipeline: str) -> bool:
+    expectation = ROOT / "tests" / "contract" / "corpus" / "expectations" / f"{pipeline}.yaml"
+    table = ROOT / "tests" / "integration" / "local" / "test_driver_corpus.py"
+    return expectation.is_file() or (table.is_file() and f'"{pipeline}"' in table.read_text())
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"\W+", "-", row[0])[:40])
 def test_every_row_names_a_test_that_is_there(row: list[str]) -> None:
     assert len(row) == 5, row
@@ -39,6 +45,10 @@ def test_every_row_names_a_test_that_is_there(row: list[str]) -> None:
         feature = re.fullmatch(r"feature\[(.+)\]", name)
         if feature:
             assert feature[1] in {item.pipeline for item in FEATURES}
+            continue
+        corpus = re.fullmatch(r"corpus\[(.+)\]", name)
+        if corpus:
+            assert expected_of_the_corpus(corpus[1])
             continue
         file, _, function = name.partition("::")
         assert re.search(
