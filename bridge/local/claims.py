@@ -6,6 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+# No claim's name begins with a dot.
+_MADE, _DELETED = ".made", ".deleted"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
@@ -14,21 +16,26 @@ class ClaimError(Exception):
 
 
 class Claims:
-    """The claims in one folder, each a folder with its name."""
+    """The claims in one folder, each a folder with its name.
+
+    A task that was interrupted by the end of the backend is run again, and must then find its own work done
+    instead of in its way: beside the claims stands who made and who deleted each, as ``task``, a text that is
+    the same when the task is run again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def create(self, name: str) -> Path:
+    def create(self, name: str, task: str) -> Path:
         """A new, empty claim. Raises ``ClaimError`` if there is one of that name, as Kubernetes does."""
         place = self._place(name)
-        try:
-            place.mkdir(parents=True)
-        except FileExistsError:
+        if place.exists() and self._did(_MADE, name) != task:
             raise ClaimError(
                 f"The volume claim {name} exists already: choose another name, or delete it with DeletePVC "
                 f"or by removing {place}."
-            ) from None
+            )
+        self._note(_MADE, name, task)
+        place.mkdir(parents=True, exist_ok=True)
         return place
 
     def exists(self, name: str) -> bool:
@@ -48,12 +55,23 @@ class Claims:
         inner.mkdir(parents=True, exist_ok=True)
         return inner
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, task: str) -> None:
         """Removes a claim with all that is in it. Raises ``ClaimError`` if there is none."""
         place = self._place(name)
-        if not place.is_dir():
+        if place.is_dir():
+            self._note(_DELETED, name, task)
+            shutil.rmtree(place)
+        elif self._did(_DELETED, name) != task:
             raise ClaimError(f"There is no volume claim {name} that could be deleted.")
-        shutil.rmtree(place)
+
+    def _did(self, what: str, name: str) -> str | None:
+        note = self._folder / what / name
+        return note.read_text(encoding="utf-8") if note.is_file() else None
+
+    def _note(self, what: str, name: str, task: str) -> None:
+        note = self._folder / what / name
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(task, encoding="utf-8")
 
     def _place(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

@@ -42,7 +42,7 @@ def fingerprint(context: RunContext, leaf: Leaf, container: ContainerSpec, claim
             {name: [_seen(artifact) for artifact in found] for name, found in inputs.artifacts.items()},
             {name: kind.value for name, kind in component.output_parameters.items()},
             {name: slot.schema_title for name, slot in component.output_artifacts.items()},
-            list(claims),
+            sorted(set(claims)),
         ]
     return hashlib.sha256(canonical_json(content)).hexdigest()
 

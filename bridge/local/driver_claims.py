@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import uuid4
 
 from bridge.domain.states import RuntimeState
 from bridge.local.claims import ClaimError
@@ -40,8 +39,9 @@ async def _create(context: RunContext, leaf: Leaf, container: ContainerSpec) -> 
         message = "Only one of pvc_name and pvc_name_suffix can be given."
         return await finish(context, leaf.path, TaskEnd(RuntimeState.FAILED, message=message))
     try:
-        chosen = name or f"{uuid4()}{suffix}"
-        await asyncio.to_thread(context.claims.create, chosen)
+        # On KFP a random id; this one is the same when the task is run again after the backend was ended.
+        chosen = name or f"{context.task_id(leaf.path)}{suffix}"
+        await asyncio.to_thread(context.claims.create, chosen, _owner(context, leaf))
     except ClaimError as error:
         return await finish(context, leaf.path, TaskEnd(RuntimeState.FAILED, message=str(error)))
     result = TaskResult(parameters={"name": chosen})
@@ -51,10 +51,15 @@ async def _create(context: RunContext, leaf: Leaf, container: ContainerSpec) -> 
 async def _delete(context: RunContext, leaf: Leaf) -> TaskEnd:
     await start_without_pod(context, leaf)
     try:
-        await asyncio.to_thread(context.claims.delete, _text(leaf.inputs.parameters.get("pvc_name")))
+        name = _text(leaf.inputs.parameters.get("pvc_name"))
+        await asyncio.to_thread(context.claims.delete, name, _owner(context, leaf))
     except ClaimError as error:
         return await finish(context, leaf.path, TaskEnd(RuntimeState.FAILED, message=str(error)))
     return await finish(context, leaf.path, TaskEnd(RuntimeState.SUCCEEDED))
+
+
+def _owner(context: RunContext, leaf: Leaf) -> str:
+    return f"{context.run.kfp_run_id} {leaf.path}"
 
 
 def _text(value: Any) -> str:

@@ -7,10 +7,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from bridge.domain.states import RuntimeState
+from bridge.local.claims import ClaimError, Claims
 from bridge.local.recording import Outcome
 from bridge.spec.load import Pipeline
 from tests.support.handmade import (
@@ -227,6 +229,30 @@ async def test_a_claim_with_a_given_name_is_made_once_and_then_found_in_the_cach
     (driver.folder / "claims" / "shared").rmdir()
     assert (await driver.execute(made)).state is RuntimeState.SUCCEEDED
     assert driver.recorder.states() == {"createpvc": "SUCCEEDED"}
+
+
+async def test_a_claims_task_that_is_run_again_finds_its_own_work_done(driver: Driver) -> None:
+    made = pipeline(
+        claim_tasks(
+            task("deletepvc", "deletepvc", parameters={"pvc_name": from_task("createpvc", "name")}),
+            pvc_name="shared",
+        ),
+        CLAIM_COMPONENTS,
+        CLAIM_EXECUTORS,
+    )
+    run_id = uuid4()
+    for _ in range(2):
+        # The backend was ended before it could write down that the tasks were done.
+        outcome = await driver.execute(made, kfp_run_id=run_id, caching=False)
+        assert outcome.state is RuntimeState.SUCCEEDED, outcome.message
+    claims = Claims(driver.folder / "claims")
+    claims.create("mine", "run a")
+    assert claims.create("mine", "run a") == claims.find("mine")
+    with pytest.raises(ClaimError, match="exists already"):
+        claims.create("mine", "run b")
+    claims.delete("mine", "run a")
+    with pytest.raises(ClaimError, match="no volume claim mine"):
+        claims.delete("mine", "run b")
 
 
 @pytest.mark.parametrize(
