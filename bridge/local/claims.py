@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from threading import Lock
 
 # No claim's name begins with a dot.
 _MADE, _DELETED = ".made", ".deleted"
@@ -20,8 +21,11 @@ class Claims:
 
     A task that was interrupted by the end of the backend is run again, and must then find its own work done
     instead of in its way: beside the claims stands who made and who deleted each, as ``task``, a text that is
-    the same when the task is run again.
+    the same when the task is run again. One process uses a folder at a time.
     """
+
+    # Runs make claims side by side, in threads.
+    _lock = Lock()
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -29,13 +33,14 @@ class Claims:
     def create(self, name: str, task: str) -> Path:
         """A new, empty claim. Raises ``ClaimError`` if there is one of that name, as Kubernetes does."""
         place = self._place(name)
-        if place.exists() and self._did(_MADE, name) != task:
-            raise ClaimError(
-                f"The volume claim {name} exists already: choose another name, or delete it with DeletePVC "
-                f"or by removing {place}."
-            )
-        self._note(_MADE, name, task)
-        place.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            if place.exists() and self._did(_MADE, name) != task:
+                raise ClaimError(
+                    f"The volume claim {name} exists already: choose another name, or delete it with "
+                    f"DeletePVC or by removing {place}."
+                )
+            self._note(_MADE, name, task)
+            place.mkdir(parents=True, exist_ok=True)
         return place
 
     def exists(self, name: str) -> bool:
