@@ -13,9 +13,14 @@ AIRFLOW_BIN := .venv-airflow/bin
 PYTEST := $(BIN)/python -m pytest
 AIRFLOW_PYTEST := $(AIRFLOW_BIN)/python -m pytest
 LOCK := pyproject.toml uv.lock
+# The earlier Airflows that the provider is tested with, and until when their dependencies may have been released:
+# later ones break them, and whoever runs such an Airflow installs it with the constraints of its time.
+COMPAT := 3.1 3.2
+COMPAT_3.1 := 3.1.8 2026-04-15
+COMPAT_3.2 := 3.2.2 2026-06-30
 
 .PHONY: help env demo test test-unit test-contract test-database test-integration test-provider test-main-job test-all \
-	test-corpus test-airflow test-faults test-web lint format bench clean
+	test-corpus test-airflow test-faults test-web test-compat test-compat-% lock-compat lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -33,6 +38,18 @@ env: .venv/.made .venv-airflow/.made ## both environments, from nothing but Pyth
 .venv-airflow/.made: $(LOCK) | $(filter .uv/bin/uv,$(UV))
 	UV_PROJECT_ENVIRONMENT=.venv-airflow $(UV) sync --frozen --quiet --python $(PYTHON) --extra airflow --group dags
 	@touch $@
+
+.venv-airflow-%/.made: tests/compat/airflow-%.txt pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-airflow-$*
+	$(UV) pip sync --quiet --python .venv-airflow-$*/bin/python $<
+	$(UV) pip install --quiet --python .venv-airflow-$*/bin/python --no-deps --editable .
+	@touch $@
+
+lock-compat: | $(filter .uv/bin/uv,$(UV)) ## what the environments of test-compat hold, resolved anew
+	$(foreach one,$(COMPAT),echo "apache-airflow==$(word 1,$(COMPAT_$(one)))" | $(UV) pip compile --quiet pyproject.toml \
+		--extra airflow --group dags --constraint - --python-version 3.11 --no-annotate --upgrade \
+		--exclude-newer $(word 2,$(COMPAT_$(one))) --custom-compile-command "make lock-compat" \
+		--output-file tests/compat/airflow-$(one).txt;)
 
 demo: env ## everything from nothing: ETL and retraining on real data; ONCE=1 stops it at the end
 	$(BIN)/python -m deploy.laptop $(if $(ONCE),--once)
@@ -74,6 +91,13 @@ test-web: .venv/.made ## the pages in a real Chromium
 	tests/web/install-chromium
 	$(PYTEST) tests/web -q
 
+test-compat: $(COMPAT:%=test-compat-%) ## the provider with earlier Airflows; not part of test-all
+
+# Warnings are no errors here: these Airflows warn of themselves. The example DAGs are written for 3.2 and later.
+test-compat-%: .venv-airflow-%/.made
+	.venv-airflow-$*/bin/python -m pytest tests/unit/provider tests/integration/provider \
+		$(if $(filter-out 3.1,$*),tests/unit/airflow_dags) -q -o filterwarnings=default
+
 lint: env ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -89,4 +113,4 @@ bench: env ## figures: submissions per second, overhead, load on the backend
 	$(BIN)/python -m tests.bench
 
 clean: ## removes what was made here, environments included
-	rm -rf .venv .venv-airflow .uv .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-airflow .venv-airflow-* .uv .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseXCom
-
 from bridge.client.reference import build_reference
+from bridge.provider.compat import BaseXCom
 from bridge.provider.facets import Seen
 from bridge.provider.killing import OnBehalf
 from bridge.provider.links import RUN_XCOM_KEY, BridgeRunLink, KfpRunLink

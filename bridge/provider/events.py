@@ -154,22 +154,27 @@ class KubeflowEventTrigger(BaseEventTrigger):
                 self.log.warning("Run %s cannot be read: %s. Its event says less.", event.run_id, error)
                 return payload
 
+    @property
+    def _store(self) -> Any:
+        """What Airflow keeps for the watched asset; nothing before 3.3."""
+        return getattr(self, "asset_state_store", None)
+
     async def _position(self) -> int | None:
         """The last event that was handled; ``None`` at the first start, and where Airflow keeps nothing."""
-        if self.asset_state_store is None:
+        if self._store is None:
             return None
         try:
-            stored = await self.asset_state_store.aget(_POSITION)
+            stored = await self._store.aget(_POSITION)
         except (AirflowRuntimeError, ValueError) as error:
             self.log.warning("Airflow does not tell which event was the last one handled: %s", error)
             return None
         return stored if isinstance(stored, int) else None
 
     async def _note_position(self, number: int) -> None:
-        if self.asset_state_store is None:
+        if self._store is None:
             return
         try:
-            await self.asset_state_store.aset(_POSITION, number)
+            await self._store.aset(_POSITION, number)
         except (AirflowRuntimeError, ValueError) as error:
             self.log.warning("Airflow does not keep that event %s was handled: %s", number, error)
 

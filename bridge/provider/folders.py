@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import conf
+from bridge.provider.compat import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from airflow.sdk import conf
 from pydantic import ValidationError
 
 from bridge.client.models import LineageParentModel
 from bridge.domain.uris import normalise_uri
+from bridge.provider.compat import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException
 
 from bridge.client.errors import BridgeError, BridgeUnauthorized, ProblemError
 from bridge.domain.states import RunPhase, parse_state
+from bridge.provider.compat import AirflowFailException, AirflowSkipException
 
 if TYPE_CHECKING:
     from bridge.client.models import GateModel, RunModel

@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
-from airflow.sdk import conf
+
+from bridge.provider.compat import conf
 
 # Airflow fills these in; all four are what its views know.
 _PLACEHOLDERS = "dag_id={DAG_ID}&dag_run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 from pydantic import ValidationError
 
 from bridge.client.errors import InputError
 from bridge.client.models import InputModel, PipelineVersionModel, SubmitRequest
 from bridge.domain.lineage import InputVersion
+from bridge.provider.compat import AirflowFailException
 from bridge.provider.fetching import PipelineAway, PipelineProblem
 from bridge.provider.functions import CompiledFunction
 from bridge.provider.inputs import resolve_inputs

@@ -9,15 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-)
+from airflow.sdk.exceptions import AirflowException
 
 from bridge.client.errors import BridgeError
 from bridge.client.reference import build_reference
+from bridge.provider.compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from bridge.provider.conclude import note_run, read_left
 from bridge.provider.hooks import DEFAULT_CONN_ID, BridgeSettings, KubeflowBridgeHook
 from bridge.provider.links import BridgeRunLink, KfpRunLink

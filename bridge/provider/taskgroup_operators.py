@@ -8,11 +8,18 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseOperator, BaseXCom
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException
 
 from bridge.client.errors import BridgeError, ProblemError
 from bridge.domain.states import RunPhase, parse_state
+from bridge.provider.compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseXCom,
+    keep_for_next_try,
+    kept_by_last_try,
+)
 from bridge.provider.conclude import Left, note_run
 from bridge.provider.hooks import BridgeSettings, KubeflowBridgeHook
 from bridge.provider.links import RUN_XCOM_KEY, BridgeRunLink, KfpRunLink
@@ -128,7 +135,7 @@ class KubeflowTaskOperator(BaseOperator):
         this task's last try."""
         if run.phase != RunPhase.ENDED or not run.over:
             return run
-        seen: Any = context["task_state_store"].get(_SEEN_KEY)
+        seen = kept_by_last_try(context, _SEEN_KEY)
         if isinstance(seen, dict) and seen.get("run_id") == str(run.run_id) and seen["life"] < run.revivals:
             self.log.info("The run was retried since this task's last try, and ended %s again.", run.state)
             return run
@@ -153,7 +160,7 @@ class KubeflowTaskOperator(BaseOperator):
             return reference
         if self.do_xcom_push:
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=reference)
-        context["task_state_store"].set(_SEEN_KEY, {"run_id": str(run.run_id), "life": run.revivals})
+        keep_for_next_try(context, _SEEN_KEY, {"run_id": str(run.run_id), "life": run.revivals})
         tail = log_tail(client, run, tasks, self.path, loop=self.loop)
         if tail:
             self.log.error("The last %d lines of its log:", len(tail))

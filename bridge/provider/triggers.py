@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
-from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from bridge.provider.compat import conf
 from bridge.provider.hooks import KubeflowBridgeHook
 from bridge.provider.hub import HubSource
 from bridge.provider.killing import OnBehalf, State, Unknown, ask_state, cancel_run, ended_for_good

@@ -7,8 +7,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException
 
+from bridge.provider.compat import AirflowTaskTimeout
 from bridge.provider.killing import (
     KILL_SECONDS,
     OnBehalf,

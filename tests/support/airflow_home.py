@@ -29,6 +29,8 @@ def airflow_home() -> Path:
             "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
             "AIRFLOW__API__BASE_URL": "http://airflow.example",
+            # Before 3.3 the API that ``dag.test()`` runs in its own process has no secret of its own.
+            "AIRFLOW__API_AUTH__JWT_SECRET": "of-the-tests-" * 5,
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         }
     )

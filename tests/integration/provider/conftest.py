@@ -67,14 +67,16 @@ class Ran:
         from airflow.models.dagrun import DagRun
         from airflow.models.taskinstance import clear_task_instances
         from airflow.sdk.definitions.dag import _run_task
-        from airflow.serialization.serialized_objects import DagSerialization
         from airflow.utils.session import create_session
         from airflow.utils.state import DagRunState, TaskInstanceState
 
+        from tests.support.airflow_version import dag_serialization
+
+        stored = dag_serialization()
         with create_session() as session:
             dag_run = session.get(DagRun, self.dag_run.id)
             assert dag_run is not None
-            dag_run.dag = DagSerialization.from_dict(DagSerialization.to_dict(self.dag))
+            dag_run.dag = stored.from_dict(stored.to_dict(self.dag))
             chosen = [ti for ti in dag_run.get_task_instances(session=session) if ti.task_id in task_ids]
             clear_task_instances(chosen, session, dag_run_state=DagRunState.RUNNING)
             session.commit()
@@ -167,9 +169,9 @@ def load_example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str
     before = set(sys.modules)
 
     def load(file: str, dag_id: str) -> Any:
-        from airflow.dag_processing.dagbag import BundleDagBag
+        from tests.support.airflow_version import bundle_dag_bag
 
-        bag = BundleDagBag(EXAMPLES / file, bundle_path=EXAMPLES, bundle_name="dags-folder")
+        bag = bundle_dag_bag()(EXAMPLES / file, bundle_path=EXAMPLES, bundle_name="dags-folder")
         assert bag.import_errors == {}
         return bag.dags[dag_id]
 

@@ -6,19 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pkgutil import resolve_name
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 import structlog
-from airflow._shared.module_loading import import_string
-from airflow.triggers.shared_stream import SharedStreamManager
 
 from bridge.client.models import EventModel, MetricModel, OriginModel, PipelineVersionModel, SubmitRequest
 from bridge.provider import events as module
 from bridge.provider.events import KubeflowEventTrigger
 from bridge.provider.hooks import BridgeSettings
+from tests.support.airflow_version import needs
 from tests.support.fake_bridge import End, FakeBridge
 
 
@@ -173,7 +173,10 @@ async def test_a_bridge_that_refuses_is_asked_again(feed: Feed) -> None:
     assert [payload["number"] for payload in await fired(KubeflowEventTrigger(), 1)] == [1]
 
 
+@needs(3, 3, "shared streams")
 async def test_airflow_shares_one_stream_that_begins_where_the_slowest_stopped(feed: Feed) -> None:
+    from airflow.triggers.shared_stream import SharedStreamManager
+
     for pipeline in ("a", "b", "a"):
         feed.settled(pipeline)
     triggers = [KubeflowEventTrigger(pipeline="a"), KubeflowEventTrigger(pipeline="b")]
@@ -201,6 +204,6 @@ def test_it_comes_back_as_it_went() -> None:
     trigger = KubeflowEventTrigger(pipeline="a", states=["failed"], good=False, kfbridge_conn_id="c")
     path, kwargs = trigger.serialize()
     assert json.loads(json.dumps(kwargs)) == kwargs
-    again = import_string(path)(**kwargs)
+    again = resolve_name(path)(**kwargs)
     assert again.serialize() == (path, kwargs)
     assert again.ends == trigger.ends

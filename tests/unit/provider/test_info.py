@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 
 from bridge.provider.info import get_provider_info
+from tests.support.airflow_version import needs, runtime_providers
 
 BLOCKED = ("fastapi", "sqlmodel", "sqlalchemy", "kfp", "google", "uvicorn", "alembic")
 
@@ -21,13 +22,13 @@ def test_info_is_valid_by_airflows_schema() -> None:
     jsonschema.validate(get_provider_info(), _schema())
 
 
+@needs(3, 2, "form fields in a provider's description")
 def test_airflow_finds_the_connection_type_with_its_form() -> None:
     from airflow.providers_manager import ProvidersManager
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
     manager = ProvidersManager()
     assert "airflow-kfp-bridge" in manager.providers
-    hook = ProvidersManagerTaskRuntime().hooks["kfbridge"]
+    hook = runtime_providers().hooks["kfbridge"]
     assert (hook.hook_name, hook.connection_id_attribute_name) == ("Kubeflow Bridge", "kfbridge_conn_id")
     behaviour = manager.field_behaviours["kfbridge"]
     assert behaviour["relabeling"] == {"host": "URL", "password": "Token"}
@@ -79,9 +80,8 @@ def _python(code: str) -> str:
 
 def test_airflow_finds_the_decorator() -> None:
     from airflow.sdk import task
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
     from bridge.provider.decorators import kubeflow_pipeline_task
 
-    assert "kubeflow_pipeline" in ProvidersManagerTaskRuntime().taskflow_decorators
+    assert "kubeflow_pipeline" in runtime_providers().taskflow_decorators
     assert task.kubeflow_pipeline is kubeflow_pipeline_task

@@ -31,6 +31,18 @@ class NewestFirst:
         return iter(self.events)
 
 
+class ByAsset:
+    """Airflow's mapping of inlets to their events; an asset of Airflow 3.1 has no hash."""
+
+    def __init__(self, asset: Asset, events: NewestFirst) -> None:
+        self.asset, self.events = asset, events
+
+    def __getitem__(self, asset: Asset) -> NewestFirst:
+        if asset != self.asset:
+            raise KeyError(asset)
+        return self.events
+
+
 def partition(day: int, version: str = "v1") -> dict[str, Any]:
     return {"uri": f"s3://lake/flights/day={day}", "version": version, "version_kind": "sha256", "rows": day}
 
@@ -91,12 +103,13 @@ def test_an_event_from_outside_has_no_producer() -> None:
 
 def test_without_consumed_events_the_newest_one_counts() -> None:
     context = a_context()
-    context["inlet_events"] = {
-        FLIGHTS: NewestFirst(
+    context["inlet_events"] = ByAsset(
+        FLIGHTS,
+        NewestFirst(
             asset_event("s3://lake/flights", minute=1, extra={"partitions": [partition(1)]}),
             asset_event("s3://lake/flights", minute=5, extra={"partitions": [partition(5)]}),
-        )
-    }
+        ),
+    )
     (found,) = resolve_inputs({"flights": FLIGHTS}, context)
     assert found.uri == "s3://lake/flights/day=5"
 

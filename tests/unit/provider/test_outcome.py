@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Asset, AssetAlias
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from bridge.client.errors import BridgeUnauthorized, BridgeUnreachable, ProblemError
@@ -20,6 +20,7 @@ from bridge.client.models import (
     RunModel,
     SubmitRequest,
 )
+from bridge.provider.compat import AirflowFailException, AirflowSkipException
 from bridge.provider.outcome import failure, failure_lines, gate_exception, refusal
 from bridge.provider.outlets import run_facts, tell_outlets
 from tests.support.fake_bridge import End, FakeBridge, problem

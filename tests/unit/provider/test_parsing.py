@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, Asset, task
-from airflow.serialization.serialized_objects import DagSerialization
 
 from bridge.provider.operators import KubeflowPipelineOperator
+from tests.support.airflow_version import dag_serialization
 from tests.unit.provider.support import PIPELINES, TRAINING
 
 Operator = Callable[..., KubeflowPipelineOperator]
@@ -151,8 +151,8 @@ def test_the_dag_serialises_the_same_each_time_it_is_parsed() -> None:
                 inputs={"flights": [Asset("flights", uri="s3://lake/flights"), "s3://lake/more"]},
                 labels={"team": "delays"},
             )
-        serialised = DagSerialization.serialize_dag(dag)
-        DagSerialization.deserialize_dag(serialised)
+        serialised = dag_serialization().serialize_dag(dag)
+        dag_serialization().deserialize_dag(serialised)
         return json.loads(json.dumps(serialised))
 
     first, second = parse(), parse()

@@ -11,6 +11,7 @@ import pytest
 from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
 
 from bridge.provider.plugin import KubeflowBridgePlugin, external_views
+from tests.support.airflow_version import AIRFLOW
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
@@ -36,15 +37,25 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         external_views(url)
 
 
-def test_airflow_accepts_the_plugin_with_its_view(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.plugins_manager import _get_ui_plugins
+def accepted_views(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list[Any]]:
+    """The views and apps that Airflow takes over from a plugin."""
+    manager = import_module("airflow.plugins_manager")
+    if AIRFLOW < (3, 2):
+        for name, value in (("plugins", [plugin]), ("external_views", None), ("react_apps", None)):
+            monkeypatch.setattr(manager, name, value)
+        manager.initialize_ui_plugins()
+        return manager.external_views, manager.react_apps
+    monkeypatch.setattr(manager, "_get_plugins", lambda: ([plugin], {}))
+    manager._get_ui_plugins.cache_clear()
+    views, apps = manager._get_ui_plugins()
+    manager._get_ui_plugins.cache_clear()
+    return views, apps
 
+
+def test_airflow_accepts_the_plugin_with_its_view(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = KubeflowBridgePlugin()
     monkeypatch.setattr(plugin, "external_views", external_views("http://bridge"))
-    monkeypatch.setattr("airflow.plugins_manager._get_plugins", lambda: ([plugin], {}))
-    _get_ui_plugins.cache_clear()
-    views, apps = _get_ui_plugins()
-    _get_ui_plugins.cache_clear()
+    views, apps = accepted_views(plugin, monkeypatch)
     assert [view["name"] for view in views] == ["Kubeflow run"]
     assert apps == []
 

@@ -7,11 +7,11 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pkgutil import resolve_name
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from airflow._shared.module_loading import import_string
 
 from bridge.client.api import AsyncBridgeClient
 from bridge.client.models import OriginModel, SubmitRequest
@@ -230,6 +230,6 @@ def test_what_nobody_foresaw_is_raised_by_all() -> None:
 def test_a_trigger_comes_back_as_it_went(trigger: KubeflowTaskTrigger) -> None:
     path, kwargs = trigger.serialize()
     assert json.loads(json.dumps(kwargs)) == kwargs
-    again = import_string(path)(**kwargs)
+    again = resolve_name(path)(**kwargs)
     assert type(again) is KubeflowTaskTrigger
     assert again.serialize() == (path, kwargs)

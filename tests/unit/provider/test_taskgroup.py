@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 from airflow.sdk import DAG, Asset, TaskGroup, TriggerRule
-from airflow.serialization.serialized_objects import DagSerialization
 
 from bridge.provider.fetching import PipelineProblem
 from bridge.provider.taskgroup import KubeflowPipelineTaskGroup
 from bridge.provider.taskgroup_operators import KubeflowTaskOperator
 from bridge.provider.taskgroup_plan import MAX_TASKS, plan_pipeline
 from bridge.spec.load import load_pipeline
+from tests.support.airflow_version import dag_serialization
 from tests.support.corpus import corpus_file, corpus_files
 from tests.unit.provider.support import TRAINING
 
@@ -111,8 +111,8 @@ def test_shapes_has_nested_pipelines_conditions_and_an_exit_task_as_groups() -> 
 @pytest.mark.parametrize("path", sorted(COMPILED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_group_can_be_serialized(path: Path) -> None:
     group = group_of(path)
-    serialized = json.loads(json.dumps(DagSerialization.to_dict(group.dag)))
-    again = DagSerialization.from_dict(serialized)
+    serialized = json.loads(json.dumps(dag_serialization().to_dict(group.dag)))
+    again = dag_serialization().from_dict(serialized)
     assert {task.task_id for task in again.tasks} == {task.task_id for task in group.dag.tasks}
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
-from airflow._shared.module_loading import import_string
-from airflow.sdk.serde import deserialize, serialize
 from airflow.triggers.base import BaseTrigger
 
 from bridge.provider.killing import Unknown, ended_for_good, read_state
 from bridge.provider.origin import TaskKey
 from bridge.provider.triggers import BridgeReadyTrigger, BridgeRunTrigger
+from tests.support.airflow_version import through_airflow
 
 TASK = {"dag_id": "d", "dag_run_id": "r", "task_id": "t", "map_index": 2}
 TRIGGERS = [
@@ -36,8 +36,7 @@ TRIGGERS = [
 def test_a_trigger_comes_back_as_it_went(trigger: BaseTrigger) -> None:
     path, kwargs = trigger.serialize()
     assert json.loads(json.dumps(kwargs)) == kwargs
-    through_airflow: Any = deserialize(serialize(kwargs))
-    again = import_string(path)(**through_airflow)
+    again = resolve_name(path)(**through_airflow(kwargs))
     assert type(again) is type(trigger)
     assert again.serialize() == (path, kwargs)
 

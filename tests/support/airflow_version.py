@@ -1,0 +1,50 @@
+"""Which Airflow the provider is tested with, and what moved: ``docs/provider/compatibility.md``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+AIRFLOW = tuple(int(part) for part in version("apache-airflow-core").split(".")[:2])
+
+
+def needs(major: int, minor: int, what: str) -> pytest.MarkDecorator:
+    """Leaves a test out before that Airflow, which has no ``what``."""
+    since = f"{major}.{minor}"
+    return pytest.mark.skipif((major, minor) > AIRFLOW, reason=f"Airflow before {since} has no {what}")
+
+
+def runtime_providers() -> Any:
+    """Airflow's manager of what tasks see of providers."""
+    if AIRFLOW < (3, 2):
+        from airflow.providers_manager import ProvidersManager
+
+        return ProvidersManager()
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+    return ProvidersManagerTaskRuntime()
+
+
+def through_airflow(value: Any) -> Any:
+    """A value as it comes back from where Airflow stores a trigger's arguments."""
+    if AIRFLOW < (3, 2):
+        from airflow.serialization.serde import deserialize, serialize
+    else:
+        from airflow.sdk.serde import deserialize, serialize
+
+    return deserialize(serialize(value))
+
+
+def dag_serialization() -> Any:
+    """The class that turns DAGs into what Airflow stores of them."""
+    module = import_module("airflow.serialization.serialized_objects")
+    return module.SerializedDAG if AIRFLOW < (3, 2) else module.DagSerialization
+
+
+def bundle_dag_bag() -> Any:
+    """The class that reads a DAG file as Airflow's DAG processor does."""
+    home = "airflow.models.dagbag" if AIRFLOW < (3, 2) else "airflow.dag_processing.dagbag"
+    return import_module(home).BundleDagBag
