@@ -87,7 +87,7 @@ test-airflow: env ## scenarios in a real Airflow: retry, clear, kill, timeouts, 
 test-faults: .venv/.made ## the failure matrix
 	$(PYTEST) tests/faults -q
 
-test-web: .venv/.made ## the pages in a real Chromium
+test-web: env ## the pages, the bridge's and Airflow's, in a real Chromium
 	tests/web/install-chromium
 	$(PYTEST) tests/web -q
 

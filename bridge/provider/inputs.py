@@ -94,6 +94,8 @@ def _newest_event(asset: Asset, context: Context) -> list[Any]:
         events = context["inlet_events"][asset]
     except KeyError:
         return []
+    if isinstance(events, list):  # Airflow 3.1, oldest first
+        return events[-1:]
     return list(events.ascending(False).limit(1))
 
 

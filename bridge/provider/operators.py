@@ -50,7 +50,7 @@ class KubeflowPipelineOperator(BaseOperator):
     """Runs a compiled Kubeflow pipeline and returns a reference to what came out, 32 KiB at most.
 
     One task instance has one live run, whatever crashes: a retry of the scheduler adopts the run that
-    is active, a cleared task does what ``on_clear`` says. See ``docs/provider.md``.
+    is active, a cleared task does what ``on_clear`` says. See ``docs/provider/operator.md``.
 
     :param pipeline: a compiled pipeline: a path (relative ones are looked for beside the DAG file, then
         in its bundle and the DAGs folder), a URL or ``ObjectStoragePath``, or a pipeline that the bridge

@@ -56,7 +56,8 @@ def build_origin(context: Context, *, deployment: str | None) -> OriginModel:
         try_number=ti.try_number,
         max_tries=ti.max_tries,
         logical_date=dag_run.logical_date,
-        partition_key=dag_run.partition_key,
+        # Airflow 3.1 has none.
+        partition_key=getattr(dag_run, "partition_key", None),
         url=ti.log_url,
         asset_events=[_noted(event) for event in list(consumed_events(context))[-MAX_ASSET_EVENTS:]],
         lineage=lineage_parent(context),

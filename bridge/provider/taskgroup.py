@@ -42,7 +42,7 @@ class KubeflowPipelineTaskGroup(TaskGroup):
 
     ``submit`` hands the run to the bridge. Then come the pipeline's tasks with its own dependencies:
     nested pipelines, conditions and exit handlers' bodies as groups, a loop as one task. ``finish``
-    stands for the run: it has its reference, its gate and its outlets. See ``docs/provider.md``.
+    stands for the run: it has its reference, its gate and its outlets. See ``docs/provider/task-group.md``.
 
     What is not listed is a parameter of ``KubeflowPipelineOperator`` for the submission (``experiment``,
     ``caching``, ``backend``, …) or of Airflow's ``TaskGroup`` (``default_args``, ``tooltip``, …).

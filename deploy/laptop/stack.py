@@ -139,5 +139,6 @@ class Stack:
         connection = {"conn_type": "kfbridge", "host": self.bridge_url}
         return {
             "AIRFLOW_CONN_KFBRIDGE_DEFAULT": json.dumps(connection),
+            "AIRFLOW__KFBRIDGE__PUBLIC_URL": self.bridge_url,
             "KFBRIDGE_DATA_URI": self.data.as_uri(),
         }

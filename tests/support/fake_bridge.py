@@ -287,6 +287,7 @@ class FakeBridge:
         def fits(run: RunModel) -> bool:
             told = {
                 "pipeline": run.pipeline.name,
+                "state": run.state,
                 "project": run.project,
                 "backend": run.backend,
                 "submission_key": str(run.submission_key),

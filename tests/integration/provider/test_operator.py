@@ -15,7 +15,7 @@ from bridge.client.models import (
     GateModel,
     MetricModel,
 )
-from tests.integration.provider.conftest import Ran
+from tests.integration.provider.conftest import IGNORED, Ran
 from tests.support.fake_bridge import End, FakeBridge, Seen, a_task, problem
 
 pytestmark = [
@@ -449,3 +449,12 @@ def test_a_stopped_worker_cancels_only_what_nobody_will_follow(
         # The next try found the run still going on, and took it over.
         assert len(fake.runs) == 1
         assert [seen.body["origin"]["try_number"] for seen in submissions(fake)] == [1, 2]
+
+
+@pytest.mark.filterwarnings(IGNORED)
+def test_the_example(fake: FakeBridge, run_example: RunDag) -> None:
+    ran = run_example("hello_pipeline.py", "hello_kubeflow", run_conf={"name": "moon"})
+    assert ran.state == "success"
+    (stored,) = fake.runs.values()
+    assert stored.request.arguments == {"name": "moon"}
+    assert ran.xcom("hello")["run_id"] in fake.runs

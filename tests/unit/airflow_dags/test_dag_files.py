@@ -47,7 +47,7 @@ def test_every_file_parses_without_error_and_in_time(parsed: dict[str, Any]) -> 
 def test_the_dags_are_there_and_can_be_serialized(parsed: dict[str, Any]) -> None:
     names = {"flights_etl", "delay_model_retraining", "hello_kubeflow", "failing_example"}
     names |= {"model_report", "hello_taskflow", "hello_if_changed", "on_any_model"}
-    names |= {"approved_deployment", "flights_as_tasks"}
+    names |= {"approved_deployment", "flights_as_tasks", "run_history"}
     assert set(parsed["dags"]) == set(parsed["serialized"]) == names
 
 

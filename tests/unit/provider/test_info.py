@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 from importlib import import_module, resources
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import jsonschema
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bridge.provider.info import get_provider_info
 from tests.support.airflow_version import needs, runtime_providers
@@ -85,3 +88,15 @@ def test_airflow_finds_the_decorator() -> None:
 
     assert "kubeflow_pipeline" in runtime_providers().taskflow_decorators
     assert task.kubeflow_pipeline is kubeflow_pipeline_task
+
+
+def test_nothing_is_installed_beside_airflow_but_four_packages() -> None:
+    needed = [Requirement(text) for text in requires("airflow-kfp-bridge") or ()]
+    base = {canonicalize_name(one.name) for one in needed if one.marker is None}
+    assert base == {"httpx", "pydantic", "pyyaml", "tenacity"}
+    airflow = [Requirement(text) for text in requires("apache-airflow-core") or ()]
+    assert base <= {canonicalize_name(one.name) for one in airflow if one.marker is None}
+    # Airflow's own requirements and these can be met together, and are.
+    for one in [*needed, *airflow]:
+        if canonicalize_name(one.name) in base and (one.marker is None or one.marker.evaluate({"extra": ""})):
+            assert one.specifier.contains(version(one.name)), str(one)
