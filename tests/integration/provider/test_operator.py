@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -449,6 +450,28 @@ def test_a_stopped_worker_cancels_only_what_nobody_will_follow(
         # The next try found the run still going on, and took it over.
         assert len(fake.runs) == 1
         assert [seen.body["origin"]["try_number"] for seen in submissions(fake)] == [1, 2]
+
+
+def test_a_deferrable_task_that_dies_after_its_submission_goes_on_with_its_run(
+    fake: FakeBridge, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bridge.provider.operators import KubeflowPipelineOperator
+
+    going_on, died = KubeflowPipelineOperator._go_on, []
+
+    def die_once(self: KubeflowPipelineOperator, *args: Any) -> Any:
+        if not died:
+            died.append(True)
+            raise RuntimeError("the worker dies before it is deferred")
+        return going_on(self, *args)
+
+    monkeypatch.setattr(KubeflowPipelineOperator, "_go_on", die_once)
+    ran = run_dag(one_task("arguments={'epochs': 1}, retries=1, retry_delay=timedelta(0)"))
+    assert ran.state == "success"
+    assert ran.task("train").try_number == 2
+    (run_id,) = fake.runs
+    assert ran.xcom("train")["run_id"] == run_id
+    assert fake.cancels == []
 
 
 @pytest.mark.filterwarnings(IGNORED)
