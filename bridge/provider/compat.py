@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from airflow.sdk import BaseXCom, conf
+    from airflow.sdk.bases.decorator import determine_kwargs
     from airflow.sdk.exceptions import (
         AirflowFailException,
         AirflowSensorTimeout,
@@ -21,6 +22,7 @@ except ImportError:  # Airflow 3.1
         AirflowTaskTimeout,
     )
     from airflow.sdk.bases.xcom import BaseXCom
+    from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,6 +34,7 @@ __all__ = [
     "AirflowTaskTimeout",
     "BaseXCom",
     "conf",
+    "determine_kwargs",
     "keep_for_next_try",
     "kept_by_last_try",
 ]

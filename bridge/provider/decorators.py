@@ -9,6 +9,7 @@ from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_d
 from airflow.sdk.definitions._internal.types import SET_DURING_EXECUTION
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 
+from bridge.provider.compat import determine_kwargs
 from bridge.provider.operators import KubeflowPipelineOperator
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class _KubeflowPipelineDecoratedOperator(DecoratedOperator, KubeflowPipelineOper
 
     def _submit(self, context: Context, *, deadline: float | None, give_up_at: float) -> Any:
         known = {**self.op_kwargs, **{k: v for k, v in context.items() if k in KNOWN_CONTEXT_KEYS}}
-        self.arguments = self.python_callable(*self.op_args, **self.determine_kwargs(known))
+        given = determine_kwargs(self.python_callable, self.op_args, known)
+        self.arguments = self.python_callable(*self.op_args, **given)
         return super()._submit(context, deadline=deadline, give_up_at=give_up_at)
 
 

@@ -42,9 +42,3 @@ def dag_serialization() -> Any:
     """The class that turns DAGs into what Airflow stores of them."""
     module = import_module("airflow.serialization.serialized_objects")
     return module.SerializedDAG if AIRFLOW < (3, 2) else module.DagSerialization
-
-
-def bundle_dag_bag() -> Any:
-    """The class that reads a DAG file as Airflow's DAG processor does."""
-    home = "airflow.models.dagbag" if AIRFLOW < (3, 2) else "airflow.dag_processing.dagbag"
-    return import_module(home).BundleDagBag

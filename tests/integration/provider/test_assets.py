@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.provider.conftest import Ran
+from tests.support.airflow_version import needs
 from tests.support.fake_bridge import FakeBridge
 
 pytestmark = pytest.mark.airflow
@@ -111,6 +112,7 @@ def test_the_bridge_is_told_by_openlineage(fake: FakeBridge, run_dag: RunDag, da
     assert second["outputFacets"]["outputStatistics"]["size"] == 200
 
 
+@needs(3, 3, "events in dag.test() of assets that no other DAG names")
 def test_a_bridge_that_is_away_fails_no_etl(
     fake: FakeBridge,
     run_dag: RunDag,
@@ -127,6 +129,7 @@ def test_a_bridge_that_is_away_fails_no_etl(
     assert "The bridge was not told what this task wrote" in caplog.text
 
 
+@needs(3, 3, "events in dag.test() of assets that no other DAG names")
 def test_an_airflow_without_a_connection_fails_no_etl(
     run_dag: RunDag, data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
