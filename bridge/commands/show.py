@@ -138,6 +138,7 @@ class _Page:
         shown = render.state_text(state, paint=paint, unicode=self._console.has_unicode)
         self.lines.append(f"{paint(run.display_name, 'bold')}  {shown}{self._how_long(run)}")
         version = f" ({run.pipeline.version_name})" if run.pipeline.version_name else ""
+        asked = f"@{run.pipeline.alias}" if run.pipeline.alias else ""
         where = f"{run.backend}, project {run.project}" + (
             f", namespace {run.namespace}" if run.namespace else ""
         )
@@ -149,7 +150,7 @@ class _Page:
         facts = [
             ("run", str(run.run_id)),
             ("kfp run", str(run.kfp_run_id)),
-            ("pipeline", f"{run.pipeline.name}{version}, digest {run.pipeline.digest[:16]}"),
+            ("pipeline", f"{run.pipeline.name}{asked}{version}, digest {run.pipeline.digest[:16]}"),
             ("asked by", render.asked_by(run.origin)),
             ("backend", where),
             ("experiment", run.experiment or ""),
