@@ -142,3 +142,31 @@ async def test_bad_events_store_nothing(service: Harness) -> None:
     assert "/1/run/runId" in [item["pointer"] for item in answer.json()["errors"]]
     broken = await service.client.post("/api/v1/lineage", content=b"{")
     assert broken.status_code == 422
+
+
+async def test_the_task_that_asked_and_the_one_that_the_event_tells_of_are_one(service: Harness) -> None:
+    parent = {
+        "run_id": RUN_ID,
+        "namespace": "default",
+        "job": "flights_etl.load",
+        "root_run_id": PARENT_ID,
+        "root_namespace": "default",
+        "root_job": "flights_etl",
+    }
+    names = {"dag_id": "flights_etl", "dag_run_id": "manual__1", "task_id": "load", "map_index": 3}
+    run = await service.submitted("k1", origin={**names, "try_number": 2, "lineage": parent})
+    assert run["origin"]["lineage"] == parent
+
+    async def ancestors() -> list[tuple[str, str | None, str | None]]:
+        told = (await service.client.get(f"/api/v1/runs/{run['run_id']}/explain")).json()["ancestors"]
+        return [(one["run_id"], one["job"], one["state"]) for one in told]
+
+    expected = (PARENT_ID, "flights_etl", None)
+    assert await ancestors() == [(RUN_ID, "flights_etl.load", None), expected]
+    assert (await service.client.post("/api/v1/lineage", json=event())).status_code == 202
+    assert await ancestors() == [(RUN_ID, "flights_etl.load", "COMPLETE"), expected]
+
+
+async def test_an_origin_with_half_a_parent_is_refused(service: Harness) -> None:
+    answer = await service.submit(origin={"lineage": {"run_id": RUN_ID}})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/origin/lineage/namespace")
