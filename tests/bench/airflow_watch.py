@@ -12,7 +12,7 @@ from types import TracebackType
 
 import psutil
 
-from deploy.laptop.processes import ManagedProcess
+from deploy.laptop.processes import ManagedProcess, wait_for
 
 _SLOTS_EVERY_SECONDS = 0.5
 _MEMORY_EVERY_SECONDS = 3.0
@@ -81,10 +81,24 @@ class AirflowWatch:
         pairs = zip(self.slots, self.slots[1:], strict=False)
         return sum(earlier.value * (later.at - earlier.at) for earlier, later in pairs)
 
+    def wait_dag_run(self, dag_run_id: str, *, seconds: float) -> str:
+        """The state in which the DagRun ends; asks the database, which a busy API server does not hold up."""
+
+        def ended() -> str | None:
+            self._process.ensure_alive()
+            with closing(self._connect()) as connection:
+                statement = "SELECT state FROM dag_run WHERE run_id = ?"
+                (state,) = connection.execute(statement, (dag_run_id,)).fetchone()
+            return str(state) if state in ("success", "failed") else None
+
+        return wait_for(ended, seconds=seconds, what=f"DagRun {dag_run_id} to end", pause=0.5)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=60)
+
     def _watch_slots(self) -> None:
-        address = f"file:{self._database}?mode=ro"
         try:
-            with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+            with closing(self._connect()) as connection:
                 while not self._done.wait(_SLOTS_EVERY_SECONDS):
                     for statement, samples in ((_RUNNING, self.slots), (_DEFERRED, self.deferred)):
                         (count,) = connection.execute(statement).fetchone()

@@ -116,7 +116,7 @@ def _measure(
     before = sum(proxy_counts(proxy_url).values())
     with AirflowWatch(airflow.process, airflow.place.home / "airflow.db") as watch:
         dag_run_id = airflow.trigger(dag_id)
-        state = airflow.wait_dag_run(dag_id, dag_run_id, seconds=_longest(setting))
+        state = watch.wait_dag_run(dag_run_id, seconds=_longest(setting))
     if state != "success":
         raise RuntimeError(f"{dag_id} ended as {state}; see {airflow.process.log}")
     requests = sum(proxy_counts(proxy_url).values()) - before
@@ -143,7 +143,7 @@ def _measure(
 
 def _longest(setting: Setting) -> float:
     rounds = -(-setting.runs // setting.slots)
-    return 300.0 + rounds * (setting.seconds + 60.0)
+    return 600.0 + rounds * (setting.seconds + 60.0)
 
 
 def _idle_memory_mib(airflow: AirflowStandalone) -> float:
