@@ -40,7 +40,7 @@ class Setting:
 
     runs: int = 50
     seconds: int = 60
-    slots: int = 10
+    slots: int = 8
 
 
 @dataclass(frozen=True, slots=True)
