@@ -20,7 +20,8 @@ COMPAT_3.1 := 3.1.8 2026-04-15
 COMPAT_3.2 := 3.2.2 2026-06-30
 
 .PHONY: help env demo test test-unit test-contract test-database test-integration test-provider test-main-job test-all \
-	test-corpus test-airflow test-faults test-web test-compat test-compat-% lock-compat lint format bench clean
+	test-corpus test-containers test-airflow test-faults test-web test-compat test-compat-% lock-compat \
+	lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -76,7 +77,7 @@ test-integration: env ## packages together, as real processes; the operators wit
 test-main-job: env
 	$(PYTEST) tests/e2e/test_main_job.py -q
 
-test-all: test test-integration test-corpus test-airflow test-faults test-web ## all of it, as CI runs it
+test-all: test test-integration test-corpus test-containers test-airflow test-faults test-web ## all of it, as CI runs it
 
 test-corpus: .venv/.made ## KFP's own compiled pipelines on the local backend
 	$(PYTEST) tests/integration tests/contract -q -m corpus
@@ -86,6 +87,10 @@ test-airflow: env ## scenarios in a real Airflow: retry, clear, kill, timeouts, 
 
 test-faults: .venv/.made ## the failure matrix
 	$(PYTEST) tests/faults -q
+
+test-containers: .venv/.made ## components in their images, with a container engine of the tests' own
+	tests/containers/install-engine
+	$(PYTEST) tests/containers -q
 
 test-web: env ## the pages, the bridge's and Airflow's, in a real Chromium
 	tests/web/install-chromium

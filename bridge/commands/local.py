@@ -10,7 +10,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.commands.failures import FAILED, CommandError
+from bridge.commands.containers import add_runner_options, container_settings
+from bridge.commands.failures import FAILED, UNREACHABLE, CommandError
 from bridge.commands.options import add_command, count
 from bridge.commands.places import data_dir
 from bridge.commands.serving import missing_extra
@@ -29,8 +30,8 @@ def register(commands: Any) -> None:
         run,
         help_text="run Kubeflow Pipelines here, without Kubernetes",
         description="Run a Kubeflow Pipelines backend on this machine, without Kubernetes: for laptops, CI "
-        "and demos. It serves KFP's v2beta1 API on 127.0.0.1 and runs components as processes of this user. "
-        f"{TOKEN_VARIABLE} makes it ask for that bearer token.",
+        "and demos. It serves KFP's v2beta1 API on 127.0.0.1 and runs components as processes of this user "
+        f"or in containers. {TOKEN_VARIABLE} makes it ask for that bearer token.",
     )
     parser.add_argument(
         "--port", metavar="N", type=int, default=8888, help="the port; 0 chooses a free one (default: 8888)"
@@ -40,12 +41,6 @@ def register(commands: Any) -> None:
         metavar="DIR",
         type=Path,
         help="where runs, artifacts, logs and environments are kept (default: the user's data directory)",
-    )
-    parser.add_argument(
-        "--runner",
-        choices=("subprocess", "docker"),
-        default="subprocess",
-        help="how components run: as processes, or in their images (default: subprocess)",
     )
     parser.add_argument(
         "--metadata",
@@ -74,6 +69,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--keep-gib", metavar="GIB", type=float, help="how much the files of all runs may take (default: any)"
     )
+    add_runner_options(parser)
     # For whoever starts it as a child: it must not outlive its parent, however that ends.
     parser.add_argument("--stop-with-stdin", action="store_true", help=argparse.SUPPRESS)
 
@@ -81,13 +77,12 @@ def register(commands: Any) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Serve until interrupted."""
     try:
+        from bridge.local.container_engine import EngineError
         from bridge.local.main import AlreadyServed
         from bridge.local.main import run as serve
         from bridge.local.settings import LocalSettings
     except ImportError as error:
         raise missing_extra("local", "local", error) from error
-    if args.runner == "docker":
-        raise CommandError("this version runs components as processes only", to_do="leave --runner out.")
     directory = (args.data_dir or data_dir(console.environ) / "local").expanduser().resolve()
     try:
         settings = LocalSettings(
@@ -101,6 +96,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             keep_days=args.keep_days,
             keep_gib=args.keep_gib,
             token=console.environ.get(TOKEN_VARIABLE) or None,
+            containers=container_settings(args, console.environ),
         )
     except ValueError as error:
         raise CommandError(f"{error}") from error
@@ -110,6 +106,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         return serve(settings)
     except AlreadyServed as error:
         raise CommandError(f"{error}", exit_code=FAILED) from error
+    except EngineError as error:
+        raise CommandError(
+            f"--runner docker: {error}",
+            to_do="start Docker or Podman, or name another --container-engine.",
+            exit_code=UNREACHABLE,
+        ) from error
     except OSError as error:
         if error.filename is not None:
             # The port has no file name; what is kept has.

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -48,8 +48,11 @@ def share_environments(directory: Path, shared: Path) -> None:
 
 
 @asynccontextmanager
-async def private_backend(directory: Path, *, max_parallel: int) -> AsyncIterator[PrivateBackend]:
-    """A backend that lives as long as the block; its processes are gone afterwards.
+async def private_backend(
+    directory: Path, *, max_parallel: int, options: Sequence[str] = ()
+) -> AsyncIterator[PrivateBackend]:
+    """A backend that lives as long as the block; its processes are gone afterwards. ``options`` are further
+    ones of ``kfbridge local``.
 
     It watches its standard input, so it also ends when this process is killed.
     """
@@ -58,6 +61,7 @@ async def private_backend(directory: Path, *, max_parallel: int) -> AsyncIterato
         *command,
         "--max-parallel",
         str(max_parallel),
+        *options,
         "--stop-with-stdin",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

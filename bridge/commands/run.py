@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.commands.containers import add_runner_options, runner_options
 from bridge.commands.failures import FAILED, CommandError
 from bridge.commands.options import add_command, add_json_option, count, seconds
 from bridge.commands.pipelines import load_source
@@ -68,6 +69,7 @@ def register(commands: Any) -> None:
         help="show what the components write, also what KFP's executor writes around it, or nothing "
         "(default: own)",
     )
+    add_runner_options(parser)
     add_json_option(parser)
 
 
@@ -82,6 +84,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         try:
             directory: Path = args.data_dir or stack.enter_context(reserved_dir(cache / "run"))
             share_environments(directory, cache / "environments")
+            args.container_cache = args.container_cache or cache / "containers"
         except OSError as error:
             raise CommandError(
                 f"{error.filename} cannot be used: {error.strerror}",
@@ -100,7 +103,8 @@ async def _run(args: argparse.Namespace, console: Console) -> int:
 
     stop = listen_for_interruption()
     # Compiling takes as long as starting the backend does, and importing half of that: all at once.
-    async with private_backend(args.data_dir, max_parallel=args.max_parallel) as backend:
+    options = runner_options(args)
+    async with private_backend(args.data_dir, max_parallel=args.max_parallel, options=options) as backend:
         preparing = asyncio.create_task(asyncio.to_thread(_prepare, args))
         await asyncio.sleep(0)
         try:

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as ReceivedMessage
 
 from bridge.local import store_experiments
-from bridge.local.launcher import Runner, SubprocessRunner
+from bridge.local.containers import ContainerRunner
+from bridge.local.launcher import Runner
 from bridge.local.packages import MAX_FILE_BYTES
 from bridge.local.retention import Retention, remove_unused_environments
 from bridge.local.routes import (
@@ -32,6 +33,7 @@ from bridge.local.routes import (
     uploads,
 )
 from bridge.local.routes.shared import PREFIX, Backend, answer
+from bridge.local.runners import make_runner
 from bridge.local.scheduler import Scheduler
 from bridge.local.settings import LocalSettings
 from bridge.local.specs import SpecCache
@@ -94,13 +96,14 @@ def create_app(settings: LocalSettings, runner: Runner | None = None) -> FastAPI
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: LocalSettings = app.state.settings
+    runner = app.state.runner or await make_runner(settings)
     store = Store(settings.database_path)
     specs = SpecCache()
     supervisor = Supervisor(
         store,
         specs,
         StoreRecorder(store),
-        app.state.runner or SubprocessRunner(settings.environments_dir or settings.data_dir / "environments"),
+        runner,
         data_dir=settings.data_dir,
         secrets_dir=settings.secrets_dir,
         max_parallel=settings.max_parallel,
@@ -113,6 +116,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         await store.write(store_experiments.default_experiment)
         await _tidy(settings)
+        if isinstance(runner, ContainerRunner):
+            # Else a component would run beside its own second start.
+            await runner.end_leftovers()
         picked_up = await supervisor.recover()
         if picked_up:
             logger.warning("%d unfinished run(s) of an earlier start are picked up again", picked_up)

@@ -15,7 +15,7 @@ from bridge.local.driver_importer import run_importer
 from bridge.local.driver_platform import PlatformError, Pod, claim_names, resolve_pod
 from bridge.local.driver_retry import NO_RETRY, RetriesOver, inherited, pause_before_next
 from bridge.local.driver_scope import RunContext, TaskEnd, utc_now
-from bridge.local.launcher import Launch, LaunchError, last_line
+from bridge.local.launcher import Launch, LaunchError, last_line, say
 from bridge.local.launcher_input import make_executor_input
 from bridge.local.launcher_output import OutputError, read_outputs
 from bridge.local.placeholders import PlaceholderError, Placeholders
@@ -127,7 +127,7 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
         )
     )
     if problem is not None:
-        _append(log_path, problem)
+        say(log_path, problem)
         return _Attempt(None, problem, final=True)
     launch = await asyncio.to_thread(_prepare, context, leaf, container, replace(pod, notes=notes), log_path)
     return await _launch(context, leaf, launch, pod.timeout_seconds)
@@ -142,18 +142,18 @@ async def _launch(context: RunContext, leaf: Leaf, launch: Launch, timeout_secon
         if not limit.expired():
             raise
         message = f"The component was ended after {timeout_seconds:g} s, its active deadline."
-        _append(launch.log_path, message)
+        say(launch.log_path, message)
         return _Attempt(None, message)
     except (LaunchError, PlaceholderError) as error:
-        _append(launch.log_path, str(error))
-        return _Attempt(None, str(error))
+        say(launch.log_path, str(error))
+        return _Attempt(None, str(error), error.exit_code if isinstance(error, LaunchError) else None)
     if code != 0:
         return _Attempt(None, _describe_exit(code, await last_line(launch.log_path)), code)
     try:
         result = await asyncio.to_thread(read_outputs, leaf.component, launch.executor_input)
     except (OutputError, OSError, UnicodeDecodeError) as error:
         message = f"The outputs cannot be read: {error}"
-        _append(launch.log_path, message)
+        say(launch.log_path, message)
         return _Attempt(None, message, code)
     return _Attempt(result, exit_code=code)
 
@@ -204,8 +204,3 @@ def _prepare(context: RunContext, leaf: Leaf, container: ContainerSpec, pod: Pod
 def _describe_exit(code: int, said: str) -> str:
     how = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
     return f"The component {how}. Its last line: {said}" if said else f"The component {how}."
-
-
-def _append(log: Path, line: str) -> None:
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"[kfbridge] {line}\n")

@@ -21,12 +21,18 @@ from bridge.spec.model import ContainerSpec
 # The child must not learn the bridge's own tokens, nor import from the bridge's environment.
 _NOT_PASSED_ON = ("KFBRIDGE_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
+_OWN = "[kfbridge] "
 _TAIL_BYTES = 8192
 _LINE_CHARACTERS = 500
 
 
 class LaunchError(Exception):
-    """The container could not be run at all. The message is a sentence for the task's error."""
+    """The container could not be run, or was ended by who ran it. The message is a sentence for the task's
+    error; ``exit_code`` is there if it ran."""
+
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +97,7 @@ class SubprocessRunner:
         """See ``Runner.run``."""
         env = child_environment(launch)
         for note in launch.notes:
-            _log(launch.log_path, note)
+            say(launch.log_path, note)
         command = launch.container.command
         bootstrap = parse_bootstrap(command)
         if bootstrap is not None:
@@ -114,7 +120,7 @@ class SubprocessRunner:
 def _program(words: Sequence[str], container: ContainerSpec, env: Mapping[str, str]) -> str:
     hint = (
         f"The subprocess runner runs command lines on this machine, not in the image {container.image}; "
-        "install the program here, or run the pipeline on a cluster."
+        "install the program here, or run in images: --runner docker."
     )
     if not container.command or not words:
         raise LaunchError(f"The component names no command: only its image knows what to run. {hint}")
@@ -145,24 +151,26 @@ def with_mounts(launch: Launch, words: Sequence[str], env: dict[str, str]) -> li
     placed, variables, told = place_mounts(launch.mounts, words, given, own)
     env.update(variables)
     for line in told:
-        _log(launch.log_path, line)
+        say(launch.log_path, line)
     return placed
 
 
-def _log(path: Path, line: str) -> None:
+def say(path: Path, line: str) -> None:
+    """Adds a line of the backend's own to a task's log."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"[kfbridge] {line}\n")
+        file.write(f"{_OWN}{line}\n")
 
 
 async def last_line(log: Path) -> str:
-    """The last line that says something in a log, shortened to what fits into an error message."""
+    """The last line of the component's own that says something in a log, shortened to what fits into an
+    error message."""
 
     def read() -> str:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - _TAIL_BYTES))
             lines = file.read().decode("utf-8", "replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
+        said = [line.strip() for line in lines if line.strip() and not line.startswith(_OWN)]
         return said[-1][-_LINE_CHARACTERS:] if said else ""
 
     return await asyncio.to_thread(read)

@@ -18,13 +18,17 @@ import uvicorn
 from fastapi import FastAPI
 
 from bridge.local.app import create_app
+from bridge.local.containers import ContainerRunner
+from bridge.local.launcher import Runner
+from bridge.local.runners import make_runner
 from bridge.local.settings import LocalSettings
 
 HOST = "127.0.0.1"
 _NOTICE = (
     "kfbridge local: Kubeflow Pipelines without Kubernetes, for laptops, CI and demonstrations. "
-    "Components run as processes of this user, without isolation; it listens on 127.0.0.1 only."
+    "{components}; it listens on 127.0.0.1 only."
 )
+_AS_PROCESSES = "Components run as processes of this user, without isolation"
 
 
 class AlreadyServed(RuntimeError):
@@ -35,11 +39,13 @@ def run(settings: LocalSettings) -> int:
     """Serve until SIGINT or SIGTERM; returns 0 after an orderly stop.
 
     Prints what it is, then one line with its address once it answers. Raises ``AlreadyServed`` when the
-    data directory is in use and ``OSError`` when the port is.
+    data directory is in use, ``OSError`` when the port is, and ``EngineError`` when the runner needs a
+    container engine and none answers.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with _only_one(settings.data_dir), _listen(settings.port) as listener, _quiet_signals():
-        app = create_app(settings)
+        runner = asyncio.run(make_runner(settings))
+        app = create_app(settings, runner)
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -49,9 +55,17 @@ def run(settings: LocalSettings) -> int:
             timeout_keep_alive=75,
         )
         server = _Server(config, app, listener.getsockname()[1])
-        print(_NOTICE, flush=True)
+        print(_notice(runner), flush=True)
         asyncio.run(server.serve(sockets=[listener]))
         return 0 if server.started else 1
+
+
+def _notice(runner: Runner) -> str:
+    if not isinstance(runner, ContainerRunner):
+        return _NOTICE.format(components=_AS_PROCESSES)
+    engine = runner.engine
+    kind = f"{'rootless ' if engine.rootless else ''}{engine.kind} {engine.version}"
+    return _NOTICE.format(components=f"Components run in their images, with {kind}")
 
 
 class _Server(uvicorn.Server):
@@ -114,7 +128,9 @@ def _quiet_signals() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bridge.local.main", description=_NOTICE)
+    parser = argparse.ArgumentParser(
+        prog="python -m bridge.local.main", description=_NOTICE.format(components=_AS_PROCESSES)
+    )
     parser.add_argument("--port", type=int, default=8888, help="port on 127.0.0.1, 0 for a free one")
     parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--max-parallel", type=int, default=2, help="tasks that run at once")

@@ -13,12 +13,19 @@ from pathlib import Path
 TERMINATE_PATIENCE_SECONDS = 1.0
 
 
-async def run_group(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> int:
+async def run_group(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path,
+    patience_seconds: float = TERMINATE_PATIENCE_SECONDS,
+) -> int:
     """Runs a command in a new process group, all its output appended to a file; returns its exit code
     (negative: the signal that ended it).
 
     When this is cancelled, the group gets SIGTERM and, if it is still there after
-    ``TERMINATE_PATIENCE_SECONDS``, SIGKILL. However the command ends, nothing of its group is left.
+    ``patience_seconds``, SIGKILL. However the command ends, nothing of its group is left.
     Raises ``OSError`` if it cannot be started.
     """
     with log.open("ab") as output:
@@ -36,7 +43,7 @@ async def run_group(command: Sequence[str], *, env: Mapping[str, str], cwd: Path
     except asyncio.CancelledError:
         _signal(process.pid, signal.SIGTERM)
         with suppress(TimeoutError):
-            async with asyncio.timeout(TERMINATE_PATIENCE_SECONDS):
+            async with asyncio.timeout(patience_seconds):
                 await process.wait()
         raise
     finally:

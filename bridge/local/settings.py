@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,37 @@ from bridge.local.retention import Limits
 
 RunnerName = Literal["subprocess", "docker"]
 MetadataShape = Literal["mlmd", "native"]
+PullPolicy = Literal["missing", "always", "never"]
+ContainerUser = Literal["host", "image"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSettings:
+    """How tasks run in containers, with the runner ``docker``.
+
+    engine        ``docker``, ``podman``, the path of such a program, or ``auto``: the first that answers.
+    network       the engine's network that containers join; ``None`` leaves it to the engine.
+    pull          when an image is fetched, unless a task says so itself.
+    user          who a container runs as, unless a task says so itself: the user of this process, so that
+                  what it writes belongs to them, or whoever the image names.
+    ca_bundle     certificate authorities (PEM) that programs in containers are told to trust; ``None``
+                  leaves that to the image.
+    env           variables for every container.
+    cache_dir     where pip and uv in containers keep what they have downloaded, for all runs.
+                  ``None`` means ``<data_dir>/container-cache``.
+    """
+
+    engine: str = "auto"
+    network: str | None = None
+    pull: PullPolicy = "missing"
+    user: ContainerUser = "host"
+    ca_bundle: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    cache_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.ca_bundle is not None and not self.ca_bundle.is_file():
+            raise ValueError(f"the CA bundle {self.ca_bundle} is no file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +64,7 @@ class LocalSettings:
     keep_gib      how many GiB the files of all runs may take before the oldest runs are removed; ``None``:
                   any number.
     grace_seconds how long open requests and ended tasks are waited for when the backend stops.
+    containers    how tasks run in their images; without effect for other runners.
     """
 
     data_dir: Path
@@ -46,6 +79,7 @@ class LocalSettings:
     keep_days: float | None = None
     keep_gib: float | None = None
     grace_seconds: float = 5.0
+    containers: ContainerSettings = field(default_factory=ContainerSettings)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -60,8 +94,6 @@ class LocalSettings:
                 raise ValueError(f"{name} must not be negative, not {limit}")
         if self.token is not None and not self.token.strip():
             raise ValueError("token must not be empty: leave it out to serve without one")
-        if self.runner != "subprocess":
-            raise ValueError(f"runner {self.runner!r} is not there in this version: use 'subprocess'")
         if self.metadata != "mlmd":
             raise ValueError(
                 f"metadata {self.metadata!r} is not served by this version, which keeps KFP's MLMD shape: "

@@ -52,14 +52,15 @@ def start_local_backend(
     max_parallel: int = 2,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    module: Sequence[str] = ("bridge.local.main",),
 ) -> Iterator[LocalBackend]:
     """A local backend on a free port, stopped at the end of the block.
 
-    ``options`` are further words of its command line. What it writes to standard error goes to
-    ``<data_dir>/stderr.log``; it is shown if it does not start.
+    ``options`` are further words of its command line, ``module`` is what is run. What it writes to standard
+    error goes to ``<data_dir>/stderr.log``; it is shown if it does not start.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bridge.local.main", "--port", "0", "--data-dir", str(data_dir)]
+    command = [sys.executable, "-m", *module, "--port", "0", "--data-dir", str(data_dir)]
     command += ["--max-parallel", str(max_parallel), *options]
     if token is not None:
         command += ["--token", token]

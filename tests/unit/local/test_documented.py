@@ -8,9 +8,10 @@ from pathlib import Path
 from fastapi.routing import APIRoute
 
 from bridge.local.app import ROUTERS
-from bridge.local.settings import LocalSettings
+from bridge.local.settings import ContainerSettings, LocalSettings
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "local-backend.md").read_text()
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGE = (DOCS / "local-backend.md").read_text()
 
 
 def documented_routes() -> set[tuple[str, str]]:
@@ -36,3 +37,9 @@ def test_every_route_is_documented_and_no_other() -> None:
 def test_every_setting_is_documented() -> None:
     for setting in fields(LocalSettings):
         assert f"| `{setting.name}` |" in PAGE
+
+
+def test_every_setting_of_containers_is_documented() -> None:
+    page = (DOCS / "local-containers.md").read_text()
+    for setting in fields(ContainerSettings):
+        assert f"| `{setting.name}` |" in page

@@ -120,6 +120,7 @@ async def test_what_cannot_run_here_fails_at_once_and_says_so(
     assert outcome.state is RuntimeState.FAILED
     assert sentence in str(outcome.message)
     assert "not in the image some/image" in driver.log("away")
+    assert "--runner docker" in driver.log("away")
 
 
 async def test_a_command_line_longer_than_the_system_takes_fails_in_a_sentence(driver: Driver) -> None:

@@ -395,7 +395,6 @@ async def test_what_breaks_inside_is_a_500_in_kfps_shape(
         ({"token": " "}, "token"),
         ({"secrets_dir": Path("nowhere")}, "the secrets directory nowhere does not exist"),
         ({"metadata": "native"}, "native"),
-        ({"runner": "docker"}, "docker"),
     ],
 )
 def test_settings_that_make_no_sense(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

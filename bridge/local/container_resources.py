@@ -1,0 +1,105 @@
+"""What a component asks of processor, memory and GPUs, as options of a container engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.local.container_engine import Engine
+
+_QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(m|k|[KMGTPE]i?)?")
+_FACTORS = {None: 1.0, "m": 1e-3, "k": 1e3}
+_FACTORS |= {letter: 1000.0**power for power, letter in enumerate("KMGTPE", start=1)}
+_FACTORS |= {f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", start=1)}
+# Docker's own floor; below it a container is refused.
+_LEAST_MEMORY_BYTES = 6 * 1024 * 1024
+_LEAST_CPUS = 0.01
+_SHARES_PER_CPU = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The options, the memory limit in bytes (``None``: none), and what cannot be honoured."""
+
+    options: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def quantity(text: Any) -> float:
+    """A Kubernetes quantity (``500m``, ``1Gi``, ``2``) as a number. Raises ``ValueError``."""
+    match = _QUANTITY.fullmatch(str(text).strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no quantity such as 500m, 2 or 1Gi")
+    return float(match[1]) * _FACTORS[match[2]]
+
+
+def limits(resources: Mapping[str, Any], engine: Engine) -> Limits:
+    """The IR's resources as options. Raises ``ValueError`` for a quantity that is none.
+
+    Limits hold as on Kubernetes, without swap. A request becomes a weight (processor) or what is kept when
+    memory is short. More processors than the engine has cannot be given: it gets all there are.
+    """
+    options: list[str] = []
+    notes: list[str] = []
+    cpus = _amount(resources, "resourceCpuLimit", "cpuLimit")
+    if cpus:
+        if cpus > engine.cpus:
+            notes.append(f"The component may have {cpus:g} CPUs; this machine has {engine.cpus}.")
+        options += ["--cpus", f"{max(_LEAST_CPUS, min(cpus, engine.cpus)):g}"]
+    requested_cpus = _amount(resources, "resourceCpuRequest", "cpuRequest")
+    if requested_cpus:
+        options += ["--cpu-shares", str(max(2, int(requested_cpus * _SHARES_PER_CPU)))]
+    memory = _bytes(resources, "resourceMemoryLimit", "memoryLimit")
+    if memory:
+        memory = max(memory, _LEAST_MEMORY_BYTES)
+        options += ["--memory", str(memory), "--memory-swap", str(memory)]
+    requested = _bytes(resources, "resourceMemoryRequest", "memoryRequest")
+    if requested and (memory is None or requested <= memory):
+        options += ["--memory-reservation", str(max(requested, _LEAST_MEMORY_BYTES))]
+    gpus, note = _gpus(resources.get("accelerator") or {}, engine)
+    return Limits((*options, *gpus), memory, (*notes, *note))
+
+
+def size(count: int) -> str:
+    """Bytes for a reader: ``256 MiB``."""
+    amount, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.4g} {unit}"
+
+
+def _amount(resources: Mapping[str, Any], text_key: str, number_key: str) -> float | None:
+    text = resources.get(text_key)
+    if text not in (None, ""):
+        return quantity(text)
+    number = resources.get(number_key)
+    return float(number) if number else None
+
+
+def _bytes(resources: Mapping[str, Any], text_key: str, number_key: str) -> int | None:
+    text = resources.get(text_key)
+    if text not in (None, ""):
+        return int(quantity(text))
+    # The number that older compilers write is in units of 10^9 bytes.
+    number = resources.get(number_key)
+    return int(float(number) * 1e9) if number else None
+
+
+def _gpus(accelerator: Mapping[str, Any], engine: Engine) -> tuple[list[str], list[str]]:
+    kind = str(accelerator.get("resourceType") or accelerator.get("type") or "accelerator")
+    wanted = accelerator.get("resourceCount") or accelerator.get("count") or 0
+    count = int(quantity(wanted))
+    if count < 1:
+        return [], []
+    if not engine.has_gpus:
+        return [], [
+            f"{count} x {kind} is asked for; {engine.kind} here has no GPUs to give, so none is given."
+        ]
+    if engine.kind == "docker":
+        return ["--gpus", str(count)], []
+    return [word for index in range(count) for word in ("--device", f"nvidia.com/gpu={index}")], []

@@ -1,0 +1,1 @@
+"""The runner for containers, with a real engine."""
