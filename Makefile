@@ -79,8 +79,8 @@ test-main-job: env
 
 test-all: test test-integration test-corpus test-containers test-airflow test-faults test-web ## all of it, as CI runs it
 
-test-corpus: .venv/.made ## KFP's own compiled pipelines on the local backend
-	$(PYTEST) tests/integration tests/contract -q -m corpus
+test-corpus: .venv/.made ## KFP's own pipelines and ours on the local backend, compared with what their IR says
+	$(PYTEST) tests/contract -q -m corpus
 
 test-airflow: env ## scenarios in a real Airflow: retry, clear, kill, timeouts, the bridge away
 	$(PYTEST) tests/e2e -q --ignore tests/e2e/test_main_job.py
