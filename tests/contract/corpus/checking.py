@@ -14,14 +14,20 @@ from tests.contract.corpus.observing import SeenArtifact, SeenRun, SeenTask
 _BACKENDS_OWN = "[kfbridge] "
 
 
-def check_run(expected: ExpectedRun, seen: SeenRun) -> list[str]:
+def check_run(expected: ExpectedRun, seen: SeenRun, known: dict[str, Any] | None = None) -> list[str]:
     """Every difference, a line each; nothing if the run is as expected. Of several worlds that would be
-    right, the differences to the nearest."""
-    return min((_check_outcome(outcome, seen) for outcome in expected.outcomes()), key=len)
+    right, the differences to the nearest. ``known`` is what earlier runs made known, and is added to."""
+    shared = {} if known is None else known
+    tried = []
+    for outcome in expected.outcomes():
+        learned = {**shared, **seen.known}
+        tried.append((_check_outcome(outcome, seen, learned), learned))
+    found, learned = min(tried, key=lambda one: len(one[0]))
+    shared.update(learned)
+    return found
 
 
-def _check_outcome(expected: ExpectedRun, seen: SeenRun) -> list[str]:
-    known = dict(seen.known)
+def _check_outcome(expected: ExpectedRun, seen: SeenRun, known: dict[str, Any]) -> list[str]:
     found = []
     if seen.state is not expected.state:
         found.append(f"the run is {seen.state}, not {expected.state}: {seen.error}")
@@ -133,6 +139,8 @@ def _check_artifact(expected: ExpectedArtifact, seen: SeenArtifact, known: dict[
     yield from (f"type: {why}" for why in differences(expected.type, seen.type, known))
     yield from (f"content: {why}" for why in differences(expected.content, seen.content, known))
     yield from (f"metadata: {why}" for why in differences(expected.metadata, seen.metadata, known))
+    if expected.id is not None:
+        yield from (f"id: {why}" for why in differences(expected.id, seen.id, known))
     if expected.uri is not None:
         yield from (f"uri: {why}" for why in differences(expected.uri, seen.uri, known))
 

@@ -18,6 +18,8 @@ _SECRETS = {
     "test-secret-1": {"username": "user1"},
     "test-secret-2": {"password": "psw1"},
     "test-secret-3": {"password": "psw2"},
+    # a config map of a pipeline of our own
+    "settings": {"mode": "dry"},
 }
 # What would have to come from a foreign network fails at once, on every machine.
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}

@@ -36,7 +36,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridge.domain.states import RuntimeState
-from tests.contract.corpus.matching import Anything, Between, Known, Let, Matches, OneOf, Text
+from tests.contract.corpus.matching import Anything, Between, Known, Let, Matches, OneOf, OtherThan, Text
 from tests.support.corpus import corpus_dir
 
 _HERE = Path(__file__).resolve().parent
@@ -57,9 +57,11 @@ class _Model(BaseModel):
 
 class ExpectedArtifact(_Model):
     """An artifact that a task puts out. ``content`` is the text of the file, or of each file by its path
-    in a folder; ``None`` where it has none that could be read."""
+    in a folder; ``None`` where it has none that could be read. ``id`` is the backend's own, compared where
+    it is given: what a ``!let`` names in one run can be named in the next."""
 
     type: str
+    id: Any = None
     content: Any = None
     uri: Any = None
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -228,4 +230,5 @@ _Loader.add_constructor("!between", lambda loader, node: Between(*_sequence(load
 _Loader.add_constructor("!one_of", lambda loader, node: OneOf(_sequence(loader, node)))
 _Loader.add_constructor("!let", _let)
 _Loader.add_constructor("!known", lambda loader, node: Known(loader.construct_scalar(node)))
+_Loader.add_constructor("!other_than", lambda loader, node: OtherThan(loader.construct_scalar(node)))
 _Loader.add_constructor("!anything", lambda loader, node: Anything())

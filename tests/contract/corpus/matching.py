@@ -9,6 +9,7 @@ numbers are one type on the wire, so ``1`` is ``1.0``. What cannot be known befo
     !one_of [A, B]          one of these
     !let {NAME: EXPECTED}   what EXPECTED says, and from here on ``{NAME}`` in ``!text``
     !known NAME             the value that is known under that name
+    !other_than NAME        any value but the one that is known under that name
     !anything               any value, but there is one
 """
 
@@ -108,6 +109,19 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherThan:
+    """``!other_than``"""
+
+    name: str
+
+    def differences(self, found: Any, known: dict[str, Any]) -> Iterator[str]:
+        if self.name not in known:
+            yield f"{_shown(found)}, and {self.name!r} did not become known"
+        elif found is None or found == known[self.name]:
+            yield f"{_shown(found)} is the same as {self.name!r}, or none"
+
+
+@dataclass(frozen=True, slots=True)
 class Anything:
     """``!anything``"""
 
@@ -116,7 +130,7 @@ class Anything:
             yield "there is no value"
 
 
-MATCHERS = (Matches, Text, Between, OneOf, Let, Known, Anything)
+MATCHERS = (Matches, Text, Between, OneOf, Let, Known, OtherThan, Anything)
 
 
 def differences(expected: Any, found: Any, known: dict[str, Any]) -> Iterator[str]:

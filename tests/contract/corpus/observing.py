@@ -28,6 +28,7 @@ _MAX_FILES = 100
 class SeenArtifact:
     """An artifact and where it comes from: ``path.key`` of the container or importer that put it out."""
 
+    id: str
     type: str
     uri: str | None
     metadata: Mapping[str, Any]
@@ -158,6 +159,7 @@ def _artifact(artifact: Artifact, leaves: set[str]) -> SeenArtifact:
         if use.direction is Direction.OUTPUT and use.task_id in leaves
     ]
     return SeenArtifact(
+        id=artifact.backend_artifact_id,
         type=artifact.type,
         uri=artifact.uri,
         metadata=artifact.metadata,

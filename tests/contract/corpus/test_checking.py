@@ -50,9 +50,9 @@ DRAW = SeenTask(
     metrics={"score": 0.5},
 )
 PAGE = SeenArtifact(
-    type="system.HTML", uri="x", metadata={"lines": 1.0}, content="drawn 7", origin="write.page"
+    id="1", type="system.HTML", uri="x", metadata={"lines": 1.0}, content="drawn 7", origin="write.page"
 )
-SEED = SeenArtifact(type="system.Artifact", uri="x", metadata={}, content=None, origin="draw.seed")
+SEED = SeenArtifact(id="2", type="system.Artifact", uri="x", metadata={}, content=None, origin="draw.seed")
 WRITE = replace(
     DRAW,
     path="write",

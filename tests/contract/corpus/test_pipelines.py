@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -27,10 +28,11 @@ def test_runs_as_expected(pipeline: str, performed: Mapping[str, Future[list[See
         pytest.skip(_ABSENT)
     expectation = load(pipeline)
     runs = performed[pipeline].result(_PATIENCE_SECONDS)
+    known: dict[str, Any] = {}
     differences = [
         f"run {number}: {difference}"
         for number, (expected, seen) in enumerate(zip(expectation.runs, runs, strict=True), start=1)
-        for difference in check_run(expected, seen)
+        for difference in check_run(expected, seen, known)
     ]
     assert not differences, "\n".join([f"{pipeline} is not as expected:", *differences])
 
