@@ -42,7 +42,12 @@ def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
     shape: str = request.param
     with start_local_backend(
         folder / shape,
-        options=["--secrets-dir", str(folder / "secrets"), "--environments-dir", str(folder / "environments")],
+        options=[
+            "--secrets-dir",
+            str(folder / "secrets"),
+            "--environments-dir",
+            str(folder / "environments"),
+        ],
         environment=_ENVIRONMENT,
     ) as started:
         yield Backend(started.url, shape, folder / f"{shape}-scratch")
