@@ -54,6 +54,12 @@ def register(commands: Any) -> None:
         "--max-parallel", metavar="N", type=count, default=2, help="tasks that run at once (default: 2)"
     )
     parser.add_argument(
+        "--secrets-dir",
+        metavar="DIR",
+        type=Path,
+        help="secrets and config maps that the pipeline names: DIR/<name>/<key>, one file per key",
+    )
+    parser.add_argument(
         "--timeout", metavar="TIME", type=seconds, help="cancel the run after this long (exit code 4)"
     )
     parser.add_argument(
@@ -104,6 +110,8 @@ async def _run(args: argparse.Namespace, console: Console) -> int:
     stop = listen_for_interruption()
     # Compiling takes as long as starting the backend does, and importing half of that: all at once.
     options = runner_options(args)
+    if args.secrets_dir:
+        options += ["--secrets-dir", str(args.secrets_dir.resolve())]
     async with private_backend(args.data_dir, max_parallel=args.max_parallel, options=options) as backend:
         preparing = asyncio.create_task(asyncio.to_thread(_prepare, args))
         await asyncio.sleep(0)

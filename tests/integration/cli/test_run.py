@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import Command, finish, until
+from tests.support.handmade import component, sh, task
+from tests.support.handmade import pipeline as handmade
 
 SOURCE = """
 from kfp import dsl
@@ -69,6 +71,25 @@ def test_a_failure_is_the_exit_code_and_says_where(alone: Command, pipeline: str
     assert said.code == 1
     assert "work | " not in said.err
     assert "the disk is full" in said.out.split("Why it did not succeed")[1]
+
+
+def test_secrets_come_from_a_directory(alone: Command, tmp_path: Path) -> None:
+    (tmp_path / "secrets" / "tok").mkdir(parents=True)
+    (tmp_path / "secrets" / "tok" / "password").write_text("s3cret")
+    secret = {"secretName": "tok", "keyToEnv": [{"secretKey": "password", "envVar": "PASSWORD"}]}
+    made = handmade(
+        [task("work", "work")],
+        {"work": component(executorLabel="work")},
+        {"work": sh('[ "$PASSWORD" = s3cret ] && echo it is right')},
+        platform={"work": {"secretAsEnv": [secret]}},
+    )
+    (tmp_path / "secret.yaml").write_text(made.text)
+    without = alone("run", str(tmp_path / "secret.yaml"))
+    assert without.code == 1
+    assert "start it with --secrets-dir DIR" in without.out + without.err
+    said = alone("run", str(tmp_path / "secret.yaml"), "--secrets-dir", str(tmp_path / "secrets"))
+    assert said.code == 0, said.err
+    assert "work | it is right" in said.err
 
 
 def test_the_result_as_json(alone: Command, pipeline: str) -> None:
