@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 import pytest
+
+from deploy.laptop.processes import wait_for
 
 AIRFLOW = tuple(int(part) for part in version("apache-airflow-core").split(".")[:2])
 
@@ -42,3 +45,14 @@ def dag_serialization() -> Any:
     """The class that turns DAGs into what Airflow stores of them."""
     module = import_module("airflow.serialization.serialized_objects")
     return module.SerializedDAG if AIRFLOW < (3, 2) else module.DagSerialization
+
+
+@cache
+def served_api() -> Any:
+    """The API that tasks of ``dag.test()`` talk to, one for all tests, once it serves."""
+    from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
+
+    api: Any = InProcessExecutionAPI()
+    assert api.transport is not None
+    wait_for(lambda: hasattr(api.app.state, "svcs_registry"), seconds=60, what="Airflow's API to start")
+    return api

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from deploy.laptop.processes import wait_for
 from tests.support.fake_bridge import FakeBridge
 
 PIPELINES = Path(__file__).parents[2] / "support" / "pipelines"
@@ -131,23 +130,12 @@ def triggers_fire_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def tasks_start_when_airflow_serves_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before 3.3 ``dag.test()`` does not wait until the API that it runs in its own process has started."""
-    from tests.support.airflow_version import AIRFLOW
+def tasks_have_an_api_that_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 3.3 ``dag.test()`` starts an API of its own for each task, and does not wait for it."""
+    from tests.support.airflow_version import AIRFLOW, served_api
 
-    if AIRFLOW >= (3, 3):
-        return
-    from airflow.sdk.execution_time import supervisor
-
-    serve = supervisor.in_process_api_server
-
-    def serve_and_wait() -> Any:
-        api = serve()
-        assert api.transport is not None
-        wait_for(lambda: hasattr(api.app.state, "svcs_registry"), seconds=60, what="Airflow's API to start")
-        return api
-
-    monkeypatch.setattr(supervisor, "in_process_api_server", serve_and_wait)
+    if AIRFLOW < (3, 3):
+        monkeypatch.setattr("airflow.sdk.execution_time.supervisor.in_process_api_server", served_api)
 
 
 @pytest.fixture
