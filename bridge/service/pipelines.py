@@ -19,6 +19,7 @@ from bridge.lineage import aliases, specs
 from bridge.service.backends import Backend
 from bridge.service.problems import ProblemError
 from bridge.service.store import Store
+from bridge.service.workers.upload import find_version
 from bridge.spec.caching import with_caching
 from bridge.spec.load import Pipeline, SpecError, load_pipeline
 
@@ -111,7 +112,10 @@ class PipelineSource:
     ) -> PipelineVersion | None:
         try:
             pipeline = await backend.client.get_pipeline_by_name(name, namespace)
-            page = await backend.client.list_versions(pipeline.pipeline_id or "", sort_by="created_at desc")
+            pipeline_id = pipeline.pipeline_id or ""
+            if named is not None:
+                return await find_version(backend.client, pipeline_id, named)
+            page = await backend.client.list_versions(pipeline_id, sort_by="created_at desc", page_size=1)
         except KfpNotFound:
             return None
         except KfpError as error:
@@ -121,10 +125,7 @@ class PipelineSource:
                 f"{error.message}",
                 retry_after_seconds=error.retry_after_seconds or 5.0,
             ) from error
-        versions = page.pipeline_versions
-        if named is None:
-            return versions[0] if versions else None
-        return next((one for one in versions if named in (one.display_name, one.name)), None)
+        return next(iter(page.pipeline_versions), None)
 
 
 def _stored(session: Session, project: str, wanted: PipelineVersionModel) -> tuple[str, str | None] | None:

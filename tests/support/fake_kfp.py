@@ -238,7 +238,13 @@ class FakeKfp:
             version = self.versions.get(version_id.strip("/"))
             return _ok(version) if version else _error(404, "no such version", code=5)
         rows = [one for one in self.versions.values() if one["pipeline_id"] == pipeline_id]
-        return _ok({"pipeline_versions": rows})
+        if query.get("sort_by") == "created_at desc":
+            rows.reverse()
+        start, size = int(query.get("page_token", 0)), min(200, int(query.get("page_size", 20)))
+        answer: Row = {"pipeline_versions": rows[start : start + size]}
+        if start + size < len(rows):
+            answer["next_page_token"] = str(start + size)
+        return _ok(answer)
 
     def _add_version(self, pipeline_id: str, name: str, request: httpx.Request) -> Row:
         version = {

@@ -94,9 +94,9 @@ async def _find_or_register(
             found = await _pipeline_made_meanwhile(client, spec.name, namespace, error)
         else:
             pipeline_id = made.pipeline_id or ""
-            return pipeline_id, await _find_version(client, pipeline_id, spec.name)
+            return pipeline_id, await find_version(client, pipeline_id, spec.name)
     pipeline_id = found.pipeline_id or ""
-    return pipeline_id, await _find_version(client, pipeline_id, version_name)
+    return pipeline_id, await find_version(client, pipeline_id, version_name)
 
 
 async def _pipeline_made_meanwhile(client: KfpClient, name: str, namespace: str, error: KfpError) -> Pipeline:
@@ -113,13 +113,14 @@ async def _upload_version(
         return await client.upload_pipeline_version(spec.text, pipeline_id, version_name)
     except (KfpConflict, KfpServerError, KfpInvalid) as error:
         # The answer to an earlier upload may have been lost; only if it is there was it that.
-        version = await _find_version(client, pipeline_id, version_name)
+        version = await find_version(client, pipeline_id, version_name)
         if version is None:
             raise error from None
         return version
 
 
-async def _find_version(client: KfpClient, pipeline_id: str, name: str) -> PipelineVersion | None:
+async def find_version(client: KfpClient, pipeline_id: str, name: str) -> PipelineVersion | None:
+    """The pipeline's version of that name, looked for page by page. Errors: ``KfpError``."""
     token: str | None = None
     for _ in range(_VERSION_PAGES):
         page = await client.list_versions(pipeline_id, page_token=token)

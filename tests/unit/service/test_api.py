@@ -268,6 +268,25 @@ async def test_a_pipeline_known_only_to_the_backend_is_fetched_from_it(service: 
     assert problem(away, 503, "backend-unavailable").retryable
 
 
+async def test_a_version_at_the_backend_is_found_among_hundreds(service: Harness) -> None:
+    import yaml
+
+    spec = yaml.safe_load(SPEC)
+    service.kfp.pipelines["p"] = {"pipeline_id": "p", "name": "there", "display_name": "there"}
+    for number in range(450):
+        name = f"v{number}"
+        image = {"image": f"python:{number}"}
+        container = {**spec["deploymentSpec"]["executors"]["exec-train"]["container"], **image}
+        changed = {**spec, "deploymentSpec": {"executors": {"exec-train": {"container": container}}}}
+        version = {"pipeline_id": "p", "pipeline_version_id": name, "name": name, "display_name": name}
+        service.kfp.versions[name] = {**version, "pipeline_spec": changed if number in (7, 449) else spec}
+    newest = await service.submitted("a", spec=None, pipeline={"name": "there"})
+    seventh = await service.submitted("b", spec=None, pipeline={"name": "there", "version": "v7"})
+    other = await service.submitted("c", spec=None, pipeline={"name": "there", "version": "v8"})
+    assert len({run["pipeline"]["digest"] for run in (newest, seventh, other)}) == 3
+    assert seventh["pipeline"]["version_name"] == "v7"
+
+
 async def test_inputs_are_handed_over_recorded_and_explained(service: Harness) -> None:
     uris = ["file:///data/flights/day=1", "/data/flights/day=2/"]
     inputs = [{"name": "flights", "uri": uri, "version": "v1", "version_kind": "sha256"} for uri in uris]
