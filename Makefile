@@ -114,7 +114,7 @@ format: .venv/.made ## formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: env ## figures: submissions per second, overhead, load on the backend
+bench: env ## figures: submissions per second, overhead, load on the backend, waiting beside kfp.Client
 	$(BIN)/python -m tests.bench
 
 clean: ## removes what was made here, environments included
