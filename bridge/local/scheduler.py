@@ -126,8 +126,8 @@ class Scheduler:
             parameters=check_arguments(source.pipeline, arguments),
             pipeline_root=row["pipeline_root"],
             inline=source.inline,
-            pipeline_id=source.pipeline_id or None,
-            pipeline_version_id=source.pipeline_version_id or None,
+            pipeline_id=source.pipeline_id,
+            pipeline_version_id=source.pipeline_version_id,
             recurring_run_id=row["recurring_run_id"],
             scheduled_at=tick.due,
         )

@@ -56,8 +56,8 @@ class NewRun:
     description: str = ""
     namespace: str = ""
     service_account: str = ""
-    pipeline_id: str | None = None
-    pipeline_version_id: str | None = None
+    pipeline_id: str = ""
+    pipeline_version_id: str = ""
     pipeline_root: str = ""
     recurring_run_id: str = ""
     scheduled_at: int | None = None

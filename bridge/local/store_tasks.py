@@ -214,6 +214,9 @@ def _finish(connection: sqlite3.Connection, end: TaskFinished) -> dict[str, tupl
             "cached_execution_id": _cached_execution(connection, end.cached_task_id),
         },
     )
+    if end.state is RuntimeState.SUCCEEDED:
+        # A run that gets on is not what brings the backend down, however often that is stopped.
+        connection.execute("UPDATE runs SET restarts = 0 WHERE run_id = ?", (row["run_id"],))
     if row["kind"] != "dag":
         # KFP links what a DAG gives only to the task inside that made it: a DAG has no output events.
         contexts = _contexts(connection, end.kfp_run_id)

@@ -129,8 +129,8 @@ async def _new_run(backend: Backend, message: RunMessage) -> NewRun:
         parameters=parameters,
         pipeline_root=message.runtime_config.pipeline_root,
         inline=source.inline,
-        pipeline_id=source.pipeline_id or None,
-        pipeline_version_id=source.pipeline_version_id or None,
+        pipeline_id=source.pipeline_id,
+        pipeline_version_id=source.pipeline_version_id,
     )
 
 

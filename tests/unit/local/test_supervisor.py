@@ -193,6 +193,23 @@ async def test_a_run_that_never_gets_through_is_given_up(tmp_path: Path) -> None
     assert "was stopped 6 times while this run was going on" in run["error"]["message"]
 
 
+async def test_a_run_that_gets_on_is_never_given_up(tmp_path: Path) -> None:
+    interrupted = "UPDATE runs SET restarts = ?"
+    runner = PretendRunner()
+    async with local_app(tmp_path, runner=runner) as local:
+        run_id = await local.create_run("wait")
+
+        async def started() -> bool:
+            return len(runner.launches) == 1
+
+        await until(started)
+        await local.backend.store.write(lambda c: c.execute(interrupted, (MAX_RESTARTS,)))
+        runner.released.set()
+        await local.wait_for(run_id, "SUCCEEDED")
+        count = await local.backend.store.read(lambda c: c.execute("SELECT restarts FROM runs").fetchone()[0])
+    assert count == 0
+
+
 async def test_an_error_of_the_backend_itself_ends_the_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
