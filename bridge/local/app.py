@@ -37,7 +37,7 @@ from bridge.local.runners import make_runner
 from bridge.local.scheduler import Scheduler
 from bridge.local.settings import LocalSettings
 from bridge.local.specs import SpecCache
-from bridge.local.status import Code, StatusError, status_json
+from bridge.local.status import Code, StatusError, refusal_json, status_json
 from bridge.local.store import Store
 from bridge.local.store_tasks import StoreRecorder
 from bridge.local.supervisor import Supervisor
@@ -144,11 +144,11 @@ async def _tidy(settings: LocalSettings) -> None:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, StatusError), "registered for StatusError"
-    body = status_json(error.code, error.message)
-    if request.url.path.startswith(f"{PREFIX}/pipelines/upload"):
-        # KFP's upload handler is no gateway route and has its own two fields.
-        body |= {"error_message": error.message, "error_details": error.message}
-    return answer(body, error.http_status)
+    if not request.url.path.startswith(f"{PREFIX}/pipelines/upload"):
+        return answer(refusal_json(error), error.http_status)
+    # KFP's upload handler is no gateway route and has its own two fields.
+    upload = {"error_message": error.message, "error_details": error.message}
+    return answer(status_json(error.code, error.message) | upload, error.http_status)
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:

@@ -43,10 +43,24 @@ class StatusError(Exception):
         self.http_status = http_status or _HTTP_STATUS[code]
 
 
+# What KFP puts before the sentence, which alone stands in the details.
+_PREFIXES = {
+    Code.INVALID_ARGUMENT: "Invalid input error: ",
+    Code.NOT_FOUND: "ResourceNotFoundError: ",
+    Code.ALREADY_EXISTS: "Already exist error: ",
+}
+
+
 def status_json(code: int, message: str) -> dict[str, Any]:
-    """The body of an error: KFP's gateway repeats the message as ``error`` and in ``details``."""
+    """The body of an error as the gateway writes it, with the sentence as it is."""
     detail = {"@type": "type.googleapis.com/google.rpc.Status", "code": code, "message": message}
     return {"error": message, "code": code, "message": message, "details": [detail]}
+
+
+def refusal_json(error: StatusError) -> dict[str, Any]:
+    """The body of a refusal: KFP names the kind of the error in ``error`` and ``message``."""
+    message = f"{_PREFIXES.get(error.code, '')}{error.message}"
+    return {**status_json(error.code, error.message), "error": message, "message": message}
 
 
 def invalid(message: str) -> StatusError:

@@ -216,7 +216,8 @@ CREATE TABLE recurring_runs (
 ) STRICT;
 CREATE INDEX recurring_runs_by_experiment ON recurring_runs (experiment_id);
 -- Lists are sorted by it, which a NULL would break.
-UPDATE runs SET pipeline_id = coalesce(pipeline_id, ''), pipeline_version_id = coalesce(pipeline_version_id, '');
+UPDATE runs SET pipeline_id = coalesce(pipeline_id, '');
+UPDATE runs SET pipeline_version_id = coalesce(pipeline_version_id, '');
 CREATE INDEX runs_by_recurring_run ON runs (recurring_run_id) WHERE recurring_run_id <> '';
 """,
 }

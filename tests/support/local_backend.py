@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 _READY = "kfbridge local ready on "
 _START_SECONDS = 30.0
@@ -31,6 +34,18 @@ class LocalBackend:
     def pid(self) -> int:
         """The process id of the server."""
         return self.process.pid
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        """Ask it with GET; ``more`` is as for ``httpx.get``."""
+        return self._ask("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        """Ask it with POST; ``more`` is as for ``httpx.post``."""
+        return self._ask("POST", path, **more)
+
+    def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        # It speaks plain HTTP; certificates would be loaded for every request, which takes 30 ms.
+        return httpx.request(method, f"{self.url}{path}", verify=False, timeout=30, **more)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the process to end and return its exit code."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import kfp_server_api
 import pytest
 
@@ -72,7 +71,7 @@ def test_upload_run_wait_and_list(client: Any, backend: LocalBackend, packages: 
         (created.run_id, "a first run", "SUCCEEDED")
     ]
     pod = task(run, "say-2").pod_name
-    log = httpx.get(f"{backend.url}/apis/v1alpha1/runs/{run.run_id}/nodes/{pod}/log")
+    log = backend.get(f"/apis/v1alpha1/runs/{run.run_id}/nodes/{pod}/log")
     assert f"saying again {name}" in log.text
 
 

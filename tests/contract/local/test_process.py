@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from tests.support.local_backend import LocalBackend, start_local_backend
 
 RUNS = "/apis/v2beta1/runs"
@@ -30,8 +28,8 @@ def until(condition: Callable[[], Any]) -> Any:
 
 
 def create(backend: LocalBackend, package: Path, **parameters: Any) -> str:
-    pipeline = httpx.post(
-        f"{backend.url}/apis/v2beta1/pipelines/upload",
+    pipeline = backend.post(
+        "/apis/v2beta1/pipelines/upload",
         params={"name": f"{package.stem}-{time.monotonic_ns()}"},
         files={"uploadfile": (package.name, package.read_bytes())},
     ).json()
@@ -40,13 +38,13 @@ def create(backend: LocalBackend, package: Path, **parameters: Any) -> str:
         "pipeline_version_reference": {"pipeline_id": pipeline["pipeline_id"]},
         "runtime_config": {"parameters": parameters},
     }
-    answer = httpx.post(f"{backend.url}{RUNS}", json=body)
+    answer = backend.post(f"{RUNS}", json=body)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["run_id"])
 
 
 def get(backend: LocalBackend, run_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"{backend.url}{RUNS}/{run_id}").json()
+    found: dict[str, Any] = backend.get(f"{RUNS}/{run_id}").json()
     return found
 
 
@@ -122,7 +120,7 @@ def test_a_stop_ends_every_process_and_the_next_start_continues(
         names = {one["display_name"]: one for one in run["run_details"]["task_details"]}
         # What had finished is not run again.
         assert names["say"]["pod_name"].endswith("-0-0")
-        httpx.post(f"{backend.url}{RUNS}/{run_id}:terminate")
+        backend.post(f"{RUNS}/{run_id}:terminate")
         wait_for(backend, run_id, "CANCELED")
 
 
@@ -133,7 +131,7 @@ def test_terminate_ends_every_process_within_two_seconds(
     run_id = create(backend, packages["waiting"], seconds=600, pids=str(pids))
     started = until(lambda: pids_in(pids))
     began = time.monotonic()
-    assert httpx.post(f"{backend.url}{RUNS}/{run_id}:terminate").json() == {}
+    assert backend.post(f"{RUNS}/{run_id}:terminate").json() == {}
     until(lambda: not any(alive(pid) for pid in started))
     assert time.monotonic() - began < 2
     wait_for(backend, run_id, "CANCELED")

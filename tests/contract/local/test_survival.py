@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import time
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,7 +49,7 @@ def begun(marks: Path) -> dict[str, int]:
 
 
 def post_run(backend: LocalBackend, spec: dict[str, Any]) -> str:
-    answer = httpx.post(f"{backend.url}{API}/runs", json={"display_name": "r", "pipeline_spec": spec})
+    answer = backend.post(f"{API}/runs", json={"display_name": "r", "pipeline_spec": spec})
     assert answer.status_code == 200, answer.text
     return str(answer.json()["run_id"])
 
@@ -80,7 +82,7 @@ def test_killed_again_and_again_every_task_that_had_finished_stays_finished(tmp_
             backend.stop(signal.SIGKILL)
     with start_local_backend(tmp_path / "data", max_parallel=2) as backend:
         run = wait_for(backend, run_id, "SUCCEEDED")
-        assert httpx.get(f"{backend.url}{API}/pipelines").json() == {}
+        assert backend.get(f"{API}/pipelines").json() == {}
     # Only what was going on at a kill began once more.
     counts = begun(marks)
     assert len(counts) == steps
@@ -98,7 +100,7 @@ def test_killed_while_it_cancels_and_before_anything_has_begun(
         hiding = create(backend, packages["hiding"], pids=str(pids))
         found = until(lambda: ids_in(pids, 3))
         queued = create(backend, packages["saying"], text="later")
-        assert httpx.post(f"{backend.url}{API}/runs/{hiding}:terminate").json() == {}
+        assert backend.post(f"{API}/runs/{hiding}:terminate").json() == {}
         # The component ignores SIGTERM, so the cancel still goes on.
         assert get(backend, hiding)["state"] == "CANCELING"
         backend.stop(signal.SIGKILL)
@@ -123,7 +125,7 @@ def test_a_cancel_ends_processes_that_ignore_it_or_hide_within_two_seconds(
     sessions = {os.getsid(pid) for pid in started}
     assert len(sessions) == 2, "one of them has a session of its own"
     began = time.monotonic()
-    httpx.post(f"{backend.url}{API}/runs/{run_id}:terminate")
+    backend.post(f"{API}/runs/{run_id}:terminate")
     until(lambda: not any(alive(pid) for pid in started))
     assert time.monotonic() - began < 2
     wait_for(backend, run_id, "CANCELED")
@@ -169,6 +171,41 @@ def test_a_limit_holds_for_a_real_backend(tmp_path: Path, packages: dict[str, Pa
         wait_for(backend, first, "SUCCEEDED")
         second = create(backend, packages["saying"], text="second")
         wait_for(backend, second, "SUCCEEDED")
-        until(lambda: httpx.get(f"{backend.url}{API}/runs/{first}").status_code == 404)
+        until(lambda: backend.get(f"{API}/runs/{first}").status_code == 404)
         until(lambda: [folder.name for folder in (tmp_path / "runs").iterdir()] == [second])
         assert get(backend, second)["state"] == "SUCCEEDED"
+
+
+def test_recurring_runs_leave_none_out_and_make_none_twice(tmp_path: Path) -> None:
+    spec = document(
+        {"work": task("work", "comp-work")},
+        {"comp-work": component(executorLabel="exec-work")},
+        {"exec-work": {"container": {"image": "none", "command": ["true"]}}},
+    )
+    body = {
+        "display_name": "every second",
+        "pipeline_spec": spec,
+        "max_concurrency": 10,
+        "mode": "ENABLE",
+        "trigger": {"periodic_schedule": {"interval_second": "1"}},
+    }
+
+    def runs(backend: LocalBackend) -> list[dict[str, Any]]:
+        found = backend.get(f"{API}/runs", params={"page_size": 200, "sort_by": "scheduled_at"})
+        listed: list[dict[str, Any]] = found.json().get("runs", [])
+        return listed
+
+    with start_local_backend(tmp_path) as backend:
+        made = backend.post(f"{API}/recurringruns", json=body).json()
+        until(lambda: len(runs(backend)) >= 2)
+        backend.stop(signal.SIGKILL)
+    with start_local_backend(tmp_path) as backend:
+        # What was due in between is made up for.
+        until(lambda: len(runs(backend)) >= 5)
+        path = f"{API}/recurringruns/{made['recurring_run_id']}"
+        backend.post(f"{path}:disable")
+        found = runs(backend)
+    numbers = [int(run["display_name"].split("-")[-2]) for run in found]
+    assert numbers == list(range(1, len(found) + 1))
+    due = [datetime.fromisoformat(run["scheduled_at"]).timestamp() for run in found]
+    assert [after - before for before, after in pairwise(due)] == [1.0] * (len(found) - 1)

@@ -28,7 +28,10 @@ def refused(answer: httpx.Response, status: int, code: int, message: str) -> Non
     assert (answer.status_code, body["code"]) == (status, code), answer.text
     assert message in body["message"]
     assert body["error"] == body["message"]
-    assert body["details"][0]["@type"] == "type.googleapis.com/google.rpc.Status"
+    (detail,) = body["details"]
+    assert detail["@type"] == "type.googleapis.com/google.rpc.Status"
+    # KFP names the kind of the error before the sentence, but not in the details.
+    assert body["message"].endswith(detail["message"])
 
 
 def run_body(**fields: Any) -> dict[str, Any]:
