@@ -69,7 +69,7 @@ def half_an_upload(backend: LocalBackend) -> socket.socket:
 def test_killed_again_and_again_every_task_that_had_finished_stays_finished(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
-    kills, steps = 4, 6
+    kills, steps = 3, 5
     with start_local_backend(tmp_path / "data", max_parallel=2) as backend:
         run_id = post_run(backend, chain(marks, steps, 0.3))
         with half_an_upload(backend):
