@@ -22,8 +22,9 @@ def now_milliseconds() -> int:
 def rfc3339(seconds: float) -> str:
     """A time in seconds since the epoch as protojson writes it: UTC, a fraction only where there is one."""
     moment = datetime.fromtimestamp(seconds, UTC)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{moment.microsecond:06d}Z" if moment.microsecond else f"{text}Z"
+    precision = "microseconds" if moment.microsecond else "seconds"
+    # Not strftime, which writes the year 1 as one digit.
+    return f"{moment.replace(tzinfo=None).isoformat(timespec=precision)}Z"
 
 
 def parse_rfc3339(text: str) -> int:

@@ -20,6 +20,8 @@ from bridge.spec.model import Component, PipelineModel, Retry, Task
 # A timer may go off a clock tick before its time.
 _TIMER_PLAY_SECONDS = 0.01
 
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -131,7 +133,8 @@ class RunContext:
 
     def names(self, task_name: str, task_id: UUID) -> dict[str, str]:
         """What the placeholders that name run and task stand for."""
-        created = self.started_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        created = self.started_at.strftime(_TIME)
+        scheduled = (self.run.scheduled_at or self.started_at).strftime(_TIME)
         return {
             "pipeline_job_name": self.run.display_name,
             "pipeline_job_resource_name": self.resource_name,
@@ -139,7 +142,7 @@ class RunContext:
             "pipeline_task_name": task_name,
             "pipeline_task_uuid": str(task_id),
             "pipeline_job_create_time_utc": created,
-            "pipeline_job_schedule_time_utc": created,
+            "pipeline_job_schedule_time_utc": scheduled,
             "pipeline_root": str(self.artifact_root),
             "workspace_path": str(self.run_dir / "workspace"),
         }

@@ -162,7 +162,8 @@ class RunToExecute:
     in by the driver. ``pipeline_root`` is a URI or path under which artifacts go; ``None`` means
     ``<data_dir>/artifacts/<pipeline>/<kfp_run_id>``. Only local roots can be written to. ``caching`` is
     the run's own wish: ``False`` turns caching off for all tasks, ``None`` and ``True`` leave it to each
-    task. ``secrets_dir`` holds secrets and config maps, ``<name>/<key>``.
+    task. ``scheduled_at`` is the time for which a recurring run made it. ``secrets_dir`` holds secrets and
+    config maps, ``<name>/<key>``.
     When a run is retried, ``retry`` counts up from 0 and ``finished`` holds what its SUCCEEDED and
     cached tasks gave, by task path: these are not run again and not recorded again.
     """
@@ -174,6 +175,7 @@ class RunToExecute:
     data_dir: Path
     pipeline_root: str | None = None
     caching: bool | None = None
+    scheduled_at: datetime | None = None
     secrets_dir: Path | None = None
     retry: int = 0
     finished: Mapping[str, TaskResult] = field(default_factory=dict)

@@ -8,6 +8,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -46,6 +47,9 @@ class _Loaded:
             parameters=json.loads(self.row["parameters"]),
             data_dir=data_dir,
             pipeline_root=self.row["pipeline_root"] or None,
+            scheduled_at=datetime.fromtimestamp(self.row["scheduled_at"], UTC)
+            if self.row["recurring_run_id"]
+            else None,
             secrets_dir=secrets_dir,
             retry=self.row["retries"],
             finished=self.finished,

@@ -121,6 +121,15 @@ async def test_an_unspecified_mode_is_disabled(local: LocalApp) -> None:
     assert made["trigger"] == {"periodic_schedule": {"interval_second": "60"}}
 
 
+async def test_times_come_back_as_they_were_sent(local: LocalApp) -> None:
+    schedule = {"cron": "@yearly", "start_time": "0001-01-01T00:00:00Z", "end_time": "9999-12-31T23:59:59Z"}
+    made = await create(local, trigger={"cron_schedule": schedule})
+    assert made["trigger"] == {"cron_schedule": schedule}
+    shifted = {"interval_second": "9", "start_time": "2026-03-01T13:00:00.5+01:00"}
+    made = await create(local, mode="DISABLE", trigger={"periodic_schedule": shifted})
+    assert made["trigger"]["periodic_schedule"]["start_time"] == "2026-03-01T12:00:00Z"
+
+
 async def test_archiving_an_experiment_disables_its_recurring_runs(local: LocalApp) -> None:
     experiment = (await local.client.post(f"{API}/experiments", json={"display_name": "e"})).json()
     made = await create(local, experiment_id=experiment["experiment_id"])
@@ -157,6 +166,12 @@ async def test_runs_are_made_when_they_are_due_and_never_twice(local: LocalApp) 
         assert len(runs) == count
         await local.wait_for(runs[-1]["run_id"], "SUCCEEDED")
     await clock.scheduler.sweep()
+    # The components are told for when the run was due, not when it began.
+    (told,) = {
+        launch.placeholders.replace("{{$.pipeline_job_schedule_time_utc}}")
+        for launch in local.runner.launches[:1]
+    }
+    assert told == runs[0]["scheduled_at"]
     runs = await runs_of(local, recurring_run_id)
     assert [run["runtime_config"]["parameters"]["day"].partition(" ")[2] for run in runs] == [
         "no. 1",
