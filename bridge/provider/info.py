@@ -22,7 +22,10 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [
-            {"integration-name": INTEGRATION, "python-modules": ["bridge.provider.operators"]},
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": ["bridge.provider.operators", "bridge.provider.taskgroup_operators"],
+            },
         ],
         "sensors": [
             {"integration-name": INTEGRATION, "python-modules": ["bridge.provider.sensors"]},
@@ -35,6 +38,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": INTEGRATION,
                 "python-modules": [
                     "bridge.provider.triggers",
+                    "bridge.provider.taskgroup_trigger",
                     "bridge.provider.sensing",
                     "bridge.provider.events",
                 ],
@@ -55,6 +59,21 @@ def get_provider_info() -> dict[str, Any]:
             "bridge.provider.links.KfpRunLink",
         ],
         "notifications": ["bridge.provider.notifiers.BridgeRunNotifier"],
+        "config": {
+            "kfbridge": {
+                "description": "The Kubeflow Pipelines bridge.",
+                "options": {
+                    "public_url": {
+                        "description": "The bridge's address as browsers reach it, for the tab Kubeflow run. "
+                        "Without it there is no tab.",
+                        "version_added": None,
+                        "type": "string",
+                        "example": "https://bridge.example",
+                        "default": None,
+                    }
+                },
+            }
+        },
     }
 
 

@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from bridge.client.errors import BridgeError
 from bridge.domain.states import RunPhase
 from bridge.provider.hooks import KubeflowBridgeHook
+from bridge.provider.triggers import not_too_soon
 from bridge.provider.waiting import Outage, RunSource, Tell, Waited, may_pass, wait_for_run
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ class BridgeSensorTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Waits, and yields the one event."""
+        began = time.monotonic()
         settings = await KubeflowBridgeHook(self.kfbridge_conn_id).aget_settings()
         async with settings.async_client(patience_seconds=0) as client:
             waited = await wait_for_wanted(
@@ -186,6 +188,7 @@ class BridgeSensorTrigger(BaseTrigger):
                 deadline=self.deadline,
                 tell=self.log.info,
             )
+        await not_too_soon(began)
         yield TriggerEvent(
             {
                 "ending": waited.ending,

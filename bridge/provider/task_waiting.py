@@ -1,8 +1,10 @@
 """Waiting for one task of a run; all who wait for tasks of one run in one process share what they ask.
 
-The bridge's version of a run changes with the run, not with each of its tasks. So a watch asks for the
+The bridge's version of a run changes with the run, not with each of its tasks. So a watch looks at the
 tasks at every change of the run and in between: once a second at most, every ``LONGEST_INTERVAL_SECONDS``
-at least, however many wait. Failures that may pass are borne as ``bridge.provider.waiting`` bears them.
+at least, however many wait. In a triggerer its source is the hub, which hears when tasks have changed, ends
+the watch's pause then, and asks the bridge at no other time. Failures that may pass are borne as
+``bridge.provider.waiting`` bears them.
 """
 
 from __future__ import annotations

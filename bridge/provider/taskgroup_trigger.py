@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from bridge.provider.hooks import KubeflowBridgeHook
+from bridge.provider.hub import HubSource
 from bridge.provider.task_waiting import wait_for_task
 from bridge.provider.taskgroup_verdict import Wanted
+from bridge.provider.triggers import not_too_soon
 
 
 class KubeflowTaskTrigger(BaseTrigger):
@@ -71,9 +74,11 @@ class KubeflowTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Waits, and yields the one event."""
-        settings = await KubeflowBridgeHook(self.kfbridge_conn_id).aget_settings()
+        began = time.monotonic()
+        hook = KubeflowBridgeHook(self.kfbridge_conn_id)
+        settings = await hook.aget_settings()
         waited = await wait_for_task(
-            lambda: settings.async_client(patience_seconds=0),
+            lambda: HubSource(settings, reread=hook.aget_settings),
             self.run_id,
             self.wanted,
             shared_by=settings,
@@ -82,6 +87,7 @@ class KubeflowTaskTrigger(BaseTrigger):
             at_least_version=self.at_least_version,
             tell=self.log.info,
         )
+        await not_too_soon(began)
         yield TriggerEvent(
             {
                 "ending": waited.ending,

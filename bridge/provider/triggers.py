@@ -93,7 +93,7 @@ class BridgeRunTrigger(BaseTrigger):
                 deadline=self.deadline,
                 tell=self.log.info,
             )
-        await _not_too_soon(began)
+        await not_too_soon(began)
         yield TriggerEvent(_payload(self.run_id, waited, self.deadline))
 
     async def on_kill(self) -> None:
@@ -178,7 +178,7 @@ class BridgeReadyTrigger(BaseTrigger):
         hook = KubeflowBridgeHook(self.kfbridge_conn_id)
         async with HubSource(await hook.aget_settings(), reread=hook.aget_settings) as source:
             waited = await wait_for_bridge(source, patience_seconds=patience, tell=self.log.info)
-        await _not_too_soon(began)
+        await not_too_soon(began)
         yield TriggerEvent(
             {
                 "ending": waited.ending,
@@ -199,7 +199,8 @@ def shortest_deferral_seconds() -> float:
     return float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)) + _SCHEDULER_SECONDS
 
 
-async def _not_too_soon(began: float) -> None:
+async def not_too_soon(began: float) -> None:
+    """Waits until a trigger that began to run then (``time.monotonic()``) may resume its task."""
     await asyncio.sleep(max(0.0, began + shortest_deferral_seconds() - time.monotonic()))
 
 

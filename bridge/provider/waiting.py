@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from bridge.client.models import RunModel, StatusModel, TaskModel
 
 LONG_POLL_SECONDS = 30.0
+# When a run that is seen first is looked at again, and its tasks with it: they may all be known already.
+SECOND_LOOK_SECONDS = 3.0
 LONGEST_PAUSE_SECONDS = 30.0
 # A run of thousands of tasks must not flood the log of the Airflow task that waits for it.
 MAX_LINES_PER_CHANGE = 50
@@ -177,28 +179,28 @@ async def wait_for_bridge(source: RunSource, *, patience_seconds: float, tell: T
 
 async def _wait(source: RunSource, run_id: str, outage: Outage, progress: Progress) -> Waited:
     version: int | None = None
+    pause: float | None = None
     while True:
         try:
-            run = await source.get_run(
-                run_id, wait_seconds=None if version is None else LONG_POLL_SECONDS, version=version
-            )
+            run = await source.get_run(run_id, wait_seconds=pause, version=version)
             outage.over()
             if run.version != version:
                 progress.run_changed(run)
-            # A run that is seen first has no tasks yet, or a long list that another waiter has told. Later
-            # the tasks may have changed and the run not: its version does not tell.
+            # Not of a run that is seen first: hundreds may begin to wait at once. Later the tasks may have
+            # changed and the run not: its version does not tell.
             if version is not None or run.over:
                 await _tell_tasks(source, run_id, progress)
         except BridgeError as error:
             if not may_pass(error):
                 return Waited(ending="gone", message=str(error))
-            pause = outage.pause_after(error)
-            if pause is None:
+            sleep = outage.pause_after(error)
+            if sleep is None:
                 return Waited(ending="away", message=str(error))
-            await asyncio.sleep(pause)
+            await asyncio.sleep(sleep)
             continue
         if run.over:
             return Waited(ending="over", run=run)
+        pause = SECOND_LOOK_SECONDS if version is None else LONG_POLL_SECONDS
         version = run.version
 
 

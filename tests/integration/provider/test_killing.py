@@ -9,13 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.triggers.base import BaseTrigger
 
 from bridge.client.models import OriginModel, SubmitRequest
 from bridge.provider import triggers
 from bridge.provider.origin import TaskKey
+from bridge.provider.sensing import BridgeSensorTrigger
+from bridge.provider.taskgroup_trigger import KubeflowTaskTrigger
 from bridge.provider.triggers import BridgeRunTrigger
 from tests.integration.provider.conftest import Ran
-from tests.support.fake_bridge import End, FakeBridge
+from tests.support.fake_bridge import End, FakeBridge, a_task
 
 pytestmark = pytest.mark.airflow
 
@@ -225,18 +228,29 @@ def test_the_event_of_another_trys_trigger_is_waited_through(fake: FakeBridge, r
     assert began - 5 < deadline - 60 < time.time()
 
 
+def of_a_sensor(run_id: str) -> BaseTrigger:
+    wanted = {"run_id": run_id}
+    return BridgeSensorTrigger(wanted=wanted, kfbridge_conn_id="kfbridge_default", look_seconds=1)
+
+
+def of_a_group(run_id: str) -> BaseTrigger:
+    return KubeflowTaskTrigger(run_id=run_id, kfbridge_conn_id="kfbridge_default", path="train")
+
+
+@pytest.mark.parametrize("make", [None, of_a_sensor, of_a_group])
 def test_a_trigger_never_fires_before_the_scheduler_can_know_of_the_deferral(
-    fake: FakeBridge, monkeypatch: pytest.MonkeyPatch
+    fake: FakeBridge, monkeypatch: pytest.MonkeyPatch, make: Callable[[str], BaseTrigger] | None
 ) -> None:
     monkeypatch.setattr(triggers, "shortest_deferral_seconds", lambda: 0.4)
-    trigger = a_trigger(fake)
-    fake.finish(trigger.run_id, End())
+    operators = a_trigger(fake)
+    trigger = operators if make is None else make(operators.run_id)
+    fake.finish(operators.run_id, End(tasks=(a_task("train"),)))
 
     async def fired() -> Any:
         return await anext(trigger.run())
 
     began = time.monotonic()
-    assert asyncio.run(fired()).payload["ending"] == "over"
+    assert asyncio.run(fired()).payload["ending"] == ("judged" if make is of_a_group else "over")
     assert time.monotonic() - began >= 0.4
 
 

@@ -98,7 +98,7 @@ def test_each_task_has_its_own_state_and_reference(
     fake: FakeBridge, run_dag: RunDag, capfd: pytest.CaptureFixture[str], deferrable: bool
 ) -> None:
     def give_results(seen: Seen) -> None:
-        if fake.runs and "wait" in seen.query:
+        if fake.runs and {"wait", "ids"} & seen.query.keys():
             metrics = (
                 MetricModel(key="add.total", task_path=f"{SUM}.add", name="total", value=14),
                 MetricModel(key="say.x", task_path=SAY, name="x", value=1),

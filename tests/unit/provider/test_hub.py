@@ -15,12 +15,14 @@ import pytest
 from bridge.client.models import TaskModel
 from bridge.client.network import AsyncNetwork
 from bridge.provider import hub as hub_module
-from bridge.provider import waiting
+from bridge.provider import task_waiting, waiting
 from bridge.provider.following import Tempo
 from bridge.provider.hooks import BridgeSettings
 from bridge.provider.hub import HubSource
+from bridge.provider.task_waiting import wait_for_task
+from bridge.provider.taskgroup_verdict import Verdict, Wanted
 from bridge.provider.waiting import Waited, wait_for_bridge, wait_for_run
-from tests.support.fake_bridge import End, FakeBridge, Seen, problem
+from tests.support.fake_bridge import End, FakeBridge, Seen, a_task, problem
 
 QUICK = Tempo(gather=0.01, silence=30, poll=0.05, recheck=300, backoff=0.05, no_stream=0.2)
 Told = list[str]
@@ -137,6 +139,60 @@ def test_tasks_are_told_as_they_change_though_the_run_does_not(fake: FakeBridge)
         assert len(listings(fake)) == 1
         fake.finish(run_id, End())
         assert (await ending).ending == "over"
+
+    run(go())
+
+
+def test_tasks_that_were_there_before_the_wait_are_told_soon(
+    fake: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "SECOND_LOOK_SECONDS", 0.01)
+
+    async def go() -> None:
+        told: Told = []
+        run_id = fake.submit()
+        fake.runs[run_id].tasks = [TaskModel(task_id="1", name="train", path="train", state="RUNNING")]
+        [ending] = waiters(fake, [run_id], told=told)
+        await until(lambda: "  train: RUNNING" in told)
+        fake.finish(run_id, End())
+        assert (await ending).ending == "over"
+
+    run(go())
+
+
+def test_who_waits_for_a_task_reads_the_tasks_only_when_they_have_changed(
+    fake: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_waiting, "SHORTEST_INTERVAL_SECONDS", 0.001)
+    monkeypatch.setattr(task_waiting, "LONGEST_INTERVAL_SECONDS", 0.002)
+
+    async def go() -> None:
+        run_id = fake.submit()
+        paths = ("train", "evaluate")
+        ending = [
+            asyncio.create_task(
+                wait_for_task(
+                    lambda: HubSource(Wire(fake), tempo=QUICK),
+                    run_id,
+                    Wanted(path=path),
+                    shared_by="bridge",
+                    patience_seconds=60,
+                    tell=lambda _: None,
+                )
+            )
+            for path in paths
+        ]
+        await until(lambda: len(listings(fake)) == 1 and len(fake.streams) == 1)
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+        assert (len(listings(fake)), asked(fake)) == (1, 1)
+        for number, path in enumerate(paths, start=2):
+            fake.runs[run_id].tasks.append(a_task(path))
+            mirrored(fake, run_id)
+            waited = await ending[number - 2]
+            assert waited.judgement is not None
+            assert waited.judgement.verdict is Verdict.SUCCESS
+            assert (len(listings(fake)), asked(fake)) == (number, 1)
 
     run(go())
 

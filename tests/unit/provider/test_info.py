@@ -50,6 +50,32 @@ def test_every_class_that_the_info_names_exists() -> None:
         assert hasattr(import_module(module), attribute)
 
 
+def test_the_info_names_the_module_of_every_public_class() -> None:
+    from airflow.sdk import BaseHook, BaseNotifier, BaseOperator, BaseOperatorLink, BaseSensorOperator
+    from airflow.triggers.base import BaseTrigger
+
+    info = get_provider_info()
+    by_base = {BaseSensorOperator: "sensors", BaseOperator: "operators", BaseTrigger: "triggers"}
+    by_base |= {BaseHook: "hooks", BaseNotifier: "notifications", BaseOperatorLink: "extra-links"}
+    folder = Path(import_module("bridge.provider").__file__).parent
+    seen = set()
+    for path in folder.glob("[a-z]*.py"):
+        module = import_module(f"bridge.provider.{path.stem}")
+        for name, found in vars(module).items():
+            if not isinstance(found, type) or found.__module__ != module.__name__ or name.startswith("_"):
+                continue
+            kind = next((kind for base, kind in by_base.items() if issubclass(found, base)), None)
+            if kind is None:
+                continue
+            seen.add(kind)
+            listed = info[kind]
+            if kind in ("notifications", "extra-links"):
+                assert f"{module.__name__}.{name}" in listed
+            else:
+                assert any(module.__name__ in entry["python-modules"] for entry in listed), (kind, name)
+    assert seen == set(by_base.values())
+
+
 def test_info_imports_nothing() -> None:
     code = (
         "import sys, bridge.provider.info as i; i.get_provider_info();"
@@ -79,6 +105,13 @@ def _python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_airflow_knows_the_providers_own_settings() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    settings = dict(ProvidersManager().provider_configs)["airflow-kfp-bridge"]
+    assert set(settings["kfbridge"]["options"]) == {"public_url"}
 
 
 def test_airflow_finds_the_decorator() -> None:
