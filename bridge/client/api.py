@@ -88,16 +88,20 @@ class AsyncBridgeClient:
         """Close the connections."""
         await self._network.close()
 
-    async def submit(self, request: SubmitRequest, idempotency_key: str | None = None) -> RunModel:
+    async def submit(
+        self, request: SubmitRequest, idempotency_key: str | None = None, *, waits: bool = False
+    ) -> RunModel:
         """Hand a pipeline over; the answer is the run that was made, or the one that is there already.
 
         Without a key and without a complete task instance as origin, a key is made up: every such
-        call is a submission of its own. Raises ``ProblemError`` when the bridge refuses it.
+        call is a submission of its own. ``waits`` promises to go on asking for the run until it is over:
+        a bridge may cancel it otherwise (its setting ``orphan_after_seconds``). Raises ``ProblemError``
+        when the bridge refuses it.
         """
         origin = request.origin
         complete = None not in (origin.dag_id, origin.dag_run_id, origin.task_id)
         key = idempotency_key or (None if complete else str(uuid4()))
-        return await self._exchange(calls.submit(request, key))
+        return await self._exchange(calls.submit(request, key, waits=waits))
 
     async def get_run(
         self, run_id: RunId, *, wait_seconds: float | None = None, version: int | None = None

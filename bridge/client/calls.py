@@ -29,11 +29,15 @@ RunId = UUID | str
 # How often the bridge sends a sign of life on an idle event stream.
 _HEARTBEAT_SECONDS = 15.0
 _RUN = model_reader(RunModel)
+# A header, not a member of the body: a service that does not know it yet lets it pass.
+WAITS_HEADER = "KFBridge-Waits"
 
 
-def submit(request: SubmitRequest, idempotency_key: str | None) -> Call[RunModel]:
-    """``POST /runs``."""
+def submit(request: SubmitRequest, idempotency_key: str | None, *, waits: bool = False) -> Call[RunModel]:
+    """``POST /runs``; ``waits`` says that the caller will wait for the run."""
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    if waits:
+        headers[WAITS_HEADER] = "true"
     body = request.model_dump(mode="json", exclude_none=True)
     # None is a value of an argument (an optional parameter set to nothing), unlike everywhere else.
     body["arguments"] = request.model_dump(mode="json", include={"arguments"})["arguments"]

@@ -75,8 +75,10 @@ class BridgeClient:
     def close(self) -> None:
         run_blocking(self._client.close())
 
-    def submit(self, request: SubmitRequest, idempotency_key: str | None = None) -> RunModel:
-        return run_blocking(self._client.submit(request, idempotency_key))
+    def submit(
+        self, request: SubmitRequest, idempotency_key: str | None = None, *, waits: bool = False
+    ) -> RunModel:
+        return run_blocking(self._client.submit(request, idempotency_key, waits=waits))
 
     def get_run(
         self, run_id: RunId, *, wait_seconds: float | None = None, version: int | None = None

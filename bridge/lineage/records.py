@@ -19,11 +19,12 @@ class Duty(StrEnum):
     """What a worker can owe a run. Each duty has its own due time, lease and fence.
 
     FOLLOW is to submit, look up, follow or stop it (``due_at``), MIRROR to read its metadata
-    (``mirror_due_at``).
+    (``mirror_due_at``), WAITER to cancel it because nobody was heard of who waits for it.
     """
 
     FOLLOW = "follow"
     MIRROR = "mirror"
+    WAITER = "waiter"
 
 
 @dataclass(frozen=True, slots=True)

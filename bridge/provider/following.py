@@ -74,7 +74,7 @@ class Tempo:
     first_stream: float = 5.0
     silence: float = 45.0
     poll: float = 5.0
-    recheck: float = 300.0
+    recheck: float = 60.0
     backoff: float = 15.0
     no_stream: float = 60.0
 

@@ -253,7 +253,7 @@ class KubeflowPipelineOperator(BaseOperator):
         patience = self._patience_here(max(0.0, give_up_at - time.time()))
         with settings.client(patience_seconds=patience) as client:
             try:
-                run = client.submit(request)
+                run = client.submit(request, waits=self.wait and self.kill_policy == "cancel")
             except BridgeError as error:
                 if not (error.transient and self.deferrable and time.time() < give_up_at):
                     raise refusal(error) from error

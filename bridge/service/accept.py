@@ -16,7 +16,7 @@ from bridge.domain.lineage import InputVersion, OnClear, OnRetry, Run, Submissio
 from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.domain.unchanged import unknown_versions, what_changed
-from bridge.lineage import runs, specs, submissions
+from bridge.lineage import runs, specs, submissions, waiters
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DuplicateSubmission
 from bridge.service.backends import Backend
@@ -255,6 +255,8 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, ski
         submissions.add_adopting_submission(session, wanted, older.run_id)
         warning = "the task was cleared while its run was active; that run was adopted (on_clear=adopt)"
         return Accepted(older, replayed=True, warnings=[warning])
+    if older is not None and wanted.on_clear is OnClear.DETACH:
+        waiters.forget(session, older.run_id)
     warnings: list[str] = []
     if skip and answer is ClearAnswer.NEW_RUN:
         unchanged = _last_good_if_unchanged(session, wanted)

@@ -19,6 +19,7 @@ from bridge.service.backends import Backend, BackendFactory, open_backend
 from bridge.service.convert import Presenter
 from bridge.service.settings import ServiceSettings
 from bridge.service.store import Store
+from bridge.service.waiters import Waiters
 from bridge.service.wakeups import Wakeups
 from bridge.service.workers.supervisor import Supervisor
 
@@ -34,6 +35,7 @@ class Context:
     wakeups: Wakeups
     backends: Mapping[str, Backend]
     presenter: Presenter
+    waiters: Waiters
     holder: str
     holds_database: bool = False
     supervisor: Supervisor | None = None
@@ -93,9 +95,11 @@ async def open_context(
             backend = backend_factory(item)
             await stack.enter_async_context(backend.client)
             backends[item.name] = backend
+        store = Store(database, wakeups)
         yield Context(
             settings=settings,
-            store=Store(database, wakeups),
+            store=store,
+            waiters=Waiters(store, settings.orphan_after_seconds),
             wakeups=wakeups,
             backends=backends,
             presenter=Presenter(settings),

@@ -176,6 +176,11 @@ class ServiceSettings(BaseModel):
     mirror_interval_seconds: float = Field(
         default=2.0, gt=0, description="The shortest pause between two mirrors of one active run."
     )
+    orphan_after_seconds: float | None = Field(
+        default=None,
+        ge=300,
+        description="A run whose waiter has not been heard of for so long is cancelled; never, if absent.",
+    )
     heartbeat_seconds: float = Field(
         default=15.0, gt=0, le=300, description="How often an idle event stream sends a heartbeat."
     )

@@ -24,6 +24,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from bridge.client.calls import WAITS_HEADER
 from bridge.client.models import (
     ArtifactModel,
     BackendStatus,
@@ -68,6 +69,7 @@ class Seen:
     query: dict[str, str]
     body: Any
     token: str | None
+    promises_to_wait: bool = False
 
 
 @dataclass
@@ -126,7 +128,8 @@ class FakeBridge:
         parts = urlsplit(target)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         token = headers.get("authorization", "").removeprefix("Bearer ") or None
-        seen = Seen(method, parts.path, query, json.loads(body) if body else None, token)
+        promises = any(name.lower() == WAITS_HEADER.lower() for name in headers)
+        seen = Seen(method, parts.path, query, json.loads(body) if body else None, token, promises)
         with self._changed:
             self.requests.append(seen)
             if self.on_request is not None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from sqlmodel import Session
 
+from bridge.client.calls import WAITS_HEADER
 from bridge.client.models import CancelRequest, Page, RunModel, SubmitRequest
 from bridge.domain.lineage import Run
 from bridge.lineage import runs, submissions
@@ -37,10 +38,13 @@ async def submit(request: Request, context: ContextDep) -> Response:
     """Hand a pipeline over. Recorded durably before the answer; sent to the backend afterwards.
 
     The key that makes repeats harmless is the header ``Idempotency-Key``, or is derived from an
-    origin that names an Airflow task instance.
+    origin that names an Airflow task instance. The header ``KFBridge-Waits`` says that the caller will
+    wait for the run: see the setting ``orphan_after_seconds``.
     """
     body = await read_body(request, SubmitRequest)
     accepted = await request.app.state.acceptance.accept(body, request.headers.get("idempotency-key"))
+    if WAITS_HEADER in request.headers:
+        await context.waiters.expect(accepted.run)
     waiting = await waiting_warnings(context, accepted.run)
     model = present(context, request, accepted.run, [*accepted.warnings, *waiting])
     headers = {"Location": f"/api/v1/runs/{accepted.run.run_id}", "ETag": _etag(accepted.run)}
@@ -67,6 +71,9 @@ async def list_runs(
         )
     except CursorError as error:
         raise ProblemError("invalid-request", str(error), errors=[("/cursor", str(error))]) from error
+    if where.ids:
+        # Only who waits for runs asks for them by their ids.
+        await context.waiters.heard(found)
     return Page(items=[present(context, request, run) for run in found], next_cursor=following)
 
 
@@ -86,6 +93,7 @@ async def get_run(
     tag = request.headers.get("if-none-match", "")
     known = version if version is not None else _version_of(tag)
     if seconds > 0 and not is_over(run) and (known is None or run.version <= known):
+        await context.waiters.heard([run])
         changed = await context.wakeups.runs.wait(run_id, run.version if known is None else known, seconds)
         run = await stored_run(context, run_id) if changed else run
     if tag and tag.removeprefix("W/") == _etag(run):

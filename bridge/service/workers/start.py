@@ -8,6 +8,7 @@ from bridge.service.context import Context
 from bridge.service.workers.cancel import CancelWorker
 from bridge.service.workers.hold import DatabaseHold
 from bridge.service.workers.mirror import MirrorWorker
+from bridge.service.workers.orphans import OrphanWorker
 from bridge.service.workers.sequencer import Sequencer
 from bridge.service.workers.submit import SubmitWorker
 from bridge.service.workers.supervisor import Supervisor
@@ -36,4 +37,7 @@ def _workers(context: Context) -> dict[str, Work]:
         work[f"mirror:{name}"] = MirrorWorker(context, backend).run
         work[f"watch:{name}"] = MetadataWatch(context, backend).run
         work[f"cancel:{name}"] = CancelWorker(context, backend).run
+        if context.settings.orphan_after_seconds is not None:
+            orphans = OrphanWorker(context, backend, context.settings.orphan_after_seconds)
+            work[f"orphans:{name}"] = orphans.run
     return work

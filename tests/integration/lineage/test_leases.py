@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from bridge.domain.states import RunPhase, RuntimeState
+from bridge.lineage import waiters
 from bridge.lineage.database import Database, now
-from bridge.lineage.errors import FencedOut, HeldByAnother
+from bridge.lineage.errors import FencedOut, HeldByAnother, NotStored
 from bridge.lineage.leases import (
     backlog,
     claim,
@@ -222,3 +224,22 @@ def test_the_next_process_of_sqlite_gets_at_once_what_a_dead_one_had_claimed(dat
     [after] = claimed(database, "second")
     assert after.run.run_id == before.run.run_id
     assert after.fence.number > before.fence.number
+
+
+def test_a_waiter_is_expected_heard_of_and_forgotten(database: Database) -> None:
+    silent, heard, forgotten, free = database.transact(lambda session: many_runs(session, 4))
+
+    def promise(session):  # type: ignore[no-untyped-def]
+        for run in (silent, heard, forgotten):
+            waiters.expect(session, run.run_id, -1.0)
+        waiters.forget(session, forgotten.run_id)
+        asked = [heard.run_id, forgotten.run_id, free.run_id]
+        return waiters.heard(session, asked, 300.0)
+
+    assert database.transact(promise) == 1
+    assert [one.run.run_id for one in claimed(database, duty=Duty.WAITER)] == [silent.run_id]
+    due = database.read(lambda session: next_due(session, Duty.WAITER))
+    assert due is not None
+    assert timedelta(0) < due - database.read(now) <= timedelta(seconds=300)
+    with pytest.raises(NotStored):
+        database.transact(lambda session: waiters.expect(session, uuid4(), 1.0))

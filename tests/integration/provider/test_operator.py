@@ -201,6 +201,17 @@ def test_not_waiting_returns_at_once_whatever_the_default_says(
     assert ran.xcom("train")["run_id"] == the_run(fake)
 
 
+@pytest.mark.parametrize(
+    ("options", "promises"),
+    [("", True), ("deferrable=False", True), ("wait=False", False), ("on_kill='detach'", False)],
+)
+def test_the_bridge_is_told_who_will_wait(
+    fake: FakeBridge, run_dag: RunDag, options: str, promises: bool
+) -> None:
+    run_dag(one_task(f"arguments={{'epochs': 3}}, {options}"))
+    assert [seen.promises_to_wait for seen in submissions(fake)] == [promises]
+
+
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_failed_run_fails_the_task_with_component_and_log(
     fake: FakeBridge, run_dag: RunDag, capfd: pytest.CaptureFixture[str], deferrable: bool
