@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
-from deploy.laptop.processes import ManagedProcess, clean_environment, free_port, wait_for
+from deploy.laptop.processes import ManagedProcess, clean_environment, descendants, free_port, wait_for
 
 _TERMINAL = frozenset({"success", "failed"})
 
@@ -62,6 +63,12 @@ class AirflowStandalone:
         )
         self._more.append(process)
         return process
+
+    def triggerer_processes(self) -> list[psutil.Process]:
+        """The processes of the triggerer that ``airflow standalone`` has started, and all that these have."""
+        found = [process for process in self.process.family() if "triggerer" in _command(process)]
+        below = [child for process in found for child in descendants(process)]
+        return list({process.pid: process for process in (*found, *below)}.values())
 
     @property
     def process(self) -> ManagedProcess:
@@ -173,6 +180,13 @@ class AirflowStandalone:
         path = f"/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.get(path, full_content="true")["content"]
         return "\n".join(line for event in content for line in _log_lines(event))
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []  # ended meanwhile
 
 
 def _log_lines(event: Any) -> list[str]:

@@ -106,7 +106,7 @@ class ManagedProcess:
         """
         found = {process.pid: process for process in psutil.process_iter() if self._is_ours(process)}
         for process in list(found.values()):
-            found |= {child.pid: child for child in _children(process)}
+            found |= {child.pid: child for child in descendants(process)}
         return sorted(found.values(), key=lambda process: process.pid != self.pid)
 
     def _is_ours(self, process: psutil.Process) -> bool:
@@ -148,7 +148,8 @@ class ManagedProcess:
         self.stop()
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
+def descendants(process: psutil.Process) -> list[psutil.Process]:
+    """The processes that a process has started, and those that they have; none if it is gone."""
     try:
         return process.children(recursive=True)
     except psutil.NoSuchProcess:

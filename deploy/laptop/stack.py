@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +31,8 @@ class Ports:
 class Stack:
     """One laptop's worth of the bridge. Everything it writes lies under ``home``.
 
-    ``database_url`` is SQLite under ``home`` unless given. Use as a context manager: leaving it ends
+    ``database_url`` is SQLite under ``home`` unless given; ``local_options`` are more options of
+    ``kfbridge local``. Use as a context manager: leaving it ends
     every process that was started, however it is left.
     """
 
@@ -44,6 +45,7 @@ class Stack:
         dags_folder: Path | None = None,
         airflow_env: Mapping[str, str] | None = None,
         service_env: Mapping[str, str] | None = None,
+        local_options: Sequence[str] = (),
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         ports = ports or Ports()
@@ -57,6 +59,7 @@ class Stack:
         self.bridge_url = f"http://127.0.0.1:{self._service_port}"
         self.database_url = database_url or f"sqlite:///{self.home / 'lineage.db'}"
         self._service_env = dict(service_env or {})
+        self._local_options = list(local_options)
         place = AirflowPlace(
             self.home / "airflow", dags_folder or ROOT / "airflow_dags", ROOT / ".venv-airflow"
         )
@@ -76,7 +79,7 @@ class Stack:
     def start_local(self) -> ManagedProcess:
         """Starts the local backend and waits until it answers."""
         options = ["--port", str(self._local_port), "--data-dir", str(self.home / "kfp")]
-        process = self._kfbridge("local", options, env={})
+        process = self._kfbridge("local", [*options, *self._local_options], env={})
         self._wait_http(process, f"{self.kfp_url}/apis/v2beta1/healthz")
         return process
 

@@ -4,28 +4,65 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deploy.laptop.stack import Stack
+from deploy.laptop.stack import ROOT, Stack
 from tests.e2e.scene import Scene
 
 DAGS = Path(__file__).parent / "dags"
+# What of the examples runs here too, beside the scenarios' own DAGs.
+EXAMPLES = ROOT / "airflow_dags"
+EXAMPLE_FILES = ("approved_deployment.py",)
+EXAMPLE_PACKAGE = "flights"
 
-MakeScene = Callable[..., Scene]
+
+class MakeScene:
+    """Makes scenes; ``release()`` lets all of their pipelines end, so that none holds up what comes next."""
+
+    def __init__(self, stack: Stack, folder: Path, name: str) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._name = re.sub(r"\W+", "-", name.removeprefix("test_"))[:80]
+        self._made: list[Scene] = []
+
+    def __call__(self, dag_id: str, *, live_at_most: int = 1) -> Scene:
+        dag_run_id = f"{self._name}-{len(self._made) + 1}"
+        found = Scene(self._stack, self._folder, dag_id, dag_run_id, live_at_most)
+        self._made.append(found)
+        return found
+
+    def release(self) -> None:
+        for found in self._made:
+            found.release()
 
 
 @pytest.fixture(scope="session")
 def scenario_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole laptop on free ports, with SQLite and the DAGs of the scenarios."""
-    environment = {
-        # How long after its last heartbeat a killed triggerer is given up; the default is 30.
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
-    }
     home = tmp_path_factory.mktemp("scenarios")
-    stack = Stack(home, dags_folder=DAGS, airflow_env=environment)
+    dags = shutil.copytree(DAGS, home / "dags")
+    for name in EXAMPLE_FILES:
+        shutil.copy(EXAMPLES / name, dags)
+    shutil.copytree(EXAMPLES / EXAMPLE_PACKAGE, dags / EXAMPLE_PACKAGE)
+    environment = {
+        "KFBRIDGE_PIPELINES_DIR": str(ROOT / "kfp_pipelines" / "compiled"),
+        # How long after its last heartbeat a triggerer is given up; the defaults are 5 and 30.
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "12",
+        # How often deferrals are looked for whose time is up; the default is 15.
+        "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "3",
+        "AIRFLOW__CORE__PARALLELISM": "8",
+        # A task that Airflow's own API keeps waiting for longer than this is failed; the default is 5.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        # The files do not change, and parsing them takes the time of those who wait.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+    }
+    options = ["--max-parallel", "8"]
+    stack = Stack(home, dags_folder=dags, airflow_env=environment, local_options=options)
     transport = {"type": "http", "url": stack.bridge_url, "endpoint": "api/v1/lineage"}
     stack.airflow.env |= {
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
@@ -39,16 +76,18 @@ def scenario_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def scene(scenario_stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeScene]:
-    """Makes scenes; at the end of the test their pipelines are released, so that none holds up the next."""
-    made: list[Scene] = []
+    """Scenes of one test."""
+    made = MakeScene(scenario_stack, tmp_path, request.node.name)
+    yield made
+    made.release()
 
-    def make(dag_id: str, *, live_at_most: int = 1) -> Scene:
-        name = re.sub(r"\W+", "-", request.node.name.removeprefix("test_"))
-        dag_run_id = f"{name[:80]}-{len(made) + 1}"
-        found = Scene(scenario_stack, tmp_path, dag_id, dag_run_id, live_at_most)
-        made.append(found)
-        return found
 
-    yield make
-    for found in made:
-        found.release()
+@pytest.fixture(scope="module")
+def shared_scene(
+    scenario_stack: Stack, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[MakeScene]:
+    """Scenes that go on at the same time for several tests of a module."""
+    name = request.node.path.stem
+    made = MakeScene(scenario_stack, tmp_path_factory.mktemp(name), name)
+    yield made
+    made.release()

@@ -20,8 +20,22 @@ T = TypeVar("T")
 # Generous: what is waited for usually comes within seconds, but machines are shared.
 PATIENCE_SECONDS = 120.0
 TASK = "run"
-_OVER = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
+OVER = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
 _ENDED = frozenset({"success", "failed"})
+
+
+def listed_runs(stack: Stack) -> list[dict[str, Any]]:
+    """All runs that the backend has, as it lists them."""
+    answer = httpx.get(f"{stack.kfp_url}/apis/v2beta1/runs", params={"page_size": 200}, timeout=30)
+    listed = answer.raise_for_status().json()
+    assert not listed.get("next_page_token"), "more runs than one page: checks of them would miss some"
+    return list(listed.get("runs", []))
+
+
+def worker_exits(airflow: AirflowStandalone, dag_id: str, dag_run_id: str, task_id: str) -> int:
+    """Of how many workers of the task the scheduler has heard that they are done."""
+    told = f"TaskInstance Finished: dag_id={dag_id}, task_id={task_id}, run_id={dag_run_id},"
+    return airflow.process.log.read_text(errors="replace").count(told)
 
 
 @dataclass
@@ -73,14 +87,28 @@ class Scene:
         """The task instance."""
         return dict(self.airflow.get(f"{self._path}/taskInstances/{task_id}"))
 
-    def clear(self) -> None:
-        """Clears the task, whatever state it is in."""
-        body = {"dry_run": False, "only_failed": False, "dag_run_id": self.dag_run_id, "task_ids": [TASK]}
+    def clear(self, task_id: str = TASK, *, downstream: bool = False) -> None:
+        """Clears the task, whatever state it is in, and with ``downstream`` what comes after it."""
+        body = {
+            "dry_run": False,
+            "only_failed": False,
+            "dag_run_id": self.dag_run_id,
+            "task_ids": [task_id],
+            "include_downstream": downstream,
+        }
         self.airflow.post(f"/dags/{self.dag_id}/clearTaskInstances", body)
 
     def mark(self, state: str) -> None:
         """Sets the task's state by hand."""
         self.airflow.patch(f"{self._path}/taskInstances/{TASK}", {"new_state": state})
+
+    def states(self) -> dict[str, str | None]:
+        """The state of each task instance; of a mapped one under ``<task_id>[<map_index>]``."""
+        found = self.airflow.task_instances(self.dag_id, self.dag_run_id)
+        return {
+            ti["task_id"] + (f"[{ti['map_index']}]" if ti["map_index"] >= 0 else ""): ti["state"]
+            for ti in found
+        }
 
     def links(self) -> dict[str, str | None]:
         """The task's extra links as Airflow's pages show them."""
@@ -115,10 +143,7 @@ class Scene:
 
     def backend_runs(self) -> dict[str, str]:
         """The state of every run of this DagRun, by KFP run id, asked of the backend itself."""
-        answer = httpx.get(f"{self.stack.kfp_url}/apis/v2beta1/runs", params={"page_size": 200}, timeout=30)
-        listed = answer.raise_for_status().json()
-        assert not listed.get("next_page_token"), "more runs than one page: the check below would miss some"
-        runs = listed.get("runs", [])
+        runs = listed_runs(self.stack)
         return {run["run_id"]: run["state"] for run in runs if self.dag_run_id in run["display_name"].split()}
 
     # Waiting
@@ -179,6 +204,11 @@ class Scene:
             f"run {kfp_run_id} to be {state}", lambda: self.backend_runs().get(str(kfp_run_id)) == state
         )
 
+    def wait_canceled(self) -> None:
+        """Waits until the backend and the bridge tell that the one run was cancelled."""
+        self.wait_backend(self.only_run().kfp_run_id, "CANCELED")
+        self.wait("the bridge to know", lambda: self.only_run().state == "CANCELED")
+
     def wait_end(self) -> str:
         """Waits for the end of the DagRun and returns its state."""
 
@@ -188,10 +218,17 @@ class Scene:
 
         return self.wait("the DagRun to end", ended)
 
+    def check_only(self, run: RunModel) -> None:
+        """There was this one run, each of its tasks executed once, and it succeeded."""
+        assert self.only_run().run_id == run.run_id
+        assert self.backend_runs() == {str(run.kfp_run_id): "SUCCEEDED"}
+        assert self.executed() == [("prepare", str(run.kfp_run_id)), ("work", str(run.kfp_run_id))]
+        assert self.xcom("run_id") == str(run.run_id)
+
     def check_live(self) -> None:
         """The promise: at most so many unfinished runs of this DagRun at the backend, at any moment."""
         runs = self.backend_runs()
-        live = [run for run, state in runs.items() if state not in _OVER]
+        live = [run for run, state in runs.items() if state not in OVER]
         self.most_live = max(self.most_live, len(live))
         assert len(live) <= self.live_at_most, f"{len(live)} live runs at once: {runs}"
 

@@ -1,6 +1,7 @@
 """``KubeflowPipelineOperator`` in a real Airflow: what becomes of retries, clears, gates and assets.
 
 A scheduler, a triggerer, workers and the bridge as processes of their own; nothing is replaced by a fake.
+What needs no quiet goes on at the same time, begun by the fixture ``together``.
 """
 
 from __future__ import annotations
@@ -9,9 +10,33 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import MakeScene
-from tests.e2e.scene import Scene
+from tests.e2e.scene import Scene, worker_exits
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
+
+TIMES_UP = {
+    "limited": "The time for the run is up",
+    "limited_by_airflow": "The time for the run is up",
+    "limited_blocking": "execution_timeout passed",
+}
+Together = dict[str, Scene]
+
+
+@pytest.fixture(scope="module")
+def together(shared_scene: MakeScene) -> Together:
+    """Scenes that do not disturb one another, all begun."""
+    return {
+        **{dag_id: shared_scene(dag_id).start() for dag_id in TIMES_UP},
+        "failing": shared_scene("waiting").start(hold=False, fail_once=True),
+        "retried_anew": shared_scene("retried_anew").start(hold=False, fail_once=True),
+        "retried_in_place": shared_scene("retried_in_place").start(hold=False, fail_once=True),
+        "cleared": shared_scene("waiting").start(hold=False),
+        "made_again": shared_scene("waiting").start(hold=False),
+        "producing": shared_scene("producing").start(hold=False, score=0.75),
+        "refused": shared_scene("refused").start(arguments={"score": "much", "epochz": 3}),
+        "low": shared_scene("gated", live_at_most=3).start(hold=False, score=0.5),
+        "high": shared_scene("gated", live_at_most=3).start(hold=False, score=0.95),
+    }
 
 
 def slots(scene: Scene) -> tuple[int, int]:
@@ -44,8 +69,43 @@ def test_a_deferred_task_holds_no_slot_and_tells_its_run_meanwhile(scene: MakeSc
     assert "work: SUCCEEDED" in waiting.log()
 
 
-def test_a_retry_of_the_scheduler_makes_the_next_attempt(scene: MakeScene) -> None:
-    retried = scene("retried_anew").start(hold=False, fail_once=True)
+def test_mapped_tasks_have_submissions_of_their_own(scene: MakeScene) -> None:
+    mapped = scene("mapped", live_at_most=3).start()
+
+    deferred = {f"run[{number}]": "deferred" for number in range(3)}
+    mapped.wait("three tasks to be deferred", lambda: mapped.states() == deferred)
+    assert slots(mapped) == (0, 3)
+    mapped.release()
+    assert mapped.wait_end() == "success"
+    runs = mapped.runs()
+    assert {run.origin.map_index: run.arguments["score"] for run in runs} == {0: 0.1, 1: 0.2, 2: 0.3}
+    assert len({run.submission_key for run in runs}) == 3
+    assert mapped.backend_runs() == {str(run.kfp_run_id): "SUCCEEDED" for run in runs}
+
+
+def test_a_run_that_fails_fails_its_task_with_its_last_lines(together: Together) -> None:
+    failing = together["failing"]
+    assert failing.wait_end() == "failed"
+    run = failing.only_run()
+    assert failing.instance()["state"] == "failed"
+    assert failing.backend_runs() == {str(run.kfp_run_id): "FAILED"}
+    reference = failing.xcom()
+    assert (reference["run_id"], reference["state"]) == (str(run.run_id), "FAILED")
+    told = failing.log()
+    assert "The component that failed is 'work'" in told
+    assert "the marker told me to fail" in told
+
+
+@pytest.mark.parametrize("dag_id", TIMES_UP)
+def test_a_run_whose_time_is_up_is_cancelled(together: Together, dag_id: str) -> None:
+    late = together[dag_id]
+    assert late.wait_end() == "failed"
+    late.wait_canceled()
+    assert TIMES_UP[dag_id] in late.log()
+
+
+def test_a_retry_of_the_scheduler_makes_the_next_attempt(together: Together) -> None:
+    retried = together["retried_anew"]
     assert retried.wait_end() == "success"
     first, second = retried.runs()
     assert (first.state, second.state) == ("FAILED", "SUCCEEDED")
@@ -59,8 +119,8 @@ def test_a_retry_of_the_scheduler_makes_the_next_attempt(scene: MakeScene) -> No
     assert "the marker told me to fail" in told
 
 
-def test_a_retry_in_place_revives_the_same_run(scene: MakeScene) -> None:
-    retried = scene("retried_in_place").start(hold=False, fail_once=True)
+def test_a_retry_in_place_revives_the_same_run(together: Together) -> None:
+    retried = together["retried_in_place"]
     assert retried.wait_end() == "success"
     run = retried.only_run()
     assert (run.state, run.attempt, run.revivals) == ("SUCCEEDED", 1, 1)
@@ -69,8 +129,8 @@ def test_a_retry_in_place_revives_the_same_run(scene: MakeScene) -> None:
     assert [task for task, _ in retried.executed()] == ["prepare", "work", "work"]
 
 
-def test_a_clear_after_success_runs_anew(scene: MakeScene) -> None:
-    cleared = scene("waiting").start(hold=False)
+def test_a_clear_after_success_runs_anew(together: Together) -> None:
+    cleared = together["cleared"]
     assert cleared.wait_end() == "success"
     first = cleared.only_run()
     cleared.clear()
@@ -83,16 +143,15 @@ def test_a_clear_after_success_runs_anew(scene: MakeScene) -> None:
     assert cleared.xcom("run_id") == str(second.run_id)
 
 
-def test_a_dagrun_made_again_under_its_id_runs_anew(scene: MakeScene) -> None:
-    first = scene("waiting").start(hold=False)
+def test_a_dagrun_made_again_under_its_id_runs_anew(together: Together) -> None:
+    first = together["made_again"]
     assert first.wait_end() == "success"
     before = first.only_run()
     max_tries = first.instance()["max_tries"]
     # Airflow tells task instances apart by their names here: were the DagRun made again before the
     # scheduler has heard of the second exit of the old one's worker, it would fail the new one.
-    exits = f"TaskInstance Finished: dag_id={first.dag_id}, task_id=run, run_id={first.dag_run_id},"
-    log = first.airflow.process.log
-    first.wait("the scheduler to be done with it", lambda: log.read_text().count(exits) == 2)
+    exits = lambda: worker_exits(first.airflow, first.dag_id, first.dag_run_id, "run")  # noqa: E731
+    first.wait("the scheduler to be done with it", lambda: exits() == 2)
     first.airflow.delete(f"/dags/{first.dag_id}/dagRuns/{first.dag_run_id}")
 
     first.start(hold=False)
@@ -105,25 +164,8 @@ def test_a_dagrun_made_again_under_its_id_runs_anew(scene: MakeScene) -> None:
     assert first.xcom("run_id") == str(runs[1].run_id) != str(before.run_id)
 
 
-def test_mapped_tasks_have_submissions_of_their_own(scene: MakeScene) -> None:
-    mapped = scene("mapped", live_at_most=3).start()
-
-    def deferred() -> bool:
-        found = mapped.airflow.task_instances(mapped.dag_id, mapped.dag_run_id)
-        return [ti["state"] for ti in found] == ["deferred"] * 3
-
-    mapped.wait("three tasks to be deferred", deferred)
-    assert slots(mapped) == (0, 3)
-    mapped.release()
-    assert mapped.wait_end() == "success"
-    runs = mapped.runs()
-    assert {run.origin.map_index: run.arguments["score"] for run in runs} == {0: 0.1, 1: 0.2, 2: 0.3}
-    assert len({run.submission_key for run in runs}) == 3
-    assert mapped.backend_runs() == {str(run.kfp_run_id): "SUCCEEDED" for run in runs}
-
-
-def test_a_downstream_dag_is_told_the_runs_facts(scene: MakeScene) -> None:
-    producing = scene("producing").start(hold=False, score=0.75)
+def test_a_downstream_dag_is_told_the_runs_facts(together: Together) -> None:
+    producing = together["producing"]
     assert producing.wait_end() == "success"
     run = producing.only_run()
     consuming = "consuming"
@@ -138,9 +180,9 @@ def test_a_downstream_dag_is_told_the_runs_facts(scene: MakeScene) -> None:
     assert facts["pipeline"] == "held"
 
 
-def test_a_gate_that_does_not_pass_fails_skips_or_goes_on(scene: MakeScene) -> None:
+def test_a_gate_that_does_not_pass_fails_skips_or_goes_on(together: Together) -> None:
     actions = ("fail", "skip", "continue")
-    low = scene("gated", live_at_most=3).start(hold=False, score=0.5)
+    low = together["low"]
     assert low.wait_end() == "failed"
     found = {action: low.instance(action) for action in actions}
     assert {name: ti["state"] for name, ti in found.items()} == {
@@ -157,14 +199,18 @@ def test_a_gate_that_does_not_pass_fails_skips_or_goes_on(scene: MakeScene) -> N
     assert len(low.runs()) == 3
     assert "work.value >= 0.9" in low.log(task_id="fail")
 
-    high = scene("gated", live_at_most=3).start(hold=False, score=0.95)
+
+def test_a_gate_that_passes_lets_its_task_succeed(together: Together) -> None:
+    high = together["high"]
     assert high.wait_end() == "success"
-    assert {high.instance(action)["state"] for action in actions} == {"success"}
+    assert set(high.states().values()) == {"success"}
     assert all(run.good for run in high.runs())
+    gate = high.xcom(task_id="fail")["gate"]
+    assert (gate["passed"], gate["numbers"]["work.value"]) == (True, 0.95)
 
 
-def test_what_can_never_run_fails_at_once_with_every_problem(scene: MakeScene) -> None:
-    refused = scene("refused").start(arguments={"score": "much", "epochz": 3})
+def test_what_can_never_run_fails_at_once_with_every_problem(together: Together) -> None:
+    refused = together["refused"]
     tasks = ("by_the_pipeline", "by_the_bridge")
     assert refused.wait_end() == "failed"
     assert [refused.instance(task_id)["try_number"] for task_id in tasks] == [1, 1]

@@ -1,17 +1,24 @@
-"""The DAGs of the end-to-end scenarios: one task each, steered by the files that a DagRun's conf names."""
+"""The DAGs of the end-to-end scenarios, steered by the files that a DagRun's conf names."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.openlineage.utils.selective_enable import enable_lineage
-from airflow.sdk import DAG, Asset, task
+from airflow.sdk import DAG, Asset, AssetWatcher, task
 
+from bridge.provider.events import KubeflowEventTrigger
 from bridge.provider.operators import KubeflowPipelineOperator
+from bridge.provider.taskgroup import KubeflowPipelineTaskGroup
 
 PIPELINE = "pipelines/held.yaml"
 ASSET = Asset(name="e2e_model", uri="x-e2e://models/held")
+WATCHED_PROJECT = "e2e-watched"
+WATCHED = Asset(
+    name="e2e_watched_runs",
+    watchers=[AssetWatcher(name="ended", trigger=KubeflowEventTrigger(project=WATCHED_PROJECT))],
+)
 RETRY_ONCE = {"retries": 1, "retry_delay": timedelta(seconds=1)}
 BLOCKING = {"deferrable": False}
 
@@ -27,15 +34,26 @@ def arguments(**changed: Any) -> dict[str, Any]:
     return {name: from_conf(name, default) for name, default in names.items()} | changed
 
 
-def scenario(dag_id: str, **options: Any) -> DAG:
-    """A DAG that runs when it is triggered, from its first parse on."""
-    return DAG(dag_id, schedule=None, is_paused_upon_creation=False, **options)
+def scenario(dag_id: str, *, schedule: Any = None, paused: bool = False, **options: Any) -> DAG:
+    """A DAG that runs when it is triggered, from its first parse on unless it is ``paused``."""
+    return DAG(dag_id, schedule=schedule, is_paused_upon_creation=paused, **options)
+
+
+def run(**options: Any) -> None:
+    """The task ``run``."""
+    KubeflowPipelineOperator(task_id="run", pipeline=PIPELINE, arguments=arguments(), **options)
 
 
 def one_task(dag_id: str, **options: Any) -> None:
     """A DAG with the task ``run`` alone."""
     with scenario(dag_id):
-        KubeflowPipelineOperator(task_id="run", pipeline=PIPELINE, arguments=arguments(), **options)
+        run(**options)
+
+
+@task
+def told(*, triggering_asset_events: Any = None) -> list[Any]:
+    """What the events that triggered this DagRun say."""
+    return [event.extra for events in triggering_asset_events.values() for event in events]
 
 
 one_task("waiting")
@@ -77,11 +95,23 @@ with scenario("refused", render_template_as_native_obj=True):
     )
     KubeflowPipelineOperator(task_id="by_the_bridge", pipeline={"name": "nobody-knows-it"}, **RETRY_ONCE)
 
-with DAG("consuming", schedule=[ASSET], is_paused_upon_creation=False):
+# Its days lie in the past and are made by a backfill only.
+with scenario(
+    "backfilled",
+    paused=True,
+    schedule="@daily",
+    start_date=datetime(2020, 1, 1, tzinfo=UTC),
+    end_date=datetime(2020, 1, 31, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=31,
+):
+    run()
 
-    @task
-    def told(*, triggering_asset_events: Any = None) -> list[Any]:
-        """What the events that triggered this DagRun say."""
-        return [event.extra for event in triggering_asset_events[ASSET]]
+with scenario("shaped"):
+    KubeflowPipelineTaskGroup("kfp", pipeline="pipelines/shaped.yaml", arguments=arguments())
 
+with scenario("consuming", schedule=[ASSET]):
+    told()
+
+with scenario("watching", schedule=[WATCHED]):
     told()
