@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -47,9 +46,8 @@ def dag_serialization() -> Any:
     return module.SerializedDAG if AIRFLOW < (3, 2) else module.DagSerialization
 
 
-@cache
 def served_api() -> Any:
-    """The API that tasks of ``dag.test()`` talk to, one for all tests, once it serves."""
+    """An API that tasks of ``dag.test()`` can talk to, once it serves."""
     from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
 
     api: Any = InProcessExecutionAPI()

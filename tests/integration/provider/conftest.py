@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,8 @@ def tasks_have_an_api_that_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.support.airflow_version import AIRFLOW, served_api
 
     if AIRFLOW < (3, 3):
-        monkeypatch.setattr("airflow.sdk.execution_time.supervisor.in_process_api_server", served_api)
+        # One for each test: it keeps the DAGs that it has seen by their names.
+        monkeypatch.setattr("airflow.sdk.execution_time.supervisor.in_process_api_server", cache(served_api))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ RunDag = Callable[..., Ran]
 # The second task stands for the triggerer: it asks Airflow through the same interface.
 KILLED = """
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException, AirflowFailException
+from bridge.provider.compat import AirflowFailException, AirflowSkipException
 from bridge.provider.operators import KubeflowPipelineOperator
 from bridge.provider.triggers import BridgeRunTrigger
 

@@ -17,6 +17,7 @@ from bridge.client.models import (
     MetricModel,
 )
 from tests.integration.provider.conftest import IGNORED, Ran
+from tests.support.airflow_version import needs
 from tests.support.fake_bridge import End, FakeBridge, Seen, a_task, problem
 
 pytestmark = [
@@ -344,6 +345,7 @@ def _model(run: str, uri: str) -> ArtifactModel:
     )
 
 
+@needs(3, 3, "events in dag.test() of assets that no other DAG names")
 def test_outlets_get_events_with_the_runs_facts(fake: FakeBridge, run_dag: RunDag) -> None:
     def give_a_model(seen: Seen) -> None:
         if fake.runs and waits(seen):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.provider.conftest import PIPELINES, Ran
+from tests.support.airflow_version import needs
 from tests.support.fake_bridge import FakeBridge
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(120, method="thread")]
@@ -230,6 +231,7 @@ if __name__ == "__main__":
 """
 
 
+@needs(3, 2, "DAGs serialized in the way that this test asks for")
 @pytest.mark.skipif(not _KFP.is_dir(), reason="kfp's environment is not beside this checkout")
 def test_a_kfp_function_in_a_real_airflow_beside_a_real_kfp(fake: FakeBridge, run_dag: RunDag) -> None:
     source = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], "functions.py")

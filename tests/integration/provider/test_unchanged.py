@@ -9,6 +9,7 @@ import pytest
 
 from bridge.client.models import ArtifactModel, ArtifactUseModel
 from tests.integration.provider.conftest import IGNORED, Ran
+from tests.support.airflow_version import needs
 from tests.support.fake_bridge import End, FakeBridge
 
 pytestmark = [
@@ -26,6 +27,7 @@ def a_model() -> ArtifactModel:
     return ArtifactModel(artifact_id=uuid4(), type="system.Model", uri=MODEL_URI, uses=[use])
 
 
+@needs(3, 3, "events in dag.test() of assets that no other DAG names")
 def test_the_last_good_runs_references_and_no_new_model(
     fake: FakeBridge, run_dag: RunDag, capfd: pytest.CaptureFixture[str]
 ) -> None:
