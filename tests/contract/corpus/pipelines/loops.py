@@ -45,7 +45,7 @@ def alone(place: str):
     """Fails if it is not the only one at that place."""
     return dsl.ContainerSpec(
         image="alpine",
-        command=["sh", "-c", 'mkdir "$0/busy" && sleep 0.05 && rmdir "$0/busy" && echo alone'],
+        command=["sh", "-c", 'mkdir "$0/busy" && sleep 0.4 && rmdir "$0/busy" && echo alone'],
         args=[place],
     )
 
