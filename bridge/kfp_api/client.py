@@ -333,6 +333,19 @@ class KfpClient:
 
         return await retry_safe(call, self._retry, self._sleep)
 
+    # What only one reader asks for
+
+    async def fetch(
+        self,
+        kind: type[MessageT],
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        repeat: bool = True,
+    ) -> MessageT:
+        """The message at a path of the server, for APIs that only some servers have."""
+        return await self._get(kind, path, params, repeat=repeat)
+
     # How calls are made
 
     async def _get(

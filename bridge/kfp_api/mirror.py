@@ -98,14 +98,15 @@ def _artifact(
         type=record.type or types.get(record.type_id, "system.Artifact"),
         uri=cleaner.text(record.uri, f"the URI of {where}") or None,
         name=cleaner.text(name, f"the name of {where}") or None,
-        digest=_digest(metadata),
+        digest=digest_of(metadata),
         metadata={key: value for key, value in metadata.items() if key not in HIDDEN_PROPERTIES},
         created_at=moment(record.create_time_since_epoch),
         uses=uses,
     )
 
 
-def _digest(metadata: Mapping[str, object]) -> str | None:
+def digest_of(metadata: Mapping[str, object]) -> str | None:
+    """The sha256 that an artifact's metadata tells, if it does."""
     for name in ("sha256", "digest"):
         value = metadata.get(name)
         found = _SHA256.fullmatch(value.lower()) if isinstance(value, str) else None

@@ -93,11 +93,12 @@ class _Paths:
 
 def task_name(execution: pb.Execution) -> str:
     """The task's name in the compiled pipeline, ``root`` for the root DAG."""
+    if is_root(execution):
+        # Whatever a server shows it as: some give it the run's name.
+        return ROOT_NAME
     properties = execution.custom_properties
     named = text_of(properties, "task_name") or text_of(properties, "display_name")
-    if named or is_root(execution):
-        return named or ROOT_NAME
-    return execution.name or f"execution-{execution.id}"
+    return named or execution.name or f"execution-{execution.id}"
 
 
 def is_root(execution: pb.Execution) -> bool:
@@ -167,9 +168,9 @@ def _task(
         or text_of(properties, "cached_execution_id") is not None,
         pod_name=text_of(properties, "pod_name") or (detail.pod_name if detail else None),
         execution_id=execution.id,
-        created_at=_first(detail.create_time if detail else None, created),
-        started_at=_first(detail.start_time if detail else None, created),
-        finished_at=_first(detail.end_time if detail else None, changed) if state.is_terminal else None,
+        created_at=first_moment(detail.create_time if detail else None, created),
+        started_at=first_moment(detail.start_time if detail else None, created),
+        finished_at=first_moment(detail.end_time if detail else None, changed) if state.is_terminal else None,
         error=_error(detail, path) if state is not RuntimeState.SUCCEEDED else None,
         inputs=cleaner.struct(struct_of(properties, "inputs"), f"input of {path}"),
         outputs=cleaner.struct(struct_of(properties, "outputs"), f"output of {path}"),
@@ -223,14 +224,15 @@ def _failed_alone(
             parent_task_id=None,
             state=RuntimeState.FAILED,
             pod_name=detail.pod_name,
-            created_at=_first(detail.create_time),
-            started_at=_first(detail.start_time),
-            finished_at=_first(detail.end_time),
+            created_at=first_moment(detail.create_time),
+            started_at=first_moment(detail.start_time),
+            finished_at=first_moment(detail.end_time),
             error=_error(detail, name),
         )
 
 
-def _first(*moments: datetime | None) -> datetime | None:
+def first_moment(*moments: datetime | None) -> datetime | None:
+    """The first that is there and no zero time, in UTC."""
     for one in moments:
         if one is not None and one.timestamp() > 0:
             return one.astimezone(UTC) if one.tzinfo else one.replace(tzinfo=UTC)

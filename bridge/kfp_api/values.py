@@ -82,6 +82,24 @@ class Cleaner:
             for name, value in sorted(properties.items())
         }
 
+    def plain(self, value: Any, where: str) -> Any:
+        """A value that came as JSON, with the same care."""
+        match value:
+            case bool() | None:
+                return value
+            case int() | float():
+                return self.number(value, where)
+            case str():
+                return self.text(value, where)
+            case dict():
+                return {
+                    self.text(name, where): self.plain(one, f"{where}.{name}") for name, one in value.items()
+                }
+            case list():
+                return [self.plain(one, where) for one in value]
+        self.warn(f"{where} is a {type(value).__name__} and was left out")
+        return None
+
     def _json(self, value: struct_pb2.Value, where: str) -> Any:
         match value.WhichOneof("kind"):
             case "number_value":

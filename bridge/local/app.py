@@ -6,16 +6,16 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as ReceivedMessage
 
-from bridge.local import store_experiments
+from bridge.local import store_experiments, store_native_schema
 from bridge.local.containers import ContainerRunner
 from bridge.local.launcher import Runner
 from bridge.local.packages import MAX_FILE_BYTES
@@ -26,6 +26,8 @@ from bridge.local.routes import (
     health,
     logs,
     metadata,
+    native,
+    native_tasks,
     pipelines,
     recurring,
     runs,
@@ -35,7 +37,7 @@ from bridge.local.routes import (
 from bridge.local.routes.shared import PREFIX, Backend, answer
 from bridge.local.runners import make_runner
 from bridge.local.scheduler import Scheduler
-from bridge.local.settings import LocalSettings
+from bridge.local.settings import LocalSettings, MetadataShape
 from bridge.local.specs import SpecCache
 from bridge.local.status import Code, StatusError, refusal_json, status_json
 from bridge.local.store import Store
@@ -55,12 +57,16 @@ ROUTERS = tuple(
         recurring,
         logs,
         artifacts,
-        metadata,
         unserved,
     )
 )
-# KFP takes files of 32 MiB; around them come the boundaries of the multipart form.
+# Only one shape of metadata is served; a server without the other answers 404 there.
+METADATA_ROUTERS: Mapping[MetadataShape, tuple[APIRouter, ...]] = {
+    "mlmd": (metadata.router,),
+    "native": (native.router, native_tasks.router),
+}
 _OPEN = (f"{PREFIX}/healthz", "/apis/v1beta1/healthz")
+# KFP takes files of 32 MiB; around them come the boundaries of the multipart form.
 _MAX_BODY_BYTES = MAX_FILE_BYTES + 64 * 1024
 
 
@@ -81,7 +87,7 @@ def create_app(settings: LocalSettings, runner: Runner | None = None) -> FastAPI
     )
     app.state.settings = settings
     app.state.runner = runner
-    for router in ROUTERS:
+    for router in (*ROUTERS, *METADATA_ROUTERS[settings.metadata]):
         app.include_router(router)
     app.add_exception_handler(StatusError, _refused)
     app.add_exception_handler(HTTPException, _no_such_route)
@@ -116,6 +122,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         await store.write(store_experiments.default_experiment)
         await _tidy(settings)
+        if settings.metadata == "native":
+            await store.write(store_native_schema.prepare)
         if isinstance(runner, ContainerRunner):
             # Else a component would run beside its own second start.
             await runner.end_leftovers()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,7 +22,7 @@ from bridge.local.app import create_app
 from bridge.local.containers import ContainerRunner
 from bridge.local.launcher import Runner
 from bridge.local.runners import make_runner
-from bridge.local.settings import LocalSettings
+from bridge.local.settings import LocalSettings, MetadataShape
 
 HOST = "127.0.0.1"
 _NOTICE = (
@@ -141,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         "--keep-days", type=float, metavar="D", help="days that runs are kept after their end"
     )
     parser.add_argument("--keep-gib", type=float, metavar="G", help="GiB that the files of all runs may take")
+    parser.add_argument(
+        "--metadata", choices=get_args(MetadataShape), default="mlmd", help="which API serves metadata"
+    )
     parser.add_argument("--token", help="Bearer token that requests have to carry")
     return parser
 
@@ -154,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data_dir=given.data_dir.resolve(),
             port=given.port,
             max_parallel=given.max_parallel,
+            metadata=given.metadata,
             token=given.token,
             secrets_dir=given.secrets_dir and given.secrets_dir.resolve(),
             keep_runs=given.keep_runs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from bridge.local.retention import Limits
 
@@ -52,7 +52,8 @@ class LocalSettings:
     port          TCP port on 127.0.0.1; 0 lets the system choose a free one.
     max_parallel  how many tasks run at once, over all runs together.
     runner        how a task's command is run: as a process of this machine, or in its image.
-    metadata      which API serves artifacts and metrics: MLMD's, as published KFP releases have it.
+    metadata      which API serves tasks, artifacts and metrics: MLMD's, as published KFP releases have it,
+                  or the native one of the coming release. What is kept is the same.
     secrets_dir   secrets and config maps that pipelines name, one file per key: ``<dir>/<name>/<key>``.
     token         when set, every request but healthz has to carry it as a Bearer token.
     environments_dir
@@ -94,11 +95,8 @@ class LocalSettings:
                 raise ValueError(f"{name} must not be negative, not {limit}")
         if self.token is not None and not self.token.strip():
             raise ValueError("token must not be empty: leave it out to serve without one")
-        if self.metadata != "mlmd":
-            raise ValueError(
-                f"metadata {self.metadata!r} is not served by this version, which keeps KFP's MLMD shape: "
-                "use 'mlmd'"
-            )
+        if self.metadata not in get_args(MetadataShape):
+            raise ValueError(f"metadata must be 'mlmd' or 'native', not {self.metadata!r}")
 
     @property
     def limits(self) -> Limits:

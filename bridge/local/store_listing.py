@@ -105,7 +105,8 @@ def list_rows(
     request: ListRequest,
     fixed: Sequence[tuple[str, Any]] = (),
 ) -> Page:
-    """One page of a table. ``fixed`` holds column/value pairs that the route itself demands.
+    """One page of a table. ``fixed`` holds column/value pairs that the route itself demands; a tuple of
+    values asks for one of them.
 
     Raises ``StatusError`` (400) for a filter, sort key, size or token that KFP would refuse too.
     """
@@ -113,7 +114,11 @@ def list_rows(
     position = _position_of(request, listable)
     conditions = Conditions()
     for column, value in fixed:
-        conditions.add(f"{column} = ?", value)
+        if isinstance(value, tuple):
+            # One argument however many values: SQLite bounds the number of arguments.
+            conditions.add(f"{column} IN (SELECT value FROM json_each(?))", json.dumps(value))  # noqa: S608
+        else:
+            conditions.add(f"{column} = ?", value)
     _add_filter(conditions, position.filter, listable)
     total = connection.execute(
         f"SELECT COUNT(*) FROM {listable.table}{conditions.sql()}",  # noqa: S608

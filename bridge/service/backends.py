@@ -11,10 +11,10 @@ from uuid import UUID
 
 from bridge.domain.decide import Policy
 from bridge.kfp_api.auth import TokenSource
+from bridge.kfp_api.choosing import ChoosingReader
 from bridge.kfp_api.client import KfpClient
 from bridge.kfp_api.errors import KfpAuthError, KfpBadAnswer, KfpBadUrl, KfpError, KfpInvalid, KfpNotFound
 from bridge.kfp_api.metadata import MetadataReader
-from bridge.kfp_api.mlmd import MlmdReader
 from bridge.service.settings import BackendSettings
 
 _REMEMBERED_ENDS = 20_000
@@ -123,7 +123,11 @@ def open_backend(settings: BackendSettings) -> Backend:
     return Backend(
         settings=settings,
         client=client,
-        reader=MlmdReader(client, base_url=settings.metadata_url),
+        reader=ChoosingReader(
+            client,
+            metadata_url=settings.metadata_url,
+            shape=None if settings.metadata == "auto" else settings.metadata,
+        ),
         policy=policy_of(settings),
     )
 

@@ -10,7 +10,7 @@ import ipaddress
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
@@ -24,6 +24,7 @@ _URL_IN_WORDS = "must be an address that begins with http:// or https://"
 _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_URL": "url",
     "KFBRIDGE_KFP_METADATA_URL": "metadata_url",
+    "KFBRIDGE_KFP_METADATA": "metadata",
     "KFBRIDGE_KFP_UI_URL": "ui_url",
     "KFBRIDGE_KFP_TOKEN": "token",
     "KFBRIDGE_KFP_TOKEN_FILE": "token_file",
@@ -51,6 +52,10 @@ class BackendSettings(BaseModel):
     )
     metadata_url: str | None = Field(
         default=None, pattern=r"^https?://", description="Where MLMD's gRPC-web is served, if not under url."
+    )
+    metadata: Literal["auto", "mlmd", "native"] = Field(
+        default="auto",
+        description="Which shape of metadata is read: what the server says it has, or always this one.",
     )
     ui_url: str | None = Field(
         default=None, pattern=r"^https?://", description="The KFP UI that links point to; default: url."

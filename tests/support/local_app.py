@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from bridge.local.app import create_app
 from bridge.local.launcher import Launch
 from bridge.local.routes.shared import Backend
-from bridge.local.settings import LocalSettings
+from bridge.local.settings import LocalSettings, MetadataShape
 from tests.support.handmade import component, document, parameters, task
 
 API = "/apis/v2beta1"
@@ -121,11 +121,16 @@ async def local_app(
     token: str | None = None,
     max_parallel: int = 2,
     secrets_dir: Path | None = None,
+    metadata: MetadataShape = "mlmd",
 ) -> AsyncIterator[LocalApp]:
     """A backend that is started at the beginning of the block and stopped at its end."""
     runner = runner or PretendRunner()
     settings = LocalSettings(
-        data_dir=data_dir, max_parallel=max_parallel, token=token, secrets_dir=secrets_dir
+        data_dir=data_dir,
+        max_parallel=max_parallel,
+        token=token,
+        secrets_dir=secrets_dir,
+        metadata=metadata,
     )
     app = create_app(settings, runner)
     async with app.router.lifespan_context(app):

@@ -10,8 +10,18 @@ from fastapi import APIRouter, Request, Response
 
 from bridge.local import store_experiments, store_pipelines, store_runs, store_tasks
 from bridge.local.answers import list_json, run_json, with_task_details
+from bridge.local.native_answers import with_native_tasks
 from bridge.local.requests import RunMessage, read_message
-from bridge.local.routes.shared import PREFIX, Backend, answer, backend_of, encode, encoded, list_request
+from bridge.local.routes.shared import (
+    PREFIX,
+    Backend,
+    answer,
+    backend_of,
+    encode,
+    encoded,
+    full_view,
+    list_request,
+)
 from bridge.local.sources import find_source
 from bridge.local.status import invalid
 from bridge.local.store_listing import list_rows
@@ -30,7 +40,10 @@ async def create(request: Request) -> Response:
     new = await _new_run(backend, message)
     row = await backend.store.write(lambda connection: store_runs.add_run(connection, new))
     backend.supervisor.enqueue(new.run_id)
-    return answer(run_json(row, message.pipeline_spec if new.inline else None))
+    shown = run_json(row, message.pipeline_spec if new.inline else None)
+    if backend.settings.metadata == "native":
+        del shown["run_details"]
+    return answer(shown)
 
 
 @router.get("")
@@ -39,22 +52,31 @@ async def list_runs(request: Request) -> Response:
     wanted = list_request(request)
     experiment_id = request.query_params.get("experiment_id", "")
     fixed = [("experiment_id", experiment_id)] if experiment_id else []
+    backend = backend_of(request)
+    full = full_view(request)
 
     def read(connection: sqlite3.Connection) -> bytes:
         if experiment_id:
             store_experiments.get_experiment(connection, experiment_id)
         page = list_rows(connection, store_runs.RUNS, wanted, fixed)
-        return encode(list_json("runs", [_shown(connection, row) for row in page.rows], page))
+        shown = [_shown(connection, row) for row in page.rows]
+        if backend.settings.metadata == "native":
+            shown = [with_native_tasks(connection, run, full=full) for run in shown]
+        return encode(list_json("runs", shown, page))
 
-    return encoded(await backend_of(request).store.read(read))
+    return encoded(await backend.store.read(read))
 
 
 @router.get("/{run_id}")
 async def get(request: Request, run_id: str) -> Response:
-    """GetRun, with its tasks"""
+    """GetRun, with its tasks: in the native shape only with ``view=FULL``"""
+    backend = backend_of(request)
+    full = full_view(request)
 
     def read(connection: sqlite3.Connection) -> bytes:
         run = _shown(connection, store_runs.get_run(connection, run_id))
+        if backend.settings.metadata == "native":
+            return encode(with_native_tasks(connection, run, full=full))
         return encode(with_task_details(run, store_tasks.tasks_of_run(connection, run_id)))
 
     return encoded(await backend_of(request).store.read(read))

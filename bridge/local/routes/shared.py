@@ -64,6 +64,17 @@ def list_request(request: Request) -> ListRequest:
     )
 
 
+def full_view(request: Request) -> bool:
+    """Whether a run is asked for with its tasks; servers of MLMD's shape know no ``view``.
+
+    Raises ``StatusError`` (400) for one that is neither of the two.
+    """
+    view = request.query_params.get("view", "DEFAULT")
+    if backend_of(request).settings.metadata == "native" and view not in ("DEFAULT", "FULL"):
+        raise invalid(f"view must be DEFAULT or FULL, not {view!r}")
+    return view == "FULL"
+
+
 def _whole_number(text: str) -> int:
     if not text:
         return 0

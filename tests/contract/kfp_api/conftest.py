@@ -69,14 +69,23 @@ def start_local(tmp_path: Path) -> StartLocal:
     return start
 
 
+@pytest.fixture(scope="session", params=["mlmd", "native"])
+def metadata_shape(request: pytest.FixtureRequest) -> str:
+    """Which shape of metadata the local backend serves; a live server has the one that it has."""
+    shape: str = request.param
+    if os.environ.get("KFBRIDGE_LIVE_KFP_URL") and shape != "mlmd":
+        pytest.skip("a live server is asked once, whichever shape it has")
+    return shape
+
+
 @pytest.fixture(scope="session")
-def kfp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def kfp_url(tmp_path_factory: pytest.TempPathFactory, metadata_shape: str) -> Iterator[str]:
     """The URL of the server that the whole session talks to."""
     live = os.environ.get("KFBRIDGE_LIVE_KFP_URL")
     if live:
         yield live
         return
-    with local_backend(tmp_path_factory.mktemp("kfp")) as url:
+    with local_backend(tmp_path_factory.mktemp("kfp"), "--metadata", metadata_shape) as url:
         yield url
 
 

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 from bridge.domain.lineage import Direction, RunMirror, Task
 from bridge.domain.states import RuntimeState
+from bridge.kfp_api.choosing import ChoosingReader
 from bridge.kfp_api.client import KfpClient
 from bridge.kfp_api.messages import Run
-from bridge.kfp_api.mlmd import MlmdReader
 from tests.contract.kfp_api.runs import COMPILED, run_to_end
 
 SHAPES = (COMPILED / "shapes.yaml").read_text(encoding="utf-8")
@@ -17,7 +17,7 @@ FAILING = (COMPILED / "failing.yaml").read_text(encoding="utf-8")
 
 
 async def mirror_of(client: KfpClient, run: Run) -> RunMirror:
-    mirror = await MlmdReader(client).read_run(UUID(run.run_id), run.task_details)
+    mirror = await ChoosingReader(client).read_run(UUID(run.run_id), run.task_details)
     assert mirror is not None
     return mirror
 
@@ -27,7 +27,7 @@ def by_name(mirror: RunMirror) -> Mapping[str, Task]:
 
 
 async def test_an_unknown_run_has_no_metadata(client: KfpClient) -> None:
-    assert await MlmdReader(client).read_run(uuid4(), ()) is None
+    assert await ChoosingReader(client).read_run(uuid4(), ()) is None
 
 
 async def test_loops_conditions_and_nested_pipelines(client: KfpClient) -> None:
@@ -60,7 +60,6 @@ async def test_metrics_and_artifacts(client: KfpClient) -> None:
         f"{add}.total": 13.0,
     }
     artifact = next(one for one in mirror.artifacts if one.type == "system.Metrics")
-    assert artifact.uri
     made = [use for use in artifact.uses if use.direction is Direction.OUTPUT and use.task_path == add]
     assert [use.key for use in made] == ["scores"]
     assert mirror.warnings == ()
@@ -90,8 +89,12 @@ async def test_a_second_run_comes_from_the_cache(client: KfpClient) -> None:
 
 
 async def test_a_change_names_its_run_and_moves_the_watermark(client: KfpClient) -> None:
-    reader = MlmdReader(client)
+    reader = ChoosingReader(client)
     before = await reader.changed_since(0)
+    if reader.shape == "native":
+        # It lists the tasks of one run at a time, so active runs are read one by one.
+        assert before is None
+        return
     assert before is not None
     run = await run_to_end(client, FAILING)
     after = await reader.changed_since(before.newest_ms)

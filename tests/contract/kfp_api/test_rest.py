@@ -10,6 +10,7 @@ import pytest
 
 from bridge.domain.states import RuntimeState
 from bridge.kfp_api import errors
+from bridge.kfp_api.choosing import ChoosingReader
 from bridge.kfp_api.client import KfpClient
 from bridge.kfp_api.filters import Filter, finished_since, unfinished
 from bridge.kfp_api.messages import Run
@@ -148,10 +149,12 @@ async def test_a_failed_run_tells_why_is_revived_and_deleted(client: KfpClient) 
     run = await run_to_end(client, FAILING)
     assert run.run_id is not None
     assert run.runtime_state is RuntimeState.FAILED
-    failed = next(task for task in run.task_details if task.display_name == "explode")
+    mirror = await ChoosingReader(client).read_run(UUID(run.run_id), run.task_details)
+    assert mirror is not None
+    failed = next(task for task in mirror.tasks if task.name == "explode")
     assert failed.error is not None
     assert failed.error.message
-    pod = failed.pod_name or next(child.pod_name for child in failed.child_tasks if child.pod_name)
+    pod = failed.pod_name
     assert pod is not None
     log = await client.node_log_text(run.run_id, pod)
     assert "the fuse was lit" in log

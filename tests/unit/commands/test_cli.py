@@ -194,7 +194,7 @@ sys.exit(bridge.cli.main({argv!r}))
         (["local", "--container-ca-bundle", "missing.pem"], "missing.pem is no file"),
         (["local", "--container-env", "=x"], "write NAME=VALUE"),
         (["local", "--container-env", "NOT_SET_HERE"], "there is no such variable here"),
-        (["local", "--metadata", "native"], "native"),
+        (["local", "--metadata", "none"], "invalid choice"),
         (["local", "--port", "70000"], "port"),
     ],
 )

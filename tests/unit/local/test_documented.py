@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi.routing import APIRoute
 
-from bridge.local.app import ROUTERS
+from bridge.local.app import METADATA_ROUTERS, ROUTERS
 from bridge.local.settings import ContainerSettings, LocalSettings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -26,7 +26,7 @@ def documented_routes() -> set[tuple[str, str]]:
 def test_every_route_is_documented_and_no_other() -> None:
     served = {
         (method, route.path.replace(":path}", "}"))
-        for router in ROUTERS
+        for router in (*ROUTERS, *METADATA_ROUTERS["mlmd"], *METADATA_ROUTERS["native"])
         for route in router.routes
         if isinstance(route, APIRoute)
         for method in route.methods

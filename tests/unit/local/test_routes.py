@@ -397,7 +397,7 @@ async def test_what_breaks_inside_is_a_500_in_kfps_shape(
         ({"max_parallel": 0}, "max_parallel"),
         ({"token": " "}, "token"),
         ({"secrets_dir": Path("nowhere")}, "the secrets directory nowhere does not exist"),
-        ({"metadata": "native"}, "native"),
+        ({"metadata": "none"}, "native"),
     ],
 )
 def test_settings_that_make_no_sense(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
