@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from bridge.domain.lineage import RunError, Task
@@ -18,6 +19,7 @@ _KINDS: Mapping[str, str] = {
     "system.ContainerExecution": "container",
     "system.DAGExecution": "dag",
     "system.ImporterExecution": "importer",
+    "system.ImporterWorkspaceExecution": "importer",
 }
 # In MLMD, CANCELED means that a condition did not trigger the task.
 _STATES: Mapping[int, RuntimeState] = {
@@ -47,6 +49,7 @@ def build_tasks(
     paths = _Paths(ordered)
     matched = _match(ordered, details)
     tasks = [_task(execution, types, paths, matched.get(execution.id), cleaner) for execution in ordered]
+    tasks = _settled(tasks)
     claimed = {id(detail) for detail in matched.values()}
     containers = {
         matched[task.execution_id].task_id
@@ -109,7 +112,11 @@ def is_root(execution: pb.Execution) -> bool:
 
 
 def _match(executions: Sequence[pb.Execution], details: Sequence[TaskDetail]) -> dict[int, TaskDetail]:
-    """REST details by execution id: by the id itself, else by pod, else by a name that is unique."""
+    """REST details by execution id: by the id itself, else by pod, else by a name that is unique.
+
+    MLMD knows pods by name (``flow-x7k2p-system-container-impl-2277833670``), REST by Argo's node id
+    (``flow-x7k2p-2277833670``): the number at the end is the same.
+    """
     by_execution = {
         detail.execution_id: detail for detail in details if detail.execution_id not in (None, "0")
     }
@@ -118,6 +125,7 @@ def _match(executions: Sequence[pb.Execution], details: Sequence[TaskDetail]) ->
         for child in parent.child_tasks:
             if child.pod_name:
                 by_pod.setdefault(child.pod_name, parent)
+    by_node = _nodes(by_pod)
     by_name = _unique_names(details)
     names = Counter(task_name(execution) for execution in executions)
     found: dict[int, TaskDetail] = {}
@@ -126,12 +134,60 @@ def _match(executions: Sequence[pb.Execution], details: Sequence[TaskDetail]) ->
         pod = text_of(execution.custom_properties, "pod_name")
         detail: TaskDetail | None = by_execution.get(str(execution.id))
         if detail is None and pod:
-            detail = by_pod.get(pod)
+            detail = by_pod.get(pod) or _of_node(pod, by_node)
         if detail is None and names[name] == 1:
             detail = by_name.get(name)
         if detail is not None:
             found[execution.id] = detail
     return found
+
+
+def _nodes(by_pod: Mapping[str, TaskDetail]) -> dict[str, list[tuple[str, TaskDetail]]]:
+    found: defaultdict[str, list[tuple[str, TaskDetail]]] = defaultdict(list)
+    for node, detail in by_pod.items():
+        workflow, _, number = node.rpartition("-")
+        if workflow and number.isdecimal():
+            found[number].append((workflow, detail))
+    return found
+
+
+def _of_node(pod: str, by_node: Mapping[str, Sequence[tuple[str, TaskDetail]]]) -> TaskDetail | None:
+    number = pod.rpartition("-")[2]
+    fitting = [detail for workflow, detail in by_node.get(number, ()) if pod.startswith(f"{workflow}-")]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _settled(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks with an end for each DAG that MLMD left RUNNING in a run that is over.
+
+    Releases before 2.5 never end a DAG's execution; REST makes up for it where the DAG's name is unique,
+    which those of iterations are not. What is inside tells then, as far as it has ended itself.
+    """
+    root = next((task for task in tasks if not task.path and task.kind == "dag"), None)
+    if root is None or not root.state.is_terminal:
+        return list(tasks)
+    ended: dict[str, Task] = {}
+    inside: defaultdict[str, list[Task]] = defaultdict(list)
+    # An execution's id is greater than its parent's, so children come first this way.
+    for task in reversed(tasks):
+        left = task.kind == "dag" and not task.state.is_terminal
+        told = _ended_dag(task, inside[task.task_id], root) if left else task
+        ended[task.task_id] = told
+        inside[task.parent_task_id or ""].append(told)
+    return [ended[task.task_id] for task in tasks]
+
+
+def _ended_dag(dag: Task, children: Sequence[Task], root: Task) -> Task:
+    if any(child.state is RuntimeState.FAILED for child in children):
+        state = RuntimeState.FAILED
+    elif children and all(child.state.is_successful for child in children):
+        state = RuntimeState.SUCCEEDED
+    elif root.state in (RuntimeState.CANCELED, RuntimeState.SUCCEEDED):
+        state = root.state
+    else:
+        return dag
+    finished = [child.finished_at for child in children if child.finished_at is not None]
+    return replace(dag, state=state, finished_at=max(finished, default=root.finished_at))
 
 
 def _unique_names(details: Sequence[TaskDetail]) -> dict[str, TaskDetail]:

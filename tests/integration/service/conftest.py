@@ -12,9 +12,15 @@ __all__ = ["postgres_server", "postgres_url"]
 
 
 @pytest.fixture(scope="session")
-def local_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
+def metadata_shape() -> str:
+    """Which shape of metadata the local backend serves; a module may ask for both."""
+    return "mlmd"
+
+
+@pytest.fixture(scope="session")
+def local_backend(tmp_path_factory: pytest.TempPathFactory, metadata_shape: str) -> Iterator[LocalBackend]:
     """A real local backend for all tests of this folder."""
-    with start_local_backend(tmp_path_factory.mktemp("local")) as backend:
+    with start_local_backend(tmp_path_factory.mktemp("local"), metadata=metadata_shape) as backend:
         yield backend
 
 

@@ -21,6 +21,13 @@ from tests.support.local_backend import LocalBackend, start_local_backend
 GATE = "evaluate.auc >= last_good - 0.01"
 
 
+@pytest.fixture(scope="session", params=["mlmd", "native"])
+def metadata_shape(request: pytest.FixtureRequest) -> str:
+    """The service finds out by itself which one it has before it."""
+    shape: str = request.param
+    return shape
+
+
 @pytest.fixture
 def client(bridge: BridgeService) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=bridge.url, timeout=30) as made:

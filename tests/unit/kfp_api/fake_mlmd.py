@@ -17,6 +17,7 @@ from bridge.kfp_api.retry import RetryPolicy
 
 EXECUTION_TYPES = {"container": "system.ContainerExecution", "dag": "system.DAGExecution"}
 EXECUTION_TYPES["importer"] = "system.ImporterExecution"
+EXECUTION_TYPES["workspace importer"] = "system.ImporterWorkspaceExecution"
 T0 = 1_767_323_045_000
 
 
