@@ -11,10 +11,9 @@ from typing import Any
 
 from bridge.local.clock import rfc3339
 from bridge.local.store_mlmd import EventType
-from bridge.local.store_native import children_of, count_tasks, links_of, pods_of, tasks_of
+from bridge.local.store_native import LEAVES, children_of, count_tasks, links_of, pods_of, tasks_of
 
 _ITERATION = re.compile(r"\[\d+\]")
-_DAGS = frozenset({"ROOT", "LOOP", "CONDITION", "CONDITION_BRANCH", "EXIT_HANDLER", "DAG"})
 _STATES = {"SUCCEEDED": "SUCCEEDED", "FAILED": "FAILED", "CANCELED": "FAILED", "SKIPPED": "SKIPPED"}
 _OUTPUTS = frozenset({"OUTPUT", "ITERATOR_OUTPUT", "ONE_OF_OUTPUT", "TASK_FINAL_STATUS_OUTPUT"})
 
@@ -25,11 +24,12 @@ def tasks_json(
     connection: sqlite3.Connection, run_id: str, rows: Sequence[sqlite3.Row]
 ) -> list[dict[str, Any]]:
     """v2beta1.PipelineTask of each row, all of one run, with their artifacts, pods and children."""
+    task_ids = [row["task_id"] for row in rows]
     links: dict[str, list[Link]] = {}
-    for link, artifact in links_of(connection, run_id, [row["task_id"] for row in rows]):
+    for link, artifact in links_of(connection, run_id, rows):
         links.setdefault(link["task_id"], []).append((link, artifact))
-    pods = pods_of(connection, run_id)
-    children = children_of(connection, run_id)
+    pods = pods_of(connection, task_ids)
+    children = children_of(connection, task_ids)
     return [
         _task_json(
             row, links.get(row["task_id"], []), pods.get(row["task_id"], []), children.get(row["task_id"], [])
@@ -143,9 +143,7 @@ def _outputs(row: sqlite3.Row, values: Mapping[str, Any]) -> list[dict[str, Any]
             # A loop gathers what its iterations give.
             found.extend(_output(row, key, one, iteration) for iteration, one in enumerate(value))
         else:
-            found.append(
-                _output(row, key, value, row["iteration_index"] if row["type"] not in _DAGS else None)
-            )
+            found.append(_output(row, key, value, row["iteration_index"] if row["type"] in LEAVES else None))
     return found
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 from bridge.local.clock import rfc3339
 from bridge.local.status import invalid, not_found
 from bridge.local.store_listing import Listable, ListRequest, Page, list_rows
-from bridge.local.store_native_schema import ready
+from bridge.local.store_native_schema import CHILDREN, ready
 from bridge.local.store_runs import get_run
 
 TASKS = Listable(
@@ -68,6 +68,11 @@ LINKS = Listable(
     times=frozenset(),
     default_sort="id",
 )
+
+
+# Tasks that are no DAG.
+LEAVES = frozenset({"RUNTIME", "IMPORTER"})
+_LINKS = "SELECT link.* FROM {} AS link WHERE link.task_id = wanted.value"
 
 
 def list_native(
@@ -146,27 +151,42 @@ def get_artifact(connection: sqlite3.Connection, artifact_id: str) -> sqlite3.Ro
 
 
 def links_of(
-    connection: sqlite3.Connection, run_id: str, task_ids: Sequence[str]
+    connection: sqlite3.Connection, run_id: str, tasks: Sequence[sqlite3.Row]
 ) -> list[tuple[sqlite3.Row, sqlite3.Row]]:
     """The links of some tasks of a run, in the order of their making, each with its artifact."""
-    links = (
-        ready(connection)
-        .execute(
-            "SELECT * FROM native_link_list WHERE run_id = ? AND task_id IN (SELECT value FROM json_each(?)) "
-            "ORDER BY iteration, number, position, id",
-            (run_id, json.dumps(task_ids)),
-        )
-        .fetchall()
+    task_ids = {task["task_id"] for task in tasks}
+    wanted = json.dumps(sorted(task_ids))
+    # Each view is asked from the side on which it has an index: a run has few DAGs that give artifacts.
+    ready(connection)
+    links = [
+        *connection.execute(_LINKS.format("json_each(?) AS wanted CROSS JOIN native_leaf_links"), (wanted,)),
+        *connection.execute(_LINKS.format("json_each(?) AS wanted CROSS JOIN native_sent_links"), (wanted,)),
+    ]
+    if any(task["type"] not in LEAVES for task in tasks):
+        given = ready(connection).execute("SELECT * FROM native_dag_links WHERE run_id = ?", (run_id,))
+        links += [link for link in given if link["task_id"] in task_ids]
+    links.sort(key=lambda link: (link["iteration"] or 0, link["number"], link["position"], link["id"]))
+    artifacts = _artifacts(connection, {link["artifact_id"] for link in links})
+    return [(link, artifacts[link["artifact_id"]]) for link in links if link["artifact_id"] in artifacts]
+
+
+def _artifacts(connection: sqlite3.Connection, artifact_ids: set[str]) -> dict[str, sqlite3.Row]:
+    numbers = sorted({_number_in(one) for one in artifact_ids})
+    recorded = ready(connection).execute(
+        "SELECT artifact.* FROM json_each(?) AS wanted CROSS JOIN native_recorded_artifacts AS artifact "
+        "WHERE artifact.number = wanted.value",
+        (json.dumps(numbers),),
     )
-    wanted = sorted({link["artifact_id"] for link in links})
-    artifacts = {one: get_artifact(connection, one) for one in wanted}
-    return [(link, artifacts[link["artifact_id"]]) for link in links]
+    found = {row["artifact_id"]: row for row in recorded if row["artifact_id"] in artifact_ids}
+    return found | {one: get_artifact(connection, one) for one in artifact_ids - set(found)}
 
 
-def pods_of(connection: sqlite3.Connection, run_id: str) -> dict[str, list[str]]:
-    """The pods of a run by task, the first attempt's first as far as their names tell."""
+def pods_of(connection: sqlite3.Connection, task_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The pods of some tasks, the first attempt's first as far as their names tell."""
     rows = connection.execute(
-        "SELECT task_id, pod_name FROM pods WHERE run_id = ? ORDER BY pod_name", (run_id,)
+        "SELECT task_id, pod_name FROM pods WHERE task_id IN (SELECT value FROM json_each(?)) "
+        "ORDER BY pod_name",
+        (json.dumps(task_ids),),
     )
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -174,14 +194,10 @@ def pods_of(connection: sqlite3.Connection, run_id: str) -> dict[str, list[str]]
     return found
 
 
-def children_of(connection: sqlite3.Connection, run_id: str) -> dict[str, list[sqlite3.Row]]:
-    """The tasks of a run by their parent, names and ids alone."""
+def children_of(connection: sqlite3.Connection, task_ids: Sequence[str]) -> dict[str, list[sqlite3.Row]]:
+    """The children of some tasks, names and ids alone: of loops, what runs in their iterations."""
     found: dict[str, list[sqlite3.Row]] = {}
-    query = (
-        "SELECT task_id, name, parent_task_id FROM native_task_list WHERE run_id = ? "
-        "AND parent_task_id IS NOT NULL ORDER BY number"
-    )
-    for row in ready(connection).execute(query, (run_id,)):
+    for row in connection.execute(CHILDREN, (json.dumps(task_ids),)):
         found.setdefault(row["parent_task_id"], []).append(row)
     return found
 
