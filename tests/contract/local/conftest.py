@@ -25,9 +25,16 @@ _SHAPES: dict[str, Metadata] = {}
 
 
 @pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
-    with start_local_backend(tmp_path_factory.mktemp("local")) as started:
-        _SHAPES[urlsplit(started.url).netloc] = "mlmd"
+def metadata_shape() -> Metadata:
+    """Which shape of metadata the backend serves; a module may ask for the other, or for both."""
+    return "mlmd"
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory, metadata_shape: Metadata) -> Iterator[LocalBackend]:
+    options = ("--metadata", metadata_shape)
+    with start_local_backend(tmp_path_factory.mktemp("local"), options=options) as started:
+        _SHAPES[urlsplit(started.url).netloc] = metadata_shape
         yield started
 
 

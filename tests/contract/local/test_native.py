@@ -2,80 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import time
-import warnings
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import jsonschema
 import pytest
 
-from tests.support.local_backend import LocalBackend, start_local_backend
+from tests.support.fuzzing import fuzz
+from tests.support.kfp_swagger import Metadata, swagger, swagger_file
+from tests.support.local_backend import LocalBackend
 
-_BESIDE = Path(__file__).resolve().parents[4] / "shared" / "kfp-v2beta1-native-artifacts.swagger.json"
-SWAGGER = Path(os.environ.get("KFBRIDGE_KFP_NATIVE_SWAGGER", _BESIDE))
 SHAPES = Path(__file__).resolve().parents[3] / "kfp_pipelines" / "compiled" / "shapes.yaml"
 PATIENCE_SECONDS = 60.0
-pytestmark = pytest.mark.skipif(
-    not SWAGGER.is_file(),
-    reason="KFP's coming API description is not on this machine (set KFBRIDGE_KFP_NATIVE_SWAGGER)",
-)
-
-
-@cache
-def description() -> dict[str, Any]:
-    """The swagger document, every object closed: a field that KFP does not know is an error."""
-    document: dict[str, Any] = json.loads(SWAGGER.read_text())
-    for name, definition in document["definitions"].items():
-        if definition.get("properties") and name != "protobufAny":
-            definition["additionalProperties"] = False
-    # The gateway repeats the message of an error under this name.
-    document["definitions"]["googleRpcStatus"]["properties"]["error"] = {"type": "string"}
-    return document
-
-
-def check(response: httpx.Response) -> None:
-    """An answer of a described route has the described shape, an error that of a status."""
-    response.read()
-    operation = operation_of(response.request.method, response.request.url.path)
-    described = operation["responses"]
-    schema = described.get(str(response.status_code), described["default"])["schema"]
-    error = next(validator(schema["$ref"]).iter_errors(response.json()), None)
-    assert error is None, f"{response.request.url}: {error.message}"
-
-
-@cache
-def validator(reference: str) -> jsonschema.Draft4Validator:
-    return jsonschema.Draft4Validator({"$ref": reference, "definitions": description()["definitions"]})
-
-
-def operation_of(method: str, path: str) -> dict[str, Any]:
-    for template, operations in description()["paths"].items():
-        pattern = re.sub(r"\\\{[^/]*?\\\}", "[^/:]+", re.escape(template))
-        if re.fullmatch(pattern, path) and method.lower() in operations:
-            found: dict[str, Any] = operations[method.lower()]
-            return found
-    raise AssertionError(f"{method} {path} is not described")
 
 
 @pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
-    with start_local_backend(tmp_path_factory.mktemp("native"), metadata="native") as started:
-        yield started
+def metadata_shape() -> Metadata:
+    """The coming one, for this module."""
+    return "native"
 
 
 @pytest.fixture(scope="module")
 def api(backend: LocalBackend) -> Iterator[httpx.Client]:
-    """A client each of whose answers is checked."""
-    url = f"{backend.url}/apis/v2beta1"
-    with httpx.Client(base_url=url, timeout=30, event_hooks={"response": [check]}) as client:
+    """A client; each answer that it gets is checked."""
+    with httpx.Client(base_url=f"{backend.url}/apis/v2beta1", timeout=30) as client:
         yield client
 
 
@@ -207,13 +161,29 @@ def test_refusals_have_kfps_shape(api: httpx.Client, method: str, path: str, sta
     assert api.request(method, path).status_code == status
 
 
-def test_kfps_own_client_does_not_mind(backend: LocalBackend, run_id: str) -> None:
-    with warnings.catch_warnings():
-        # kfp warns of its own dependencies when it is imported, and of itself.
-        warnings.simplefilter("ignore")
-        import kfp
-
-        client = kfp.Client(host=backend.url)
-    run = client.wait_for_run_completion(run_id, timeout=PATIENCE_SECONDS, sleep_duration=0.1)
-    assert (run.run_id, run.state) == (run_id, "SUCCEEDED")
-    assert [one.run_id for one in client.list_runs().runs] == [run_id]
+@pytest.mark.timeout(150)
+@pytest.mark.skipif(swagger_file("native") is None, reason="the coming API's description is not here")
+def test_nothing_that_is_sent_breaks_it(
+    api: httpx.Client, backend: LocalBackend, run_id: str, tmp_path: Path
+) -> None:
+    """The new operations alone: the others are those of the other shape."""
+    description = dict(swagger("native"))
+    description["paths"] = {
+        path: item for path, item in description["paths"].items() if re.search("artifact|tasks", path)
+    }
+    # Tasks of its own, which can be changed, and as many as are used up.
+    tasks = [
+        api.post(f"/runs/{run_id}/tasks", json={"name": f"t{one}"}).json()["task_id"] for one in range(3)
+    ]
+    artifacts = [one["artifact_id"] for one in api.get("/artifacts").json()["artifacts"]]
+    known = {
+        "run_id": [run_id],
+        "task_id": tasks,
+        "artifact_id": artifacts,
+        "run_ids": [run_id],
+        "task_ids": tasks,
+        "artifact_ids": artifacts,
+    }
+    found = fuzz(description, backend.url, tmp_path, known=known, max_seconds=20)
+    assert found.passed, found.said
+    assert "Traceback" not in (backend.data_dir / "stderr.log").read_text()

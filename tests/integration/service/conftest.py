@@ -20,7 +20,9 @@ def metadata_shape() -> str:
 @pytest.fixture(scope="session")
 def local_backend(tmp_path_factory: pytest.TempPathFactory, metadata_shape: str) -> Iterator[LocalBackend]:
     """A real local backend for all tests of this folder."""
-    with start_local_backend(tmp_path_factory.mktemp("local"), metadata=metadata_shape) as backend:
+    with start_local_backend(
+        tmp_path_factory.mktemp("local"), options=("--metadata", metadata_shape)
+    ) as backend:
         yield backend
 
 
