@@ -1,4 +1,4 @@
-"""The one interface to a backend's metadata; MLMD over gRPC-web implements it (``bridge.kfp_api.mlmd``)."""
+"""The one interface to a backend's metadata: of published KFP (``mlmd``), of the coming one (``native``)."""
 
 from __future__ import annotations
 

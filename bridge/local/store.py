@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.local import store_schema
+from bridge.local import store_native_schema, store_schema
 
 T = TypeVar("T")
 _READERS = 2
@@ -96,6 +96,7 @@ class Store:
         # WAL with NORMAL survives the death of the process at any moment, without an fsync a commit.
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.create_function("plain_json", 1, store_native_schema.plain_json, deterministic=True)
         with self._guard:
             self._connections.append(connection)
         self._local.connection = connection

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from bridge.local.clock import rfc3339
 from bridge.local.status import invalid, not_found
-from bridge.local.store_listing import Listable, ListRequest, Page, list_rows
-from bridge.local.store_native_schema import CHILDREN, ready
+from bridge.local.store_listing import Listable
+from bridge.local.store_native_schema import CHILDREN
 from bridge.local.store_runs import get_run
 
 TASKS = Listable(
@@ -75,41 +75,24 @@ LEAVES = frozenset({"RUNTIME", "IMPORTER"})
 _LINKS = "SELECT link.* FROM {} AS link WHERE link.task_id = wanted.value"
 
 
-def list_native(
-    connection: sqlite3.Connection,
-    listable: Listable,
-    request: ListRequest,
-    fixed: Sequence[tuple[str, Any]] = (),
-) -> Page:
-    """One page of one of the three; see ``list_rows``."""
-    return list_rows(ready(connection), listable, request, fixed)
-
-
-def tasks_of(connection: sqlite3.Connection, run_id: str, **fixed: Any) -> list[sqlite3.Row]:
+def tasks_of(connection: sqlite3.Connection, run_id: str) -> list[sqlite3.Row]:
     """The tasks of a run, in the order in which they were made."""
-    terms = "".join(f" AND {column} = ?" for column in fixed)
-    return (
-        ready(connection)
-        .execute(
-            f"SELECT * FROM native_task_list WHERE run_id = ?{terms} "  # noqa: S608
-            "ORDER BY create_time, number",
-            (run_id, *fixed.values()),
-        )
-        .fetchall()
-    )
+    return connection.execute(
+        "SELECT * FROM native_task_list WHERE run_id = ? ORDER BY create_time, number", (run_id,)
+    ).fetchall()
 
 
 def count_tasks(connection: sqlite3.Connection, run_id: str) -> int:
     """How many tasks a run has."""
     query = "SELECT COUNT(*) FROM native_task_list WHERE run_id = ?"
-    return int(ready(connection).execute(query, (run_id,)).fetchone()[0])
+    return int(connection.execute(query, (run_id,)).fetchone()[0])
 
 
 def get_task(connection: sqlite3.Connection, task_id: str, run_id: str | None = None) -> sqlite3.Row:
     """A task by its id. Raises ``StatusError``: 404; 400 if it belongs to another run than ``run_id``."""
-    row: sqlite3.Row | None = (
-        ready(connection).execute("SELECT * FROM native_task_list WHERE task_id = ?", (task_id,)).fetchone()
-    )
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM native_task_list WHERE task_id = ?", (task_id,)
+    ).fetchone()
     if row is None:
         raise not_found("Task", task_id)
     if run_id is not None and row["run_id"] != run_id:
@@ -119,15 +102,11 @@ def get_task(connection: sqlite3.Connection, task_id: str, run_id: str | None = 
 
 def find_cached_task(connection: sqlite3.Connection, fingerprint: str) -> sqlite3.Row | None:
     """The newest SUCCEEDED task with this fingerprint."""
-    row: sqlite3.Row | None = (
-        ready(connection)
-        .execute(
-            "SELECT * FROM native_task_list WHERE cache_fingerprint = ? AND state = 'SUCCEEDED' "
-            "ORDER BY create_time DESC, number DESC LIMIT 1",
-            (fingerprint,),
-        )
-        .fetchone()
-    )
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM native_task_list WHERE cache_fingerprint = ? AND state = 'SUCCEEDED' "
+        "ORDER BY create_time DESC, number DESC LIMIT 1",
+        (fingerprint,),
+    ).fetchone()
     return row
 
 
@@ -137,14 +116,10 @@ def get_artifact(connection: sqlite3.Connection, artifact_id: str) -> sqlite3.Ro
     created = connection.execute(
         "SELECT number FROM native_artifacts WHERE artifact_id = ?", (artifact_id,)
     ).fetchone()
-    row: sqlite3.Row | None = (
-        ready(connection)
-        .execute(
-            "SELECT * FROM native_artifact_list WHERE artifact_id = ? AND number = ?",
-            (artifact_id, _number_in(artifact_id) if created is None else created["number"]),
-        )
-        .fetchone()
-    )
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM native_artifact_list WHERE artifact_id = ? AND number = ?",
+        (artifact_id, _number_in(artifact_id) if created is None else created["number"]),
+    ).fetchone()
     if row is None:
         raise not_found("Artifact", artifact_id)
     return row
@@ -157,13 +132,12 @@ def links_of(
     task_ids = {task["task_id"] for task in tasks}
     wanted = json.dumps(sorted(task_ids))
     # Each view is asked from the side on which it has an index: a run has few DAGs that give artifacts.
-    ready(connection)
     links = [
         *connection.execute(_LINKS.format("json_each(?) AS wanted CROSS JOIN native_leaf_links"), (wanted,)),
         *connection.execute(_LINKS.format("json_each(?) AS wanted CROSS JOIN native_sent_links"), (wanted,)),
     ]
     if any(task["type"] not in LEAVES for task in tasks):
-        given = ready(connection).execute("SELECT * FROM native_dag_links WHERE run_id = ?", (run_id,))
+        given = connection.execute("SELECT * FROM native_dag_links WHERE run_id = ?", (run_id,))
         links += [link for link in given if link["task_id"] in task_ids]
     links.sort(key=lambda link: (link["iteration"] or 0, link["number"], link["position"], link["id"]))
     artifacts = _artifacts(connection, {link["artifact_id"] for link in links})
@@ -172,7 +146,7 @@ def links_of(
 
 def _artifacts(connection: sqlite3.Connection, artifact_ids: set[str]) -> dict[str, sqlite3.Row]:
     numbers = sorted({_number_in(one) for one in artifact_ids})
-    recorded = ready(connection).execute(
+    recorded = connection.execute(
         "SELECT artifact.* FROM json_each(?) AS wanted CROSS JOIN native_recorded_artifacts AS artifact "
         "WHERE artifact.number = wanted.value",
         (json.dumps(numbers),),

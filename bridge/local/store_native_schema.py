@@ -228,14 +228,11 @@ def prepare(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-def ready(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """The connection, able to read the views."""
-    connection.create_function("plain_json", 1, plain_json, deterministic=True)
-    return connection
-
-
 def plain_json(text: str | None) -> str:
-    """JSON that SQLite can read: numbers that are not finite become texts, as protobuf writes them."""
+    """JSON that SQLite can read: numbers that are not finite become texts, as protobuf writes them.
+
+    The views call it; the store makes it known to every connection.
+    """
     return json.dumps(_plain(json.loads(text or "{}")))
 
 

@@ -22,6 +22,7 @@ from bridge.local.native_requests import (
 from bridge.local.requests import read_message
 from bridge.local.routes.shared import PREFIX, answer, backend_of, encode, encoded, list_request
 from bridge.local.status import invalid
+from bridge.local.store_listing import list_rows
 
 router = APIRouter(prefix=PREFIX)
 _FILTERS = {"task_ids": "task_id", "run_ids": "run_id", "artifact_ids": "artifact_id"}
@@ -53,7 +54,7 @@ async def list_artifacts(request: Request) -> Response:
     wanted = list_request(request)
 
     def read(connection: sqlite3.Connection) -> bytes:
-        page = store_native.list_native(connection, store_native.ARTIFACTS, wanted)
+        page = list_rows(connection, store_native.ARTIFACTS, wanted)
         return encode(list_json("artifacts", [artifact_json(row) for row in page.rows], page))
 
     return encoded(await backend_of(request).store.read(read))
@@ -112,7 +113,7 @@ async def list_links(request: Request) -> Response:
             store_native.get_task(connection, task_id)
         for artifact_id in query.getlist("artifact_ids"):
             store_native.get_artifact(connection, artifact_id)
-        page = store_native.list_native(connection, store_native.LINKS, wanted, fixed)
+        page = list_rows(connection, store_native.LINKS, wanted, fixed)
         return encode(list_json("artifact_tasks", [link_json(row) for row in page.rows], page))
 
     return encoded(await backend_of(request).store.read(read))

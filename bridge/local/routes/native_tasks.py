@@ -14,7 +14,7 @@ from bridge.local.native_requests import FindCachedMessage, TaskMessage, UpdateT
 from bridge.local.requests import read_message
 from bridge.local.routes.shared import PREFIX, answer, backend_of, encode, encoded, list_request
 from bridge.local.status import invalid
-from bridge.local.store_listing import ListRequest
+from bridge.local.store_listing import ListRequest, list_rows
 from bridge.local.store_runs import get_run
 
 router = APIRouter(prefix=PREFIX)
@@ -34,7 +34,7 @@ async def list_tasks(request: Request, run_id: str) -> Response:
 
     def read(connection: sqlite3.Connection) -> bytes:
         get_run(connection, run_id)
-        page = store_native.list_native(connection, store_native.TASKS, wanted, fixed)
+        page = list_rows(connection, store_native.TASKS, wanted, fixed)
         return encode(list_json("tasks", tasks_json(connection, run_id, page.rows), page))
 
     return encoded(await backend_of(request).store.read(read))
