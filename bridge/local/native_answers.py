@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bridge.local.clock import rfc3339
+from bridge.local.native_sources import FROM_PARENT, Source, Sources, sources_of_run
 from bridge.local.store_mlmd import EventType
 from bridge.local.store_native import LEAVES, children_of, count_tasks, links_of, pods_of, tasks_of
 
@@ -30,9 +31,13 @@ def tasks_json(
         links.setdefault(link["task_id"], []).append((link, artifact))
     pods = pods_of(connection, task_ids)
     children = children_of(connection, task_ids)
+    sources = sources_of_run(connection, run_id)
     return [
         _task_json(
-            row, links.get(row["task_id"], []), pods.get(row["task_id"], []), children.get(row["task_id"], [])
+            row,
+            _sent(row) if row["body"] is not None else _recorded(row, pods.get(row["task_id"], []), sources),
+            links.get(row["task_id"], []),
+            children.get(row["task_id"], []),
         )
         for row in rows
     ]
@@ -81,9 +86,8 @@ def link_json(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def _task_json(
-    row: sqlite3.Row, links: Sequence[Link], pods: Sequence[str], children: Iterable[sqlite3.Row]
+    row: sqlite3.Row, own: dict[str, Any], links: Sequence[Link], children: Iterable[sqlite3.Row]
 ) -> dict[str, Any]:
-    own = _sent(row) if row["body"] is not None else _recorded(row, pods)
     inputs, outputs = own.pop("inputs"), own.pop("outputs")
     return _set(
         {
@@ -105,7 +109,7 @@ def _sent(row: sqlite3.Row) -> dict[str, Any]:
     return body
 
 
-def _recorded(row: sqlite3.Row, pods: Sequence[str]) -> dict[str, Any]:
+def _recorded(row: sqlite3.Row, pods: Sequence[str], sources: Sources) -> dict[str, Any]:
     properties = json.loads(row["properties"])
     failed = row["state"] == "FAILED"
     return {
@@ -127,13 +131,19 @@ def _recorded(row: sqlite3.Row, pods: Sequence[str]) -> dict[str, Any]:
             }
         ),
         "parent_task_id": row["parent_task_id"],
-        "inputs": [
-            {"value": _finite(value), "type": "COMPONENT_INPUT", "parameter_key": key}
-            for key, value in properties.get("inputs", {}).items()
-        ],
+        "inputs": _inputs(properties.get("inputs", {}), sources.of(row["path"])),
         "outputs": _outputs(row, properties.get("outputs", {})),
         "scope_path": ".".join(["root", *_ITERATION.sub("", row["path"]).split(".")]).rstrip("."),
     }
+
+
+def _inputs(values: Mapping[str, Any], sources: Mapping[str, Source]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for key, value in values.items():
+        kind, giver = sources.get(key, FROM_PARENT)
+        producer = {} if giver is None else {"producer": {"task_name": giver}}
+        found.append({"value": _finite(value), "type": kind, "parameter_key": key, **producer})
+    return found
 
 
 def _outputs(row: sqlite3.Row, values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -86,6 +86,16 @@ def test_a_runs_tasks_artifacts_and_links_hang_together(api: httpx.Client, run_i
         "CONDITION",
         "CONDITION_BRANCH",
     }
+    kinds = {
+        (one["parameter_key"], one["type"]): one.get("producer")
+        for task in tasks.values()
+        for one in task.get("inputs", {}).get("parameters", [])
+    }
+    assert ("numbers", "RUNTIME_VALUE_INPUT") in kinds
+    assert ("limit", "COMPONENT_DEFAULT_INPUT") in kinds
+    assert {"task_name": "for-loop-1"} in [
+        producer for (_, kind), producer in kinds.items() if kind == "COLLECTED_INPUTS"
+    ]
     artifacts = {one["artifact_id"]: one for one in every(api, "/artifacts", "artifacts")}
     links = every(api, "/artifact_tasks", "artifact_tasks", run_ids=run_id)
     told = [
