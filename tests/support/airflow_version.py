@@ -10,6 +10,22 @@ import pytest
 
 from deploy.laptop.processes import wait_for
 
+try:
+    from airflow.sdk.exceptions import TaskDeferralError, TaskDeferred
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import TaskDeferralError, TaskDeferred
+
+__all__ = [
+    "AIRFLOW",
+    "TaskDeferralError",
+    "TaskDeferred",
+    "dag_serialization",
+    "needs",
+    "runtime_providers",
+    "served_api",
+    "through_airflow",
+]
+
 AIRFLOW = tuple(int(part) for part in version("apache-airflow-core").split(".")[:2])
 
 

@@ -133,7 +133,7 @@ def test_one_mapped_task_is_told_from_another(
 FAILED_DEFERRAL = """
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.bases.operator import TriggerFailureReason
-from airflow.sdk.exceptions import TaskDeferralError
+from tests.support.airflow_version import TaskDeferralError
 from bridge.client.models import SubmitRequest
 from bridge.provider.conclude import note_run
 from bridge.provider.hooks import KubeflowBridgeHook
@@ -196,7 +196,7 @@ def a_trigger(fake: FakeBridge) -> BridgeRunTrigger:
 FOREIGN_EVENT = """
 from uuid import uuid4
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import TaskDeferred
+from tests.support.airflow_version import TaskDeferred
 from bridge.client.models import SubmitRequest
 from bridge.provider.conclude import note_run
 from bridge.provider.hooks import KubeflowBridgeHook
