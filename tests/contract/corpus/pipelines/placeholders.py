@@ -78,9 +78,9 @@ def placeholders():
     tell(
         text="a 'b' \"c\" $HOME",
         whole=3,
-        decimal=2.5,
+        decimal=2.0,
         flag=True,
-        items=[1, "two"],
+        items=[1, "two", 2.5],
         table={"a": 1},
         data=made.outputs["data"],
         given="yes",
