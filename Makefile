@@ -59,18 +59,19 @@ test: env ## units, contracts, the database on PostgreSQL, and one main job thro
 	$(MAKE) --no-print-directory test-unit test-provider test-contract test-database test-main-job
 
 test-unit: .venv/.made
-	$(PYTEST) tests/unit -q
+	$(PYTEST) tests/unit -q -n 2
 
 test-provider: .venv-airflow/.made
 	$(AIRFLOW_PYTEST) tests/unit/provider tests/unit/airflow_dags -q
 
 test-contract: .venv/.made
-	$(PYTEST) tests/contract -q -m "not corpus"
+	$(PYTEST) tests/contract -q -m "not corpus and not slow"
 
 test-database: .venv/.made
 	$(PYTEST) tests/integration/lineage -q
 
 test-integration: env ## packages together, as real processes; the operators with dag.test()
+	$(PYTEST) tests/contract -q -m "slow and not corpus"
 	$(PYTEST) tests/integration -q -m "not corpus" --ignore tests/integration/lineage
 	$(AIRFLOW_PYTEST) tests/integration/provider -q
 

@@ -42,7 +42,7 @@ def wait_for(client: Any, run_id: str, *states: str) -> Any:
     return run
 
 
-@pytest.fixture(scope="module", params=["mlmd", "native"])
+@pytest.fixture(scope="module", params=["mlmd", pytest.param("native", marks=pytest.mark.slow)])
 def metadata_shape(request: pytest.FixtureRequest) -> Metadata:
     """KFP's published clients know one shape only, and must not mind the other."""
     shape: Metadata = request.param

@@ -43,6 +43,7 @@ def made(http: httpx.Client, path: str, key: str, bodies: list[dict[str, Any]]) 
     return [str(answer.json()[key]) for answer in answers]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_nothing_that_is_sent_breaks_it(backend: LocalBackend, http: httpx.Client, tmp_path: Path) -> None:
     some = range(_OF_EACH)

@@ -20,6 +20,8 @@ from tests.contract.local.test_process import alive, create, get, until, wait_fo
 from tests.support.handmade import component, document, task
 from tests.support.local_backend import LocalBackend, start_local_backend
 
+pytestmark = pytest.mark.slow
+
 API = "/apis/v2beta1"
 MANY = 200
 

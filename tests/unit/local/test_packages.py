@@ -56,14 +56,20 @@ def test_other_formats_are_refused(content: bytes) -> None:
         read_package("wrong_format.png", content)
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04rubbish", zipped(pipeline_yaml=b"a: 1" * 100)[:-40]])
+@pytest.mark.parametrize(
+    "content",
+    [b"PK\x03\x04rubbish", zipped(pipeline_yaml=b"a: 1" * 100)[:-40]],
+    ids=["no zip", "cut off"],
+)
 def test_a_broken_zip_is_refused(content: bytes) -> None:
     with pytest.raises(StatusError, match="Not a valid zip file"):
         read_package("p.zip", content)
 
 
 @pytest.mark.parametrize(
-    "content", [b"\x1f\x8brubbish", gzip.compress(b"no tar" * 200), tarred(a_yaml=b"a: 1")[:-9]]
+    "content",
+    [b"\x1f\x8brubbish", gzip.compress(b"no tar" * 200), tarred(a_yaml=b"a: 1")[:-9]],
+    ids=["no gzip", "no tar", "cut off"],
 )
 def test_a_broken_tarball_is_refused(content: bytes) -> None:
     with pytest.raises(StatusError, match="tarball"):
