@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bridge.kfp_api.choosing import ChoosingReader, Shape
 from bridge.kfp_api.client import KfpClient
 from bridge.kfp_api.filters import Filter
 from bridge.kfp_api.messages import PipelineVersionReference, Run, RuntimeConfig
 from bridge.kfp_api.metadata import MetadataReader
-from bridge.kfp_api.mlmd import MlmdReader
 from tests.contract.corpus.expectation import Expectation, ExpectedRun, load, pipeline_file
 from tests.contract.corpus.matching import Text
 from tests.contract.corpus.observing import SeenRun, observe
@@ -34,12 +34,12 @@ class Backend:
     ``scratch`` is a folder that components may write into."""
 
     url: str
-    metadata: str
+    metadata: Shape
     scratch: Path
 
     def reader(self, client: KfpClient) -> MetadataReader:
         """The reader for that shape."""
-        return MlmdReader(client)
+        return ChoosingReader(client, shape=self.metadata)
 
 
 @contextmanager

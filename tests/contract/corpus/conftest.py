@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.kfp_api.choosing import Shape
 from tests.contract.corpus.conducting import Backend, conducted
 from tests.contract.corpus.expectation import pipeline_file
 from tests.contract.corpus.observing import SeenRun
@@ -36,13 +37,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture(scope="session", params=["mlmd"])
+@pytest.fixture(scope="session", params=["mlmd", "native"])
 def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
     """The backend that everything here talks to, in each of the shapes its metadata can have."""
-    shape: str = request.param
+    shape: Shape = request.param
     with start_local_backend(
         folder / shape,
         options=[
+            f"--metadata={shape}",
             "--secrets-dir",
             str(folder / "secrets"),
             "--environments-dir",
@@ -62,7 +64,7 @@ def performed(
         yield results
 
 
-def _selected(items: Sequence[pytest.Item], shape: str) -> list[str]:
+def _selected(items: Sequence[pytest.Item], shape: Shape) -> list[str]:
     """The pipelines of the selected tests, which their parameter ``pipeline`` names."""
     found = []
     for item in items:
