@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from bridge.client.models import (
     ArtifactModel,
@@ -17,7 +19,7 @@ from bridge.client.models import (
     MetricModel,
     TaskModel,
 )
-from tests.integration.provider.conftest import Ran
+from tests.integration.provider.conftest import IGNORED, Ran
 from tests.support.airflow_version import needs
 from tests.support.fake_bridge import End, FakeBridge, Seen, a_task, problem
 
@@ -340,3 +342,25 @@ def test_arguments_are_rendered_for_the_one_submission(fake: FakeBridge, run_dag
     assert stored.request.arguments == {"name": ran.dag_run.run_id}
     assert stored.request.experiment == f"{ran.dag_run.dag_id}-x"
     assert stored.request.origin.task_id == "kfp.submit"
+
+
+@pytest.mark.filterwarnings(IGNORED)
+def test_the_example(
+    fake: FakeBridge, run_example: RunDag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partition = tmp_path / "flights" / "year=2013" / "month=01" / "day=05" / "flights.parquet"
+    partition.parent.mkdir(parents=True)
+    parquet.write_table(pyarrow.table({"flight": [1, 2, 3]}), partition)
+    monkeypatch.setenv("KFBRIDGE_DATA_URI", tmp_path.as_uri())
+    auc = MetricModel(key="evaluate.auc", task_path="evaluate", name="auc", value=0.7)
+    loop = [a_task("for-loop-1", kind="dag"), a_task("for-loop-1[0]", kind="dag", iteration=0)]
+    done = [a_task(name) for name in ("validate", "features", "train", "evaluate", "register")]
+    fake.next_end = End(tasks=(*loop, *done), metrics=(auc,))
+    ran = run_example("flights_as_tasks.py", "flights_as_tasks", run_conf={"window_days": 1})
+    assert ran.state == "success"
+    assert set(states(ran).values()) == {"success"}
+    (stored,) = fake.runs.values()
+    assert [(item.name, item.uri, item.rows) for item in stored.request.inputs] == [
+        ("flights", partition.as_uri(), 3)
+    ]
+    assert ran.xcom("tell") == {"evaluate.auc": 0.7}
