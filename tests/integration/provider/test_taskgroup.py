@@ -230,6 +230,7 @@ def test_clearing_a_task_of_a_failed_run_retries_it_in_place(fake: FakeBridge, r
     assert fake.retries == [run_id]
 
 
+@needs(3, 3, "place where a task keeps something for its next try")
 def test_two_failed_tasks_cleared_together_ask_for_one_retry(fake: FakeBridge, run_dag: RunDag) -> None:
     ran_again = {"condition_3": "FAILED", "say": "FAILED", "conclude": "FAILED"}
     fake.next_end = End(state="FAILED", tasks=shapes(**ran_again))
@@ -361,6 +362,6 @@ def test_the_example(
     assert set(states(ran).values()) == {"success"}
     (stored,) = fake.runs.values()
     assert [(item.name, item.uri, item.rows) for item in stored.request.inputs] == [
-        ("flights", partition.as_uri(), 3)
+        ("flights", f"file://{partition}", 3)
     ]
     assert ran.xcom("tell") == {"evaluate.auc": 0.7}
