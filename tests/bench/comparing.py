@@ -80,12 +80,15 @@ def measure(home: Path, setting: Setting) -> dict[str, Any]:
         database = f"sqlite:///{home / 'bridge.db'}"
         with bridge_process(home, operator_url, database, port=bridge_port) as service:
             operator = _measure(airflow, setting, OPERATOR, kfp_url, operator_url, service)
+            kinds = {OPERATOR: proxy_counts(operator_url)}
         client = _measure(airflow, setting, CLIENT, kfp_url, client_url, None)
+        kinds[CLIENT] = proxy_counts(client_url)
     return {
         "setting": asdict(setting),
         OPERATOR: asdict(operator),
         CLIENT: asdict(client),
         "times_more": _ratios(asdict(operator), asdict(client)),
+        "requests_by_kind": kinds,
     }
 
 
