@@ -255,10 +255,8 @@ async def test_links_are_found_by_run_task_artifact_and_type(local: LocalApp, sc
     assert await keys(run_ids=str(uuid4())) == []
     (link,) = (await ask(local, "artifact_tasks", task_ids=tasks["root.use#"]["task_id"]))["artifact_tasks"]
     assert link["producer"] == {"task_name": "train"}
-    assert await refused(local, "GET", "artifact_tasks") == (
-        400,
-        "At least one filter (task_ids, run_ids, or artifact_ids) is required",
-    )
+    status, message = await refused(local, "GET", "artifact_tasks")
+    assert (status, "At least one filter" in message) == (400, True)
     assert (await refused(local, "GET", "artifact_tasks?run_ids=x&type=SIDEWAYS"))[0] == 400
     assert (await refused(local, "GET", f"artifact_tasks?task_ids={uuid4()}"))[0] == 404
     assert (await refused(local, "GET", f"artifact_tasks?artifact_ids={uuid4()}"))[0] == 404
