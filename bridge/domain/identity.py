@@ -85,14 +85,15 @@ def submission_key(project: str, origin: Origin) -> UUID:
 def lineage_of_key(project: str, origin: Origin) -> UUID:
     """The key's family: the same for every generation of one task instance of one DagRun.
 
-    A new submission whose family has an older, still active one is a task that was cleared.
+    A new submission whose family has an older, still active one is a task that was cleared. When the
+    DagRun began is no part of it: a clear in a DagRun that has ended begins that anew (seen on Airflow
+    3.3.2), and a run of before may still go on.
     """
     parts = (
         project,
         origin.deployment or "",
         origin.dag_id,
         origin.dag_run_id,
-        utc_text(origin.dag_run_start),
         origin.task_id,
         origin.map_index,
     )

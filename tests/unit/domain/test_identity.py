@@ -58,6 +58,9 @@ def test_a_clear_changes_the_key_but_not_the_family() -> None:
     cleared = replace(ORIGIN, max_tries=3)
     assert submission_key("p", ORIGIN) != submission_key("p", cleared)
     assert lineage_of_key("p", ORIGIN) == lineage_of_key("p", cleared)
+    # A clear in a DagRun that has ended begins the DagRun anew.
+    begun_anew = replace(cleared, dag_run_start=datetime(2026, 1, 2, 3, tzinfo=UTC))
+    assert lineage_of_key("p", ORIGIN) == lineage_of_key("p", begun_anew)
 
 
 def test_projects_are_apart() -> None:

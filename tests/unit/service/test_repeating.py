@@ -196,3 +196,18 @@ async def test_there_is_no_try_zero(service: Harness) -> None:
     body = {"key": run["submission_key"], "try_number": 0}
     refused = await service.client.post(f"/api/v1/runs/{run['run_id']}:cancel", json=body)
     assert refused.status_code == 422
+
+
+async def test_a_clear_in_a_dagrun_that_has_ended_finds_the_run_that_still_goes_on(service: Harness) -> None:
+    """Its task was marked failed and nobody told the bridge; clearing it gives the DagRun a new start."""
+    first = await service.submitted(None, origin=origin(1))
+    service.kfp.start(first["kfp_run_id"])
+    again = origin(1, max_tries=3, dag_run_start="2026-08-01T09:00:00Z")
+    second = (await service.submit(None, origin=again)).json()
+    await service.send()
+    assert len(service.kfp.workflows) == 1
+    await service.cancel()
+    await service.ended(first, "CANCELED")
+    await service.send()
+    assert (await service.run(second["run_id"]))["phase"] == "ACTIVE"
+    assert len(service.kfp.workflows) == 2
