@@ -65,8 +65,9 @@ class AirflowStandalone:
         return process
 
     def triggerer_processes(self) -> list[psutil.Process]:
-        """The processes of the triggerer that ``airflow standalone`` has started, and all that these have."""
-        found = [process for process in self.process.family() if "triggerer" in _command(process)]
+        """The processes of all triggerers, and all that these have started."""
+        family = [process for one in (self.process, *self._more) for process in one.family()]
+        found = [process for process in family if "triggerer" in _command(process)]
         below = [child for process in found for child in descendants(process)]
         return list({process.pid: process for process in (*found, *below)}.values())
 
