@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = [
     "TaskDeferralError",
     "TaskDeferred",
     "dag_serialization",
+    "forget_dag_after",
     "needs",
     "runtime_providers",
     "served_api",
@@ -70,3 +72,9 @@ def served_api() -> Any:
     assert api.transport is not None
     wait_for(lambda: hasattr(api.app.state, "svcs_registry"), seconds=60, what="Airflow's API to start")
     return api
+
+
+def forget_dag_after(stack: ExitStack, dag_id: str) -> None:
+    """Has the DAG deleted at the end: Airflow 3.1 may run the next one of that id with this one's tasks."""
+    if AIRFLOW < (3, 2):
+        stack.callback(import_module("airflow.api.common.delete_dag").delete_dag, dag_id)

@@ -147,6 +147,7 @@ def run_dag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     The file holds ``dag``; it sees ``PIPELINES``, the folder of compiled test pipelines, beside it.
     """
     from tests.support.airflow_home import migrated_home
+    from tests.support.airflow_version import forget_dag_after
 
     folder = migrated_home() / "dags" / f"case_{abs(hash(request.node.nodeid))}"
     folder.mkdir(parents=True)
@@ -158,6 +159,7 @@ def run_dag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         def run(source: str, **options: Any) -> Ran:
             module = _import(folder, source)
             stack.callback(sys.modules.pop, module.__name__, None)
+            forget_dag_after(stack, module.dag.dag_id)
             return Ran(module.dag.test(**options), module.dag)
 
         yield run
