@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands.containers import add_runner_options, container_settings
 from bridge.commands.failures import FAILED, UNREACHABLE, CommandError
-from bridge.commands.options import add_command, count
+from bridge.commands.options import add_command, count, existing_folder
 from bridge.commands.places import data_dir
 from bridge.commands.serving import missing_extra
 
@@ -54,7 +54,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--secrets-dir",
         metavar="DIR",
-        type=Path,
+        type=existing_folder,
         help="secrets and config maps that pipelines name: DIR/<name>/<key>, one file per key",
     )
     parser.add_argument(
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             max_parallel=args.max_parallel,
             runner=args.runner,
             metadata=args.metadata,
-            secrets_dir=args.secrets_dir.expanduser().resolve() if args.secrets_dir else None,
+            secrets_dir=args.secrets_dir,
             keep_runs=args.keep_runs,
             keep_days=args.keep_days,
             keep_gib=args.keep_gib,

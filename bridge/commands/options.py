@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -108,6 +109,14 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def existing_folder(text: str) -> Path:
+    """A folder that is there, as an absolute path."""
+    found = Path(text).expanduser().resolve()
+    if not found.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {found}")
+    return found
 
 
 def pair(text: str) -> tuple[str, str]:

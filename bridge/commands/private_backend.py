@@ -111,7 +111,6 @@ class PrivateBackend:
             raise CommandError(
                 "the local backend did not start",
                 details=self._lines,
-                to_do="if something is missing: pip install 'airflow-kfp-bridge[local]'",
                 exit_code=UNREACHABLE,
             )
         return found

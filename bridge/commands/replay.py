@@ -11,7 +11,12 @@ from uuid import UUID
 from bridge.commands import render
 from bridge.commands.failures import FAILED, SUCCEEDED, UNREACHABLE, CommandError, explain_bridge_error
 from bridge.commands.lognoise import without_noise
-from bridge.commands.options import add_bridge_options, add_command, add_json_option
+from bridge.commands.options import (
+    add_bridge_options,
+    add_command,
+    add_json_option,
+    existing_folder,
+)
 from bridge.commands.places import cache_dir
 
 if TYPE_CHECKING:
@@ -61,7 +66,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--secrets-dir",
         metavar="DIR",
-        type=Path,
+        type=existing_folder,
         help="secrets and config maps that the task names: DIR/<name>/<key>, one file per key",
     )
     source = parser.add_argument_group(
@@ -110,7 +115,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             artifacts=bring(task.artifacts, folder.resolve() / "inputs", fetch),
             folder=folder.resolve(),
             environments_dir=(cache / "environments").resolve(),
-            secrets_dir=args.secrets_dir.resolve() if args.secrets_dir else None,
+            secrets_dir=args.secrets_dir,
         )
         if not args.json:
             _introduce(console, given, task, folder)
@@ -178,6 +183,12 @@ def _from_backend(args: argparse.Namespace, console: Console) -> GivenRun:
             return await from_backend(kfp, kfp_run_id)
 
     async def ask_directory() -> GivenRun:
+        if not (args.data_dir / "local.db").is_file():
+            # A backend would make a new one there, and say no more than that it has no such run.
+            raise CommandError(
+                f"{args.data_dir} is no data directory of a local backend",
+                to_do="give the --data-dir of the 'kfbridge local' or 'kfbridge run' that ran it.",
+            )
         async with private_backend(args.data_dir.resolve(), max_parallel=1) as backend:
             return await ask(await backend.url(), None)
 

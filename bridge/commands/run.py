@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands.containers import add_runner_options, runner_options
 from bridge.commands.failures import FAILED, CommandError
-from bridge.commands.options import add_command, add_json_option, count, seconds
+from bridge.commands.options import add_command, add_json_option, count, existing_folder, seconds
 from bridge.commands.pipelines import load_source
 from bridge.commands.places import cache_dir
 from bridge.commands.submit import add_pipeline_options
@@ -56,7 +56,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--secrets-dir",
         metavar="DIR",
-        type=Path,
+        type=existing_folder,
         help="secrets and config maps that the pipeline names: DIR/<name>/<key>, one file per key",
     )
     parser.add_argument(
@@ -111,7 +111,7 @@ async def _run(args: argparse.Namespace, console: Console) -> int:
     # Compiling takes as long as starting the backend does, and importing half of that: all at once.
     options = runner_options(args)
     if args.secrets_dir:
-        options += ["--secrets-dir", str(args.secrets_dir.resolve())]
+        options += ["--secrets-dir", str(args.secrets_dir)]
     async with private_backend(args.data_dir, max_parallel=args.max_parallel, options=options) as backend:
         preparing = asyncio.create_task(asyncio.to_thread(_prepare, args))
         await asyncio.sleep(0)

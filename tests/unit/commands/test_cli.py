@@ -234,3 +234,19 @@ def test_every_page_that_is_named_is_there() -> None:
     }
     assert ("serving.py", "service.md") in named
     assert {(source, page) for source, page in named if not (ROOT / "docs" / page).is_file()} == set()
+
+
+@pytest.mark.parametrize("command", [("run", "a.yaml"), ("replay", "latest"), ("local",)])
+def test_a_folder_of_secrets_that_is_missing_is_said_at_once(
+    command: tuple[str, ...], kfbridge: Shell
+) -> None:
+    said = kfbridge(*command, "--secrets-dir", "nowhere")
+    assert said.code == failures.USAGE
+    assert "--secrets-dir: there is no folder" in said.err
+
+
+def test_a_replay_makes_no_data_directory(kfbridge: Shell, tmp_path: Path) -> None:
+    said = kfbridge("replay", "0db52c52-d6a9-4ec1-87ca-51a7d8b10d0e", "--data-dir", "mistyped")
+    assert said.code == failures.USAGE
+    assert "mistyped is no data directory of a local backend" in said.err
+    assert not (tmp_path / "mistyped").exists()
