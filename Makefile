@@ -93,7 +93,7 @@ test-containers: .venv/.made ## components in their images, with a container eng
 	tests/containers/install-engine
 	$(PYTEST) tests/containers -q
 
-test-web: .venv/.made ## the pages in a real Chromium
+test-web: env ## the pages, the bridge's and Airflow's, in a real Chromium
 	tests/web/install-chromium
 	$(PYTEST) tests/web -q
 

@@ -58,6 +58,13 @@ def register(commands: Any) -> None:
         help="secrets and config maps that pipelines name: DIR/<name>/<key>, one file per key",
     )
     parser.add_argument(
+        "--environments-dir",
+        metavar="DIR",
+        type=Path,
+        help="where the Python environments of components are kept; several backends may share it "
+        "(default: in the data directory)",
+    )
+    parser.add_argument(
         "--keep-runs", metavar="N", type=int, help="how many runs that are over are kept (default: all)"
     )
     parser.add_argument(
@@ -92,6 +99,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             runner=args.runner,
             metadata=args.metadata,
             secrets_dir=args.secrets_dir,
+            environments_dir=args.environments_dir and args.environments_dir.expanduser().resolve(),
             keep_runs=args.keep_runs,
             keep_days=args.keep_days,
             keep_gib=args.keep_gib,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import fcntl
 import json
 import os
 import signal
 import socket
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,7 +19,7 @@ from bridge.local.app import create_app
 from bridge.local.containers import ContainerRunner
 from bridge.local.launcher import Runner
 from bridge.local.runners import make_runner
-from bridge.local.settings import LocalSettings, MetadataShape
+from bridge.local.settings import LocalSettings
 
 HOST = "127.0.0.1"
 _NOTICE = (
@@ -126,51 +123,3 @@ def _quiet_signals() -> Iterator[None]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bridge.local.main", description=_NOTICE.format(components=_AS_PROCESSES)
-    )
-    parser.add_argument("--port", type=int, default=8888, help="port on 127.0.0.1, 0 for a free one")
-    parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept")
-    parser.add_argument("--max-parallel", type=int, default=2, help="tasks that run at once")
-    parser.add_argument("--environments-dir", type=Path, help="where environments of components are cached")
-    parser.add_argument("--secrets-dir", type=Path, help="secrets and config maps, one file per key")
-    parser.add_argument("--keep-runs", type=int, metavar="N", help="runs that are over and kept, at most")
-    parser.add_argument(
-        "--keep-days", type=float, metavar="D", help="days that runs are kept after their end"
-    )
-    parser.add_argument("--keep-gib", type=float, metavar="G", help="GiB that the files of all runs may take")
-    parser.add_argument(
-        "--metadata", choices=get_args(MetadataShape), default="mlmd", help="which API serves metadata"
-    )
-    parser.add_argument("--token", help="Bearer token that requests have to carry")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: ``python -m bridge.local.main --data-dir DIR``."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
-    try:
-        settings = LocalSettings(
-            data_dir=given.data_dir.resolve(),
-            port=given.port,
-            max_parallel=given.max_parallel,
-            metadata=given.metadata,
-            token=given.token,
-            secrets_dir=given.secrets_dir and given.secrets_dir.resolve(),
-            keep_runs=given.keep_runs,
-            keep_days=given.keep_days,
-            keep_gib=given.keep_gib,
-            environments_dir=given.environments_dir and given.environments_dir.resolve(),
-        )
-        return run(settings)
-    except (ValueError, AlreadyServed, OSError) as error:
-        print(f"kfbridge local: {error}", file=sys.stderr)
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -91,8 +91,9 @@ class LocalSettings:
             raise ValueError(f"the secrets directory {self.secrets_dir} does not exist")
         for name in ("keep_runs", "keep_days", "keep_gib"):
             limit = getattr(self, name)
-            if limit is not None and not limit >= 0:
-                raise ValueError(f"{name} must not be negative, not {limit}")
+            if limit is not None and not limit > 0:
+                # Who writes 0 may mean that there is no limit, and would lose every run.
+                raise ValueError(f"{name} must be more than 0, not {limit}: leave it out to keep everything")
         if self.token is not None and not self.token.strip():
             raise ValueError("token must not be empty: leave it out to serve without one")
         if self.metadata not in get_args(MetadataShape):

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import BeforeValidator
 
 from bridge.lineage import mirror, runs
 from bridge.lineage.errors import CursorError, DatabaseUnavailable
@@ -127,13 +128,18 @@ async def run_page(request: Request, context: ContextDep, run_id: UUID) -> Respo
     )
 
 
+def _unmapped(value: object) -> object:
+    # Airflow's view leaves the placeholder as it is where a task is not mapped.
+    return -1 if value == "{MAP_INDEX}" else value
+
+
 @router.get("/go")
 async def go(
     context: ContextDep,
     dag_id: str,
     dag_run_id: str,
     task_id: str,
-    map_index: int = -1,
+    map_index: Annotated[int, BeforeValidator(_unmapped)] = -1,
 ) -> Response:
     """To the newest run of an Airflow task instance, or to the list of the DAG run's runs."""
     where = RunFilter(dag_id=dag_id, dag_run_id=dag_run_id, task_id=task_id, map_index=map_index)

@@ -24,7 +24,6 @@ from tests.support.handmade import artifacts, component, document, task
 from tests.support.local_backend import LocalBackend, start_local_backend
 
 RUNS = "/apis/v2beta1/runs"
-LOCAL = ("bridge.cli", "local")
 _ORDINARY_USER = 5432
 
 
@@ -57,7 +56,7 @@ def test_killed_and_started_again_it_runs_the_task_once_more(engine: RealEngine,
     # The first start hangs, the second one ends at once.
     script = 'echo up >> "$0"; [ "$(wc -l < "$0")" -gt 1 ] || sleep 600'
     options = ["--runner", "docker", "--container-engine", engine.program]
-    with start_local_backend(tmp_path, module=LOCAL, options=options) as backend:
+    with start_local_backend(tmp_path, options=options) as backend:
         assert "Components run in their images" in backend.output[0]
         run_id = create(backend, flow(script, starts))
         seen = tmp_path / "runs" / run_id / "workspace" / "starts"
@@ -67,7 +66,7 @@ def test_killed_and_started_again_it_runs_the_task_once_more(engine: RealEngine,
     labels = json.loads(engine.call("inspect", "--format", "{{json .Config.Labels}}", left))
     assert labels["io.kfbridge.run"] == run_id
     assert labels["io.kfbridge.task-name"] == "work"
-    with start_local_backend(tmp_path, module=LOCAL, options=options) as backend:
+    with start_local_backend(tmp_path, options=options) as backend:
         until(lambda: state(backend, run_id) == "SUCCEEDED")
         assert seen.read_text() == "up\nup\n"
         # What had finished before is not run again.
@@ -78,7 +77,7 @@ def test_killed_and_started_again_it_runs_the_task_once_more(engine: RealEngine,
 
 def test_terminated_and_stopped_no_container_is_left(engine: RealEngine, tmp_path: Path) -> None:
     options = ["--runner", "docker", "--container-engine", engine.program, "--max-parallel", "4"]
-    with start_local_backend(tmp_path, module=LOCAL, options=options) as backend:
+    with start_local_backend(tmp_path, options=options) as backend:
         first, second = (create(backend, flow("sleep 600")) for _ in range(2))
         until(lambda: len(up(engine)) == 2)
         asked = time.monotonic()

@@ -67,18 +67,15 @@ def start_local_backend(
     max_parallel: int = 2,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
-    module: Sequence[str] = ("bridge.local.main",),
 ) -> Iterator[LocalBackend]:
-    """A local backend on a free port, stopped at the end of the block.
+    """``kfbridge local`` on a free port, stopped at the end of the block.
 
-    ``options`` are further words of its command line, ``module`` is what is run. What it writes to standard
-    error goes to ``<data_dir>/stderr.log``; it is shown if it does not start.
+    ``options`` are further words of its command line. What it writes to standard error goes to
+    ``<data_dir>/stderr.log``; it is shown if it does not start.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", *module, "--port", "0", "--data-dir", str(data_dir)]
+    command = [sys.executable, "-m", "bridge.cli", "local", "--port", "0", "--data-dir", str(data_dir)]
     command += ["--max-parallel", str(max_parallel), *options]
-    if token is not None:
-        command += ["--token", token]
     errors = data_dir / "stderr.log"
     with errors.open("ab") as error_file:
         process = subprocess.Popen(
@@ -86,7 +83,7 @@ def start_local_backend(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=error_file,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **({"KFBRIDGE_LOCAL_TOKEN": token} if token else {}), **(environment or {})},
         )
     assert process.stdout is not None
     try:

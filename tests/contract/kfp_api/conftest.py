@@ -21,12 +21,13 @@ StartLocal = Callable[..., AbstractContextManager[str]]
 
 
 @contextmanager
-def local_backend(data_dir: Path, *arguments: str) -> Iterator[str]:
+def local_backend(data_dir: Path, *arguments: str, token: str = "") -> Iterator[str]:
     """A ``kfbridge local`` on a free port; yields its URL and stops the process by its id."""
     command = [
         sys.executable,
         "-m",
-        "bridge.local.main",
+        "bridge.cli",
+        "local",
         "--data-dir",
         str(data_dir),
         "--port",
@@ -35,7 +36,8 @@ def local_backend(data_dir: Path, *arguments: str) -> Iterator[str]:
     ]
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "output.log").open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        environment = {**os.environ, "KFBRIDGE_LOCAL_TOKEN": token}
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         yield _address(process, data_dir)
     finally:
@@ -63,8 +65,8 @@ def _address(process: subprocess.Popen[bytes], data_dir: Path) -> str:
 def start_local(tmp_path: Path) -> StartLocal:
     """Starts a local backend of the test's own, with the given arguments."""
 
-    def start(*arguments: str) -> AbstractContextManager[str]:
-        return local_backend(tmp_path / "backend", *arguments)
+    def start(*arguments: str, token: str = "") -> AbstractContextManager[str]:
+        return local_backend(tmp_path / "backend", *arguments, token=token)
 
     return start
 

@@ -118,7 +118,7 @@ async def test_a_run_gets_a_connection_of_its_own() -> None:
 async def test_without_the_token_nobody_is_let_in(start_local: StartLocal, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("wrong\n")
-    with start_local("--token", "right") as url:
+    with start_local(token="right") as url:
         async with KfpClient(url) as nobody:
             await nobody.healthz()
             with pytest.raises(errors.KfpAuthError) as caught:

@@ -75,7 +75,7 @@ def alive(pid: int) -> bool:
 
 
 def second_start(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bridge.local.main", *arguments]
+    command = [sys.executable, "-m", "bridge.cli", "local", *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
 
@@ -89,10 +89,10 @@ def test_it_says_what_it_is_and_where_and_stays_alone(tmp_path: Path) -> None:
         assert backend.url.startswith("http://127.0.0.1:")
 
         same_folder = second_start("--port", "0", "--data-dir", str(tmp_path))
-        assert same_folder.returncode == 2
+        assert same_folder.returncode == 1
         assert f"another local backend uses {tmp_path}" in same_folder.stderr
         same_port = second_start("--port", port, "--data-dir", str(tmp_path / "other"))
-        assert same_port.returncode == 2
+        assert same_port.returncode == 1
         assert "in use" in same_port.stderr
         assert "Traceback" not in same_port.stderr
         assert backend.stop(signal.SIGINT) == 0

@@ -141,7 +141,7 @@ def test_a_backend_that_comes_late_gets_the_run_then(tmp_path: Path) -> None:
         run = submit(client, trains(), arguments={"epochs": 1})
         stale = client.get("/api/v1/status").json()
         assert stale["backends"][0]["queued_runs"] == 1
-        command = [sys.executable, "-m", "bridge.local.main", "--port", str(port)]
+        command = [sys.executable, "-m", "bridge.cli", "local", "--port", str(port)]
         backend = subprocess.Popen(
             [*command, "--data-dir", str(tmp_path / "local")], stdout=subprocess.DEVNULL
         )

@@ -213,7 +213,7 @@ def test_variables_go_through_a_file_that_is_gone_afterwards(
     monkeypatch.setenv("TAKEN", "here")
     env = {
         "A": "x = #y ",
-        "LINES": "1\n2",
+        "TWO_LINES": "1\n2",
         "LONG": "x" * 70_000,
         "TAKEN": "1\n2",
         "odd name": "v",
@@ -225,13 +225,13 @@ def test_variables_go_through_a_file_that_is_gone_afterwards(
         assert file.stat().st_mode & 0o777 == 0o600
         assert environment.options[:2] == ["--env-file", str(file)]
         assert environment.options[2:] == [
-            *("--env", "LINES"),
+            *("--env", "TWO_LINES"),
             *("--env", "LONG"),
             *("--env", "TAKEN=1\n2"),
             *("--env", "odd name=v"),
             *("--env", "DOCKER_X=\n"),
         ]
-        assert environment.variables == {"LINES": "1\n2", "LONG": "x" * 70_000}
+        assert environment.variables == {"TWO_LINES": "1\n2", "LONG": "x" * 70_000}
     assert list(tmp_path.iterdir()) == []
 
 

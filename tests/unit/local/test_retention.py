@@ -176,7 +176,9 @@ def test_sizes_do_not_follow_links(tmp_path: Path) -> None:
     assert size_of(tmp_path / "nothing") == 0
 
 
-@pytest.mark.parametrize("setting", [{"keep_runs": -1}, {"keep_days": -0.5}, {"keep_gib": float("nan")}])
+@pytest.mark.parametrize(
+    "setting", [{"keep_runs": 0}, {"keep_runs": -1}, {"keep_days": -0.5}, {"keep_gib": float("nan")}]
+)
 def test_limits_that_make_no_sense(tmp_path: Path, setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         LocalSettings(data_dir=tmp_path, **setting)

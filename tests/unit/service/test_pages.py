@@ -122,6 +122,9 @@ async def test_go_finds_the_run_of_a_task(service: Harness) -> None:
     task = {"dag_id": "retraining", "dag_run_id": "scheduled__2026-08-01", "task_id": "train"}
     found = await service.client.get("/go", params=task)
     assert (found.status_code, found.headers["location"]) == (302, f"/runs/{run['run_id']}")
+    unmapped = await service.client.get("/go", params={**task, "map_index": "{MAP_INDEX}"})
+    assert unmapped.headers["location"] == f"/runs/{run['run_id']}"
+    assert (await service.client.get("/go", params={**task, "map_index": "x"})).status_code == 422
     missing = await service.client.get("/go", params={**task, "task_id": "other"})
     assert missing.headers["location"] == "/?dag_id=retraining&dag_run_id=scheduled__2026-08-01"
 
