@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID, uuid4
 
 from sqlmodel import Session
 
 from bridge.client.models import SubmitRequest
-from bridge.domain.identity import caller_key, kfp_run_id, lineage_of_key, request_digest, submission_key
-from bridge.domain.lineage import InputVersion, OnClear, OnRetry, Run, Submission
+from bridge.domain.identity import caller_key, kfp_run_id, lineage_of_key, submission_key
+from bridge.domain.lineage import OnClear, OnRetry, Run, Submission
 from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.domain.unchanged import unknown_versions, what_changed
@@ -21,17 +19,14 @@ from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DuplicateSubmission
 from bridge.service.backends import Backend
 from bridge.service.context import Context
-from bridge.service.convert import input_of, origin_of
+from bridge.service.convert import origin_of
 from bridge.service.crash import crash_point
 from bridge.service.differences import changed_work
-from bridge.service.gates import GateError, compile_gate
 from bridge.service.pipelines import Found, PipelineSource
 from bridge.service.problems import ProblemError
+from bridge.service.requests import arguments_of, check_gate, digest_of, display_name_of, inputs_of
 from bridge.service.revive import retry_failed_tasks
 from bridge.service.workers.upload import DEFAULT_EXPERIMENT
-from bridge.spec.arguments import apply_inputs, as_declared, check_arguments
-from bridge.spec.errors import ArgumentErrors
-from bridge.spec.load import Pipeline
 
 _MAX_KEY_LENGTH = 255
 _CANCELING_RETRY_SECONDS = 2.0
@@ -95,7 +90,7 @@ class Acceptance:
 
     def _identify(self, request: SubmitRequest, idempotency_key: str | None) -> _Identity:
         origin = origin_of(request.origin)
-        digest = _digest(request)
+        digest = digest_of(request)
         if idempotency_key is not None:
             if not 0 < len(idempotency_key) <= _MAX_KEY_LENGTH or not idempotency_key.isprintable():
                 raise ProblemError(
@@ -171,11 +166,11 @@ class Acceptance:
     async def _prepare(
         self, request: SubmitRequest, identity: _Identity, backend: Backend
     ) -> tuple[Submission, Found]:
-        _check_gate(request.gate)
+        check_gate(request.gate)
         namespace = request.namespace or backend.default_namespace or None
         found = await self.pipelines.find(request, backend, namespace)
-        inputs = _inputs(request)
-        arguments = _arguments(found.pipeline, request, inputs)
+        inputs = inputs_of(request)
+        arguments = arguments_of(found.pipeline, request, inputs)
         submission = Submission(
             key=identity.key,
             family=identity.family,
@@ -183,7 +178,7 @@ class Acceptance:
             project=request.project,
             namespace=namespace,
             pipeline=found.reference,
-            display_name=request.display_name or _display_name(found.pipeline, request),
+            display_name=request.display_name or display_name_of(found.pipeline, request),
             experiment=request.experiment or DEFAULT_EXPERIMENT,
             arguments=arguments,
             inputs=inputs,
@@ -340,81 +335,3 @@ def _changed_arguments(stored: Submission, wanted: Submission) -> list[str]:
     """A warning if the run computes something else than is asked for now."""
     what = changed_work(stored, wanted)
     return [f"{_STARTED_EARLIER}, with other {' and other '.join(what)}"] if what else []
-
-
-def _digest(request: SubmitRequest) -> str:
-    body = request.model_dump(mode="json", exclude={"origin"})
-    if not request.skip_if_unchanged:
-        # So that a body without it has the digest that it had before there was such a field.
-        del body["skip_if_unchanged"]
-    if not request.text_arguments:
-        del body["text_arguments"]
-    if request.pipeline is not None and request.pipeline.alias is None:
-        del body["pipeline"]["alias"]
-    place = _first_nul(body)
-    if place is not None:
-        raise ProblemError(
-            "invalid-request", f"{place} holds a NUL character", errors=[(place, "a NUL character")]
-        )
-    try:
-        # Pydantic's JSON mode writes NaN as null; the arguments as they came do not hide it.
-        return request_digest(body | {"arguments": request.arguments})
-    except ValueError as error:
-        text = "the request holds NaN or an infinite number, which JSON does not have"
-        raise ProblemError("invalid-request", text, errors=[("/arguments", text)]) from error
-
-
-def _first_nul(value: Any, pointer: str = "") -> str | None:
-    """Where the value holds a NUL character, which PostgreSQL cannot store."""
-    if isinstance(value, str):
-        return (pointer or "/") if "\x00" in value else None
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict):
-        if any("\x00" in key for key in value):
-            return pointer or "/"
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    found = (_first_nul(item, f"{pointer}/{name}") for name, item in items)
-    return next((place for place in found if place is not None), None)
-
-
-def _check_gate(expression: str | None) -> None:
-    if expression is None:
-        return
-    try:
-        compile_gate(expression)
-    except GateError as error:
-        raise ProblemError("invalid-gate", str(error), errors=[("/gate", str(error))]) from error
-
-
-def _inputs(request: SubmitRequest) -> tuple[InputVersion, ...]:
-    inputs: list[InputVersion] = []
-    errors: list[tuple[str, str]] = []
-    for index, model in enumerate(request.inputs):
-        try:
-            inputs.append(input_of(model))
-        except ValueError as error:
-            errors.append((f"/inputs/{index}/uri", str(error)))
-    if errors:
-        raise ProblemError("invalid-request", errors[0][1], errors=errors)
-    return tuple(inputs)
-
-
-def _arguments(
-    pipeline: Pipeline, request: SubmitRequest, inputs: tuple[InputVersion, ...]
-) -> dict[str, Any]:
-    # An argument wins over an input of its name, which is then recorded and not handed over.
-    handed = [item for item in inputs if item.name not in request.arguments]
-    given = as_declared(pipeline, request.arguments, request.text_arguments)
-    try:
-        return check_arguments(pipeline, apply_inputs(pipeline, given, handed))
-    except ArgumentErrors as error:
-        raise ProblemError("invalid-arguments", " ".join(error.problems), errors=error.errors) from error
-
-
-def _display_name(pipeline: Pipeline, request: SubmitRequest) -> str:
-    origin = request.origin
-    if origin.dag_run_id:
-        return f"{pipeline.name} {origin.dag_run_id}"[:255]
-    return f"{pipeline.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
