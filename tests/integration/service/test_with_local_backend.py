@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -101,8 +102,10 @@ def test_the_same_key_fifty_times_is_one_run(client: httpx.Client, local_backend
 def test_a_run_of_another_client_is_found_and_mirrored(
     client: httpx.Client, local_backend: LocalBackend
 ) -> None:
+    # The service of the other shape of metadata has found one, too.
+    name = f"from a notebook {uuid4().hex}"
     body = {
-        "display_name": "from a notebook",
+        "display_name": name,
         "pipeline_spec": json.loads(trains()),
         "runtime_config": {"parameters": {"epochs": 1}},
     }
@@ -111,7 +114,7 @@ def test_a_run_of_another_client_is_found_and_mirrored(
         for line in stream.iter_lines():
             if line.startswith("data:") and '"run.settled"' in line and made["run_id"] in line:
                 break
-    found = client.get("/api/v1/runs", params={"text": "from a notebook"}).json()["items"]
+    found = client.get("/api/v1/runs", params={"text": name}).json()["items"]
     assert [run["kfp_run_id"] for run in found] == [made["run_id"]]
     assert found[0]["pipeline"]["name"] == "trains"
     assert items(client, found[0], "artifacts")
