@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bridge.commands.console import Console
     from bridge.spec.load import Pipeline
 
+_KEPT_RUNS = 50
 _EPILOG = """\
 examples:
   kfbridge run train.py -a epochs=5
@@ -97,11 +98,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 to_do="give another --data-dir, or set XDG_CACHE_HOME.",
                 exit_code=FAILED,
             ) from error
+        options = runner_options(args)
+        if args.secrets_dir:
+            options += ["--secrets-dir", str(args.secrets_dir)]
+        if args.data_dir is None:
+            # Nobody looks after a cache: it must not grow for ever.
+            options += ["--keep-runs", str(_KEPT_RUNS)]
         args.data_dir = directory.resolve()
-        return asyncio.run(_run(args, console))
+        return asyncio.run(_run(args, options, console))
 
 
-async def _run(args: argparse.Namespace, console: Console) -> int:
+async def _run(args: argparse.Namespace, options: list[str], console: Console) -> int:
     import asyncio
 
     from bridge.commands.interruption import listen_for_interruption, unless_interrupted
@@ -109,9 +116,6 @@ async def _run(args: argparse.Namespace, console: Console) -> int:
 
     stop = listen_for_interruption()
     # Compiling takes as long as starting the backend does, and importing half of that: all at once.
-    options = runner_options(args)
-    if args.secrets_dir:
-        options += ["--secrets-dir", str(args.secrets_dir)]
     async with private_backend(args.data_dir, max_parallel=args.max_parallel, options=options) as backend:
         preparing = asyncio.create_task(asyncio.to_thread(_prepare, args))
         await asyncio.sleep(0)

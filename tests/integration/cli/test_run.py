@@ -145,6 +145,26 @@ def test_an_interruption_on_the_way_to_the_run_ends_it(
     assert "Traceback" not in said.err
 
 
+def test_the_cache_keeps_the_newest_runs_only(alone: Command, pipeline: str, tmp_path: Path) -> None:
+    def options(*given: str) -> list[str]:
+        go = tmp_path / f"go{len(given)}"
+        command = alone.start(
+            "run", pipeline, *given, "-a", f"script=while ! test -e {go}; do sleep 0.1; done"
+        )
+
+        def line() -> list[str]:
+            lines = [Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in backends(tmp_path)]
+            return next((words for words in lines if "local" in words), [])
+
+        found = until(line)
+        go.touch()
+        assert finish(command).code == 0
+        return list(found)
+
+    assert "--keep-runs" in options()
+    assert "--keep-runs" not in options("--data-dir", str(tmp_path / ".cache" / "mine"))
+
+
 def test_a_killed_command_takes_its_backend_with_it(alone: Command, pipeline: str, tmp_path: Path) -> None:
     started = alone.start("run", pipeline, "-a", f"script=touch {tmp_path}/begun; sleep 300")
     until((tmp_path / "begun").exists)
