@@ -14,6 +14,7 @@ import pytest
 
 from bridge.client.models import GateModel, MetricModel
 from tests.integration.provider.conftest import IGNORED, Ran
+from tests.support.airflow_version import needs
 from tests.support.fake_bridge import End, FakeBridge
 
 pytestmark = [
@@ -69,6 +70,7 @@ def _answer_when_asked(option: str, requests: list[Any], over: threading.Event) 
         return
 
 
+@needs(3, 3, "request for a person's answer that dag.test() can wait for")
 @pytest.mark.parametrize(("option", "deployed"), [("Approve", "success"), ("Reject", "skipped")])
 def test_a_person_decides_on_the_numbers_what_is_deployed(
     fake: FakeBridge, run_example: RunDag, option: str, deployed: str
