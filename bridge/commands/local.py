@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands.containers import add_runner_options, container_settings
 from bridge.commands.failures import FAILED, UNREACHABLE, CommandError
-from bridge.commands.options import add_command, count, existing_folder
+from bridge.commands.options import add_command, add_secrets_option, count
 from bridge.commands.places import data_dir
 from bridge.commands.serving import missing_extra
 
@@ -51,12 +51,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--max-parallel", metavar="N", type=count, default=2, help="tasks that run at once (default: 2)"
     )
-    parser.add_argument(
-        "--secrets-dir",
-        metavar="DIR",
-        type=existing_folder,
-        help="secrets and config maps that pipelines name: DIR/<name>/<key>, one file per key",
-    )
+    add_secrets_option(parser)
     parser.add_argument(
         "--environments-dir",
         metavar="DIR",

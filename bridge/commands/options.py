@@ -63,6 +63,16 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_secrets_option(parser: argparse.ArgumentParser) -> None:
+    """What stands in for a cluster's secrets and config maps."""
+    parser.add_argument(
+        "--secrets-dir",
+        metavar="DIR",
+        type=existing_folder,
+        help="secrets and config maps that pipelines name: DIR/<name>/<key>, one file per key",
+    )
+
+
 def add_compiling_options(parser: argparse.ArgumentParser) -> None:
     """How Python source is compiled."""
     parser.add_argument(

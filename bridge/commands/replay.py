@@ -15,13 +15,14 @@ from bridge.commands.options import (
     add_bridge_options,
     add_command,
     add_json_option,
-    existing_folder,
+    add_secrets_option,
 )
 from bridge.commands.places import cache_dir
 
 if TYPE_CHECKING:
     from bridge.commands.console import Console
     from bridge.commands.replay_sources import Fetch, GivenArtifact, GivenRun, GivenTask
+    from bridge.kfp_api.client import KfpClient
     from bridge.local.replay import Replayed
 
 _EPILOG = """\
@@ -63,12 +64,7 @@ def register(commands: Any) -> None:
         type=Path,
         help="where fetched inputs and what it writes are kept (default: in the user's cache directory)",
     )
-    parser.add_argument(
-        "--secrets-dir",
-        metavar="DIR",
-        type=existing_folder,
-        help="secrets and config maps that the task names: DIR/<name>/<key>, one file per key",
-    )
+    add_secrets_option(parser)
     source = parser.add_argument_group(
         "where the run is kept, if not at the bridge"
     ).add_mutually_exclusive_group()
@@ -105,7 +101,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         shutil.rmtree(folder / part, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        find_task(given.pipeline.model, task.path)
+        # Before anything is fetched.
+        found = find_task(given.pipeline.model, task.path)
         wanted = Replay(
             kfp_run_id=given.kfp_run_id,
             display_name=given.display_name,
@@ -119,7 +116,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
         if not args.json:
             _introduce(console, given, task, folder)
-        ended = asyncio.run(replay(wanted, debug=args.pdb))
+        ended = asyncio.run(replay(wanted, found, debug=args.pdb))
     except ReplayError as error:
         raise CommandError(str(error), exit_code=FAILED) from error
     _report(args, console, given, task, ended)
@@ -170,7 +167,6 @@ def _from_backend(args: argparse.Namespace, console: Console) -> GivenRun:
 
     from bridge.commands.private_backend import private_backend
     from bridge.commands.replay_sources import from_backend
-    from bridge.kfp_api.client import KfpClient
     from bridge.kfp_api.errors import KfpError, KfpNotFound
 
     try:
@@ -179,7 +175,7 @@ def _from_backend(args: argparse.Namespace, console: Console) -> GivenRun:
         raise CommandError(f"{args.run!r} is no whole run id, as a backend needs it") from None
 
     async def ask(url: str, token: str | None) -> GivenRun:
-        async with _client(url, token) as kfp:
+        async with _kfp_client(url, token) as kfp:
             return await from_backend(kfp, kfp_run_id)
 
     async def ask_directory() -> GivenRun:
@@ -192,15 +188,10 @@ def _from_backend(args: argparse.Namespace, console: Console) -> GivenRun:
         async with private_backend(args.data_dir.resolve(), max_parallel=1) as backend:
             return await ask(await backend.url(), None)
 
-    def _client(url: str, token: str | None) -> KfpClient:
-        from bridge.kfp_api.auth import TokenSource
-
-        return KfpClient(url, token=TokenSource.from_value(token) if token else None)
-
     try:
         if args.data_dir:
             return asyncio.run(ask_directory())
-        return asyncio.run(ask(args.kfp_url, console.environ.get("KFBRIDGE_KFP_TOKEN")))
+        return asyncio.run(ask(args.kfp_url, _kfp_token(console)))
     except KfpNotFound as error:
         raise CommandError(f"the backend has no run {kfp_run_id}") from error
     except KfpError as error:
@@ -212,24 +203,32 @@ def _from_backend(args: argparse.Namespace, console: Console) -> GivenRun:
 def _download(args: argparse.Namespace, console: Console, artifact: GivenArtifact, target: Path) -> None:
     import asyncio
 
-    from bridge.kfp_api.auth import TokenSource
-    from bridge.kfp_api.client import KfpClient
     from bridge.kfp_api.content import can_pass_on, download
     from bridge.kfp_api.errors import KfpError
 
     uri = artifact.uri or ""
     if not args.kfp_url or not can_pass_on(uri):
         raise CommandError("it is not on this machine", exit_code=FAILED)
-    token = console.environ.get("KFBRIDGE_KFP_TOKEN")
 
     async def fetch() -> None:
-        async with KfpClient(args.kfp_url, token=TokenSource.from_value(token) if token else None) as kfp:
+        async with _kfp_client(args.kfp_url, _kfp_token(console)) as kfp:
             await download(kfp, uri, target)
 
     try:
         asyncio.run(fetch())
     except KfpError as error:
         raise CommandError(f"{args.kfp_url} does not pass it on: {error}", exit_code=FAILED) from error
+
+
+def _kfp_client(url: str, token: str | None) -> KfpClient:
+    from bridge.kfp_api.auth import TokenSource
+    from bridge.kfp_api.client import KfpClient
+
+    return KfpClient(url, token=TokenSource.from_value(token) if token else None)
+
+
+def _kfp_token(console: Console) -> str | None:
+    return console.environ.get("KFBRIDGE_KFP_TOKEN") or None
 
 
 def _introduce(console: Console, given: GivenRun, task: GivenTask, folder: Path) -> None:

@@ -16,8 +16,9 @@ from bridge.domain.lineage import Direction
 from bridge.domain.uris import local_path
 
 if TYPE_CHECKING:
+    from bridge.client.models import ArtifactModel, TaskModel
     from bridge.client.sync import BridgeClient
-    from bridge.domain.lineage import RunMirror
+    from bridge.domain.lineage import Artifact, Task
     from bridge.kfp_api.client import KfpClient
     from bridge.kfp_api.messages import Run
     from bridge.local.recording import StoredArtifact
@@ -80,10 +81,41 @@ Fetch = Callable[[GivenArtifact, Path], None]
 def from_bridge(client: BridgeClient, run_id: UUID) -> GivenRun:
     """The run as the bridge keeps it."""
     run = client.get_run(run_id)
+    return GivenRun(
+        kfp_run_id=run.kfp_run_id,
+        display_name=run.display_name,
+        pipeline=_load(client.spec(run_id)),
+        tasks=_given_tasks(client.tasks(run_id), client.artifacts(run_id)),
+    )
+
+
+async def from_backend(kfp: KfpClient, kfp_run_id: UUID) -> GivenRun:
+    """The run as KFP and its metadata keep it."""
+    from bridge.kfp_api.choosing import ChoosingReader
+
+    run = await kfp.get_run(kfp_run_id)
+    mirror = await ChoosingReader(kfp).read_run(kfp_run_id, run.task_details)
+    if mirror is None:
+        raise CommandError(
+            f"the backend has no metadata of run {kfp_run_id}: it expired, or nothing of it began",
+            exit_code=FAILED,
+        )
+    return GivenRun(
+        kfp_run_id=kfp_run_id,
+        display_name=run.display_name or str(kfp_run_id),
+        pipeline=_load(json.dumps(await _spec_of(kfp, run))),
+        tasks=_given_tasks(mirror.tasks, mirror.artifacts),
+    )
+
+
+def _given_tasks(
+    tasks: Sequence[TaskModel | Task], artifacts: Sequence[ArtifactModel | Artifact]
+) -> tuple[GivenTask, ...]:
+    """Each task with its input artifacts. The artifacts' uses are those within the run."""
     given: dict[str, list[GivenArtifact]] = {}
-    for artifact in client.artifacts(run_id):
+    for artifact in artifacts:
         for use in artifact.uses:
-            if use.run_id == run_id and use.direction == Direction.INPUT:
+            if use.direction == Direction.INPUT:
                 given.setdefault(use.task_path, []).append(
                     GivenArtifact(
                         key=use.key,
@@ -95,56 +127,6 @@ def from_bridge(client: BridgeClient, run_id: UUID) -> GivenRun:
                         artifact_id=artifact.artifact_id,
                     )
                 )
-    return GivenRun(
-        kfp_run_id=run.kfp_run_id,
-        display_name=run.display_name,
-        pipeline=_load(client.spec(run_id)),
-        tasks=tuple(
-            GivenTask(
-                path=task.path,
-                state=task.state,
-                parameters=dict(task.inputs),
-                artifacts=tuple(given.get(task.path, ())),
-            )
-            for task in client.tasks(run_id)
-        ),
-    )
-
-
-async def from_backend(kfp: KfpClient, kfp_run_id: UUID) -> GivenRun:
-    """The run as KFP and its metadata store keep it."""
-    from bridge.kfp_api.mlmd import MlmdReader
-
-    run = await kfp.get_run(kfp_run_id)
-    mirror = await MlmdReader(kfp).read_run(kfp_run_id, run.task_details)
-    if mirror is None:
-        raise CommandError(
-            f"the backend has no metadata of run {kfp_run_id}: it expired, or nothing of it began",
-            exit_code=FAILED,
-        )
-    return GivenRun(
-        kfp_run_id=kfp_run_id,
-        display_name=run.display_name or str(kfp_run_id),
-        pipeline=_load(json.dumps(await _spec_of(kfp, run))),
-        tasks=_tasks_of(mirror),
-    )
-
-
-def _tasks_of(mirror: RunMirror) -> tuple[GivenTask, ...]:
-    given: dict[str, list[GivenArtifact]] = {}
-    for artifact in mirror.artifacts:
-        for use in artifact.uses:
-            if use.direction is Direction.INPUT:
-                given.setdefault(use.task_path, []).append(
-                    GivenArtifact(
-                        key=use.key,
-                        index=use.index,
-                        type=artifact.type,
-                        uri=artifact.uri,
-                        name=artifact.name or use.key,
-                        metadata=dict(artifact.metadata),
-                    )
-                )
     return tuple(
         GivenTask(
             path=task.path,
@@ -152,7 +134,7 @@ def _tasks_of(mirror: RunMirror) -> tuple[GivenTask, ...]:
             parameters=dict(task.inputs),
             artifacts=tuple(given.get(task.path, ())),
         )
-        for task in mirror.tasks
+        for task in tasks
     )
 
 

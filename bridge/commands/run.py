@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands.containers import add_runner_options, runner_options
 from bridge.commands.failures import FAILED, CommandError
-from bridge.commands.options import add_command, add_json_option, count, existing_folder, seconds
+from bridge.commands.options import add_command, add_json_option, add_secrets_option, count, seconds
 from bridge.commands.pipelines import load_source
 from bridge.commands.places import cache_dir
 from bridge.commands.submit import add_pipeline_options
@@ -54,12 +54,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--max-parallel", metavar="N", type=count, default=2, help="tasks that run at once (default: 2)"
     )
-    parser.add_argument(
-        "--secrets-dir",
-        metavar="DIR",
-        type=existing_folder,
-        help="secrets and config maps that the pipeline names: DIR/<name>/<key>, one file per key",
-    )
+    add_secrets_option(parser)
     parser.add_argument(
         "--timeout", metavar="TIME", type=seconds, help="cancel the run after this long (exit code 4)"
     )

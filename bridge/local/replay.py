@@ -125,33 +125,24 @@ def typed_parameters(component: Component, values: Mapping[str, Any]) -> dict[st
     return typed
 
 
-async def replay(wanted: Replay, *, debug: bool) -> Replayed:
-    """Run the component to its end; under the debugger it talks with this process's terminal.
-
-    Raises ``ReplayError``.
-    """
-    found = find_task(wanted.pipeline.model, wanted.path)
+async def replay(wanted: Replay, found: Found, *, debug: bool) -> Replayed:
+    """Run the component that was found at the path to its end; under the debugger it talks with this
+    process's terminal. Raises ``ReplayError``."""
     if debug and found.source is None:
         raise ReplayError(
             f"{wanted.path} is no Python function but the command line of an image: "
             "there is nothing for Python's debugger; replay it without --pdb"
         )
-    try:
-        launch = await asyncio.to_thread(_prepare, wanted, found)
-    except PlatformError as error:
-        raise ReplayError(str(error)) from error
     runner = SubprocessRunner(wanted.environments_dir)
     try:
-        if debug:
-            code = await _debugged(runner, launch, found)
-        else:
-            code = await runner.run(launch)
-    except (LaunchError, EnvironmentBuildError) as error:
+        launch = await asyncio.to_thread(_prepare, wanted, found, runner)
+        code = await (_debugged(runner, launch, found) if debug else runner.run(launch))
+    except (PlatformError, LaunchError, EnvironmentBuildError) as error:
         raise ReplayError(str(error)) from error
     return await asyncio.to_thread(_ended, wanted, found, launch, code)
 
 
-def _prepare(wanted: Replay, found: Found) -> Launch:
+def _prepare(wanted: Replay, found: Found, runner: SubprocessRunner) -> Launch:
     run = RunToExecute(
         kfp_run_id=wanted.kfp_run_id,
         display_name=wanted.display_name,
@@ -163,7 +154,7 @@ def _prepare(wanted: Replay, found: Found) -> Launch:
     context = RunContext(
         run=run,
         recorder=_Unrecorded(),
-        runner=SubprocessRunner(wanted.environments_dir),
+        runner=runner,
         slots=asyncio.Semaphore(1),
         artifact_root=wanted.folder / "artifacts",
         started_at=utc_now(),

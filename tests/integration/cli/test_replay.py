@@ -7,10 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+import yaml
 
 from bridge.commands.compiling import compiled
-from tests.integration.cli.conftest import Command, Said
+from tests.integration.cli.conftest import Command, Said, until
+from tests.support.local_backend import start_local_backend
 
 SOURCE = """
 from kfp import dsl
@@ -109,6 +112,21 @@ def test_a_run_that_the_bridge_knows(kfbridge: Command, compiled_pipeline: Path,
     assert good.code == 0, good.err
     assert (tmp_path / "here/artifacts/make/rows").read_text().splitlines() == list("123456012")
     assert "make  ✓ SUCCEEDED" in good.out
+
+
+@pytest.mark.parametrize("shape", ["mlmd", "native"])
+def test_a_run_that_a_backend_knows(
+    alone: Command, compiled_pipeline: Path, tmp_path: Path, shape: str
+) -> None:
+    spec = yaml.safe_load(compiled_pipeline.read_text())
+    with start_local_backend(tmp_path / "kfp", options=("--metadata", shape)) as backend:
+        runs = f"{backend.url}/apis/v2beta1/runs"
+        body = {"display_name": "there", "pipeline_spec": spec}
+        run_id = httpx.post(runs, json=body).raise_for_status().json()["run_id"]
+        until(lambda: httpx.get(f"{runs}/{run_id}").json().get("state") == "FAILED")
+        said = replay(alone, run_id, "--kfp-url", backend.url, "--json")
+    assert (said.code, said.json["task"], said.json["inputs"]) == (1, "invert", {"scale": 3}), said.err
+    assert "ZeroDivisionError" in said.json["log"]
 
 
 def test_what_cannot_be_replayed_is_told(
