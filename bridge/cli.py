@@ -25,6 +25,7 @@ from bridge.commands import (
     serving,
     show,
     submit,
+    webhooks,
 )
 from bridge.commands.console import Console
 from bridge.commands.failures import INTERRUPTED, SUCCEEDED, USAGE, CommandError
@@ -32,7 +33,8 @@ from bridge.commands.failures import INTERRUPTED, SUCCEEDED, USAGE, CommandError
 _DESCRIPTION = """\
 The bridge between Apache Airflow and Kubeflow Pipelines.
 
-Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, cancel, retry
+Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, cancel, retry,
+                                            webhooks
 Run something here:                            run, replay, local, serve, worker, migrate
 """
 _EPILOG = """\
@@ -52,7 +54,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (submit, push, run, runs, show, logs, explain, cancel, retry, replay, local, serving):
+    for module in (
+        submit,
+        push,
+        run,
+        runs,
+        show,
+        logs,
+        explain,
+        cancel,
+        retry,
+        webhooks,
+        replay,
+        local,
+        serving,
+    ):
         module.register(commands)
     return parser
 

@@ -36,6 +36,7 @@ from bridge.client.models import (
 from bridge.client.network import AsyncNetwork, Network
 from bridge.client.patience import OnTrouble, Patience, with_patience
 from bridge.client.sse import EventFeed
+from bridge.client.webhook_api import AsyncWebhooks
 from bridge.client.wire import Call, base_url, error_from
 from bridge.domain.states import RunPhase
 
@@ -77,6 +78,7 @@ class AsyncBridgeClient:
         self.patience_seconds = patience_seconds
         self._on_trouble = on_trouble
         self._network = network or AsyncNetwork(self.url, token, timeout_seconds, transport)
+        self.webhooks = AsyncWebhooks(self._exchange)
 
     async def __aenter__(self) -> AsyncBridgeClient:
         return self

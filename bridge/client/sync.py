@@ -28,6 +28,7 @@ from bridge.client.models import (
 )
 from bridge.client.network import BlockingNetwork, Network, run_blocking
 from bridge.client.patience import OnTrouble
+from bridge.client.webhook_api import Webhooks
 from bridge.client.wire import base_url
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class BridgeClient:
         self._client = AsyncBridgeClient(
             url, patience_seconds=patience_seconds, network=blocking, on_trouble=on_trouble
         )
+        self.webhooks = Webhooks(self._client.webhooks)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> BridgeClient:

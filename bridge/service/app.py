@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from bridge.client.models import AliasRequest, CancelRequest, RegisterRequest, SubmitRequest
+from bridge.client.webhooks import WebhookChange, WebhookRequest
 from bridge.lineage.database import Database
 from bridge.service import pages
 from bridge.service.accept import Acceptance
@@ -19,7 +20,16 @@ from bridge.service.backends import BackendFactory, open_backend
 from bridge.service.context import Context, open_context
 from bridge.service.limits import BodyLimit, PlainTarget, SecurityHeaders
 from bridge.service.problems import install_handlers
-from bridge.service.routes import artifacts, details, events, lineage, pipelines, runs, status
+from bridge.service.routes import (
+    artifacts,
+    details,
+    events,
+    lineage,
+    pipelines,
+    runs,
+    status,
+    webhooks,
+)
 from bridge.service.routes.common import describe_bodies, require_token
 from bridge.service.settings import ServiceSettings
 from bridge.service.watcher import watch_changes
@@ -28,6 +38,14 @@ from bridge.service.workers.start import make_supervisor
 log = logging.getLogger(__name__)
 
 API_PREFIX = "/api/v1"
+_BODIES = (
+    SubmitRequest,
+    CancelRequest,
+    RegisterRequest,
+    AliasRequest,
+    WebhookRequest,
+    WebhookChange,
+)
 
 
 def create_app(
@@ -62,7 +80,7 @@ def create_app(
     )
     guarded = [Depends(require_token)]
     # The ":verb" routes come first: "/runs/{run_id}" would take the verb for a part of the id.
-    for module in (runs, details, artifacts, pipelines, lineage, events, status):
+    for module in (runs, details, artifacts, pipelines, lineage, events, webhooks, status):
         app.include_router(module.router, prefix=API_PREFIX, dependencies=guarded)
     app.include_router(status.router, dependencies=guarded)
     app.include_router(status.probes)
@@ -70,7 +88,7 @@ def create_app(
     static = files("bridge.service") / "static"
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
     install_handlers(app)
-    describe_bodies(app, (SubmitRequest, CancelRequest, RegisterRequest, AliasRequest))
+    describe_bodies(app, _BODIES)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(PlainTarget)
     app.add_middleware(SecurityHeaders, framed_by=settings.airflow_url)

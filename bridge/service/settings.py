@@ -186,6 +186,26 @@ class ServiceSettings(BaseModel):
         ge=300,
         description="A run whose waiter has not been heard of for so long is cancelled; never, if absent.",
     )
+    webhook_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=60, description="How long a webhook's receiver may take for one message."
+    )
+    webhook_attempts: int = Field(
+        default=15, ge=1, le=100, description="How often a message is sent before it is set aside as dead."
+    )
+    webhook_retry_seconds: float = Field(
+        default=5.0, gt=0, le=3600, description="The pause after the first failure; it doubles each time."
+    )
+    webhook_longest_retry_seconds: float = Field(
+        default=3600.0, gt=0, le=86_400, description="The longest pause between two attempts."
+    )
+    webhook_keep_days: float = Field(
+        default=7.0, gt=0, description="How long the list of delivered messages is kept."
+    )
+    webhook_private_addresses: bool | None = Field(
+        default=None,
+        description="Whether webhooks may go to private addresses and this machine's own. Not said: as long "
+        "as host is a loopback address.",
+    )
     heartbeat_seconds: float = Field(
         default=15.0, gt=0, le=300, description="How often an idle event stream sends a heartbeat."
     )
@@ -212,6 +232,12 @@ class ServiceSettings(BaseModel):
             return is_loopback(self.host)
         resolved = path.resolve()
         return any(resolved.is_relative_to(root.resolve()) for root in self.content_roots)
+
+    def may_reach_private(self) -> bool:
+        """Whether requests to addresses that callers name may go to networks of one's own."""
+        if self.webhook_private_addresses is None:
+            return is_loopback(self.host)
+        return self.webhook_private_addresses
 
     @model_validator(mode="after")
     def _consistent(self) -> ServiceSettings:

@@ -89,6 +89,7 @@ class Wakeups:
 
     def __init__(self) -> None:
         self.sequencer = Bell()
+        self.deliver = Bell()
         self.runs = RunChanges()
         self._bells: dict[tuple[str, str], Bell] = {}
         self._numbered: set[Bell] = set()
@@ -119,7 +120,8 @@ class Wakeups:
         self.sequencer.ring()
 
     def numbered(self) -> None:
-        """Tell event streams that the sequencer numbered new events."""
+        """Tell event streams and webhooks that the sequencer numbered new events."""
+        self.deliver.ring()
         for bell in self._numbered:
             bell.ring()
 

@@ -1,13 +1,14 @@
 """The tables. Every one carries ``backend`` and ``project``, ``''`` where that makes no sense.
 
 ``running`` holds what the bridge does, ``mirrored`` what backends told of runs, ``data`` the datasets
-and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping.
+and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping, ``hooks`` the webhooks.
 """
 
 from __future__ import annotations
 
 from bridge.lineage.tables.base import METADATA, Row, table
 from bridge.lineage.tables.data import DatasetRow, DatasetUseRow, DatasetVersionRow, JobRow, JobRunRow
+from bridge.lineage.tables.hooks import DeliveryRow, WebhookRow
 from bridge.lineage.tables.keeping import AuditRow, BackendStateRow, CounterRow, LeaseRow, OutboxRow
 from bridge.lineage.tables.mirrored import ArtifactRow, ArtifactUseRow, MetricBlobRow, MetricRow, TaskRow
 from bridge.lineage.tables.running import (
@@ -46,6 +47,8 @@ RUN_HISTORY = table(RunHistoryRow)
 SPECS = table(SpecRow)
 SUBMISSIONS = table(SubmissionRow)
 TASKS = table(TaskRow)
+WEBHOOKS = table(WebhookRow)
+WEBHOOK_DELIVERIES = table(DeliveryRow)
 
 __all__ = [
     "ARTIFACTS",
@@ -73,5 +76,7 @@ __all__ = [
     "SPECS",
     "SUBMISSIONS",
     "TASKS",
+    "WEBHOOKS",
+    "WEBHOOK_DELIVERIES",
     "Row",
 ]

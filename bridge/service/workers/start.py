@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from bridge.service.context import Context
 from bridge.service.workers.cancel import CancelWorker
+from bridge.service.workers.deliver import Deliverer
 from bridge.service.workers.hold import DatabaseHold
 from bridge.service.workers.mirror import MirrorWorker
 from bridge.service.workers.orphans import OrphanWorker
@@ -30,7 +31,7 @@ def make_supervisor(context: Context, also: Mapping[str, Work] | None = None) ->
 
 
 def _workers(context: Context) -> dict[str, Work]:
-    work: dict[str, Work] = {"sequencer": Sequencer(context).run}
+    work: dict[str, Work] = {"sequencer": Sequencer(context).run, "deliver": Deliverer(context).run}
     for name, backend in context.backends.items():
         work[f"submit:{name}"] = SubmitWorker(context, backend).run
         work[f"track:{name}"] = TrackWorker(context, backend).run
