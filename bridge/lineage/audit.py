@@ -31,4 +31,4 @@ def record(
         "project": project,
         "backend": backend,
     }
-    insert_timed(session, AUDIT, "time", row)
+    insert_timed(session, AUDIT, "time", [row])

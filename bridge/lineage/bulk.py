@@ -34,16 +34,23 @@ def insert_new(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]
     return _execute(session, _insert_or_ignore(table, session.get_bind().dialect.name), rows) if rows else 0
 
 
-def insert_keyed(session: Session, table: Table, row: Mapping[str, Any]) -> int | None:
-    """Insert one row and give its surrogate key; ``None`` if a unique key of the table knows it already."""
-    statement = _insert_keyed(table, session.get_bind().dialect.name)
-    key: int | None = session.connection().execute(statement, row).scalar_one_or_none()
-    return key
+def insert_keyed(
+    session: Session, table: Table, column: str, rows: Sequence[Mapping[str, Any]]
+) -> dict[Any, int]:
+    """Insert rows and give their surrogate keys by ``column``, which tells them apart; a row that a unique
+    key of the table knows already is left out. All rows have the same columns."""
+    statement = _insert_keyed(table, column, session.get_bind().dialect.name)
+    connection = session.connection()
+    found: dict[Any, int] = {}
+    for piece in in_pieces(rows):
+        found |= {row[1]: row[0] for row in connection.execute(statement, piece)}
+    return found
 
 
-def insert_timed(session: Session, table: Table, column: str, row: Mapping[str, Any]) -> None:
-    """Insert one row whose ``column`` is the database's time."""
-    session.connection().execute(_insert_timed(table, column), row)
+def insert_timed(session: Session, table: Table, column: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows whose ``column`` is the database's time. All rows have the same columns."""
+    if rows:
+        session.connection().execute(_insert_timed(table, column), rows)
 
 
 def upsert(
@@ -84,8 +91,8 @@ def _insert_or_ignore(table: Table, dialect: str) -> Any:
 
 
 @cache
-def _insert_keyed(table: Table, dialect: str) -> Any:
-    return _insert(table, dialect).on_conflict_do_nothing().returning(table.c.id)
+def _insert_keyed(table: Table, column: str, dialect: str) -> Any:
+    return _insert(table, dialect).on_conflict_do_nothing().returning(table.c.id, table.c[column])
 
 
 @cache

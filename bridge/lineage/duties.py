@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, case, literal, or_, select, update
 from sqlmodel import Session
 
+from bridge.domain.lineage import Run
 from bridge.lineage.bulk import changed_rows, insert_new, insert_timed
 from bridge.lineage.columns import UtcTime
 from bridge.lineage.errors import FencedOut
@@ -27,15 +29,18 @@ def check_fence(session: Session, run: int, run_id: UUID, fence: Fence) -> None:
         raise FencedOut(run_id, fence.duty.value, fence.number)
 
 
-def begin_duty(
-    session: Session, run: int, duty: Duty, due_at: datetime | None, *, now: bool, backend: str, project: str
+def begin_duties(
+    session: Session, runs: Mapping[int, Run], duty: Duty, due_at: datetime | None, *, now: bool
 ) -> None:
-    """Give a new run its duty, due ``now`` or at ``due_at``."""
-    row = {"run": run, "duty": duty.value, "failures": 0, "backend": backend, "project": project}
+    """Give new runs (by surrogate key) their duty, due ``now`` or at ``due_at``."""
+    rows = [
+        {"run": key, "duty": duty.value, "failures": 0, "backend": run.backend, "project": run.project}
+        for key, run in runs.items()
+    ]
     if now:
-        insert_timed(session, DUTIES, "due_at", row)
+        insert_timed(session, DUTIES, "due_at", rows)
     else:
-        insert_new(session, DUTIES, [row | {"due_at": due_at}])
+        insert_new(session, DUTIES, [row | {"due_at": due_at} for row in rows])
 
 
 def set_due(

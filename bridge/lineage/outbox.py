@@ -6,7 +6,8 @@ everything below: a transaction that commits late gets a later number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,27 @@ from bridge.lineage.tables import COUNTERS, OUTBOX
 _COUNTER = "outbox"
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event to be written."""
+
+    type: str
+    run_id: UUID | None
+    data: Mapping[str, Any]
+    project: str = ""
+    backend: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """The columns of ``outbox``."""
+        return {
+            "type": self.type,
+            "run_id": self.run_id,
+            "data": dict(self.data),
+            "project": self.project,
+            "backend": self.backend,
+        }
+
+
 def append(
     session: Session,
     type: str,
@@ -30,8 +52,12 @@ def append(
     backend: str = "",
 ) -> None:
     """Write an event with the transaction; readers see it once it is numbered."""
-    row = {"type": type, "run_id": run_id, "data": dict(data), "project": project, "backend": backend}
-    insert_timed(session, OUTBOX, "time", row)
+    append_all(session, [Draft(type, run_id, data, project, backend)])
+
+
+def append_all(session: Session, drafts: Sequence[Draft]) -> None:
+    """As ``append``, several events in their order."""
+    insert_timed(session, OUTBOX, "time", [draft.row() for draft in drafts])
 
 
 def number_events(session: Session, limit: int = 1000) -> int:

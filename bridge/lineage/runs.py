@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Unpack, cast
@@ -17,7 +17,7 @@ from bridge.lineage import audit, outbox
 from bridge.lineage.bulk import in_pieces, insert_keyed, insert_timed
 from bridge.lineage.columns import database_time
 from bridge.lineage.convert import error_from_json, error_to_json, run_from_row, run_to_row
-from bridge.lineage.duties import Moment, begin_duty, check_fence, set_due, sooner
+from bridge.lineage.duties import Moment, begin_duties, check_fence, set_due, sooner
 from bridge.lineage.errors import NotStored
 from bridge.lineage.listing import list_runs
 from bridge.lineage.mirror import metrics_of
@@ -34,6 +34,7 @@ __all__ = [
     "get_run",
     "history_of",
     "insert_run",
+    "insert_runs",
     "last_good_run",
     "list_runs",
     "request_cancel",
@@ -73,13 +74,24 @@ def insert_run(
 ) -> bool:
     """Write a new run, its first history entry, its duty to be followed and its event. ``False``, and
     nothing written, if its ``run_id`` or ``kfp_run_id`` is stored already."""
-    key = insert_keyed(session, RUNS, run_to_row(run))
-    if key is None:
-        return False
-    begin_duty(session, key, Duty.FOLLOW, due_at, now=due_now, backend=run.backend, project=run.project)
-    _remember(session, key, run)
-    _announce(session, event, run)
-    return True
+    return run.run_id in insert_runs(session, [run], due_at=due_at, due_now=due_now, event=event)
+
+
+def insert_runs(
+    session: Session,
+    new: Sequence[Run],
+    *,
+    due_at: datetime | None = None,
+    due_now: bool = False,
+    event: str = "run.created",
+) -> set[UUID]:
+    """As ``insert_run``, for several: the ``run_id`` of those that were written."""
+    keys = insert_keyed(session, RUNS, "run_id", [run_to_row(run) for run in new])
+    written = {keys[run.run_id]: run for run in new if run.run_id in keys}
+    begin_duties(session, written, Duty.FOLLOW, due_at, now=due_now)
+    insert_timed(session, RUN_HISTORY, "at", [_history_row(key, run) for key, run in written.items()])
+    outbox.append_all(session, [_event(event, run) for run in written.values()])
+    return set(keys)
 
 
 def add_found_run(session: Session, run: Run, *, due_at: datetime | None = None) -> Run:
@@ -129,8 +141,8 @@ def change_run(
         session.execute(update(RUNS).where(RUNS.c.id == row["id"]).values(**differing))
     if loud:
         if (changed.phase, changed.state) != (stored.phase, stored.state):
-            _remember(session, row["id"], changed)
-        _announce(session, event, changed)
+            insert_timed(session, RUN_HISTORY, "at", [_history_row(row["id"], changed)])
+        outbox.append_all(session, [_event(event, changed)])
     _set_duties(session, row["id"], changed, given, fence)
     return changed
 
@@ -153,8 +165,8 @@ def _set_duties(session: Session, key: int, run: Run, given: Mapping[str, Any], 
         )
 
 
-def _remember(session: Session, key: int, run: Run) -> None:
-    row = {
+def _history_row(key: int, run: Run) -> dict[str, Any]:
+    return {
         "run": key,
         "phase": run.phase.value,
         "state": run.state.value,
@@ -163,10 +175,9 @@ def _remember(session: Session, key: int, run: Run) -> None:
         "backend": run.backend,
         "project": run.project,
     }
-    insert_timed(session, RUN_HISTORY, "at", row)
 
 
-def _announce(session: Session, event: str, run: Run) -> None:
+def _event(event: str, run: Run) -> outbox.Draft:
     data: dict[str, Any] = {
         "run_id": str(run.run_id),
         "kfp_run_id": str(run.kfp_run_id),
@@ -182,7 +193,7 @@ def _announce(session: Session, event: str, run: Run) -> None:
     for name in ("dag_id", "dag_run_id", "task_id"):
         if getattr(run.origin, name) is not None:
             data[name] = getattr(run.origin, name)
-    outbox.append(session, event, run.run_id, data, project=run.project, backend=run.backend)
+    return outbox.Draft(event, run.run_id, data, run.project, run.backend)
 
 
 def _database_now(session: Session) -> datetime:

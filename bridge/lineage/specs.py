@@ -26,6 +26,9 @@ def store_spec(
 ) -> None:
     """Keep a spec, its pipeline's name and its version; storing it again changes nothing, except that a
     version without a name gets the one now given."""
+    # Looked for first: an upsert locks the row even where it changes nothing, until the transaction ends.
+    if _is_stored(session, project, name, digest, version_name):
+        return
     store_text(session, project, name, digest, text, at=at)
     pipeline = ensure_pipeline(session, project, name, at=at)
     upsert(
@@ -44,6 +47,15 @@ def store_spec(
         keep_known=("version_name",),
         keep_first=("created_at",),
     )
+
+
+def _is_stored(session: Session, project: str, name: str, digest: str, version_name: str | None) -> bool:
+    statement = (
+        _versions(project, name).where(PIPELINE_VERSIONS.c.digest == digest).with_only_columns(SPECS.c.id)
+    )
+    if version_name is not None:
+        statement = statement.where(PIPELINE_VERSIONS.c.version_name == version_name)
+    return session.scalars(statement).first() is not None
 
 
 def store_text(session: Session, project: str, name: str, digest: str, text: str, *, at: datetime) -> None:
@@ -86,20 +98,38 @@ def find_pipeline(
     session: Session, project: str, name: str, version_name: str | None = None
 ) -> StoredSpec | None:
     """The spec of a pipeline's named version, or of its newest one."""
+    return _first_spec(session, _named(project, name, version_name))
+
+
+def find_digest(session: Session, project: str, name: str, version_name: str | None = None) -> str | None:
+    """The digest of the spec that ``find_pipeline`` gives, without reading its text."""
+    statement = _named(project, name, version_name).with_only_columns(SPECS.c.digest)
+    return session.scalars(statement).first()
+
+
+def _named(project: str, name: str, version_name: str | None) -> Select[Any]:
     statement = (
-        select(SPECS)
-        .join(
-            PIPELINE_VERSIONS,
-            (PIPELINE_VERSIONS.c.digest == SPECS.c.digest) & (PIPELINE_VERSIONS.c.project == SPECS.c.project),
-        )
-        .join(PIPELINES, PIPELINES.c.id == PIPELINE_VERSIONS.c.pipeline)
-        .where(PIPELINES.c.project == project, PIPELINES.c.name == name)
+        _versions(project, name)
         .order_by(PIPELINE_VERSIONS.c.created_at.desc(), PIPELINE_VERSIONS.c.id.desc())
         .limit(1)
     )
-    if version_name is not None:
-        statement = statement.where(PIPELINE_VERSIONS.c.version_name == version_name)
-    return _first_spec(session, statement)
+    return (
+        statement
+        if version_name is None
+        else statement.where(PIPELINE_VERSIONS.c.version_name == version_name)
+    )
+
+
+def _versions(project: str, name: str) -> Select[Any]:
+    same_spec = (PIPELINE_VERSIONS.c.digest == SPECS.c.digest) & (
+        PIPELINE_VERSIONS.c.project == SPECS.c.project
+    )
+    return (
+        select(SPECS)
+        .join(PIPELINE_VERSIONS, same_spec)
+        .join(PIPELINES, PIPELINES.c.id == PIPELINE_VERSIONS.c.pipeline)
+        .where(PIPELINES.c.project == project, PIPELINES.c.name == name)
+    )
 
 
 def _first_spec(session: Session, statement: Select[Any]) -> StoredSpec | None:

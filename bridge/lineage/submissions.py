@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run, Submission
-from bridge.lineage.bulk import changed_rows, insert_new
+from bridge.lineage.bulk import changed_rows, in_pieces, insert_keyed, insert_new
 from bridge.lineage.convert import run_from_row, submission_from_row, submission_to_row
 from bridge.lineage.datasets import record_inputs
 from bridge.lineage.engine import may_write
 from bridge.lineage.errors import DuplicateSubmission, NotStored
 from bridge.lineage.jobs import expect_job_run
-from bridge.lineage.runs import insert_run
+from bridge.lineage.runs import insert_runs
 from bridge.lineage.tables import RUNS, SUBMISSIONS
 
 
@@ -34,10 +36,19 @@ def add_submission(session: Session, submission: Submission, run: Run) -> None:
     Raises ``DuplicateSubmission`` if the key is stored, also when another transaction is just storing
     it; the transaction stays usable, nothing of this one is written.
     """
-    row = submission_to_row(submission) | {"current_run": run.run_id}
-    if not insert_new(session, SUBMISSIONS, [row]):
+    if not add_submissions(session, [(submission, run)]):
         raise DuplicateSubmission(submission.key)
-    _add_run(session, submission, run)
+
+
+def add_submissions(session: Session, pairs: Sequence[tuple[Submission, Run]]) -> set[UUID]:
+    """As ``add_submission``, for several of different keys: the keys of those that were not stored yet,
+    which are written. Raises ``DuplicateSubmission`` if one's run is stored without it."""
+    # One order everywhere, so that two transactions never wait for each other crosswise.
+    ordered = sorted(pairs, key=lambda pair: pair[0].key)
+    rows = [submission_to_row(submission) | {"current_run": run.run_id} for submission, run in ordered]
+    written = insert_keyed(session, SUBMISSIONS, "key", rows)
+    _add_runs(session, [pair for pair in ordered if pair[0].key in written])
+    return set(written)
 
 
 def add_adopting_submission(session: Session, submission: Submission, run_id: UUID) -> None:
@@ -61,14 +72,16 @@ def add_attempt(session: Session, submission: Submission, run: Run) -> None:
         session, update(SUBMISSIONS).where(SUBMISSIONS.c.key == submission.key).values(**row)
     ):
         raise NotStored(f"there is no submission {submission.key}")
-    _add_run(session, submission, run)
+    _add_runs(session, [(submission, run)])
 
 
-def _add_run(session: Session, submission: Submission, run: Run) -> None:
-    if not insert_run(session, run, due_now=True):
-        raise DuplicateSubmission(submission.key)
-    expect_job_run(session, submission.project, run.origin)
-    record_inputs(session, run.run_id, submission.project, submission.inputs)
+def _add_runs(session: Session, pairs: Sequence[tuple[Submission, Run]]) -> None:
+    written = insert_runs(session, [run for _, run in pairs], due_now=True)
+    for submission, run in pairs:
+        if run.run_id not in written:
+            raise DuplicateSubmission(submission.key)
+        expect_job_run(session, submission.project, run.origin)
+        record_inputs(session, run.run_id, submission.project, submission.inputs)
 
 
 def record_try(
@@ -106,6 +119,41 @@ def newest_in_family(session: Session, family: UUID, *, other_than: UUID) -> Run
         .first()
     )
     return None if row is None else run_from_row(row)
+
+
+def current_runs(session: Session, keys: Collection[UUID]) -> dict[UUID, tuple[Submission, Run]]:
+    """The stored submissions among the keys with the runs that answer for them now; for just looking."""
+    found: dict[UUID, tuple[Submission, Run]] = {}
+    for piece in in_pieces(keys):
+        # Two statements, since both tables have columns of the same names.
+        stored = {
+            row["key"]: submission_from_row(row)
+            for row in session.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.key.in_(piece))).mappings()
+        }
+        current = [one.current_run for one in stored.values() if one.current_run is not None]
+        rows = session.execute(select(RUNS).where(RUNS.c.run_id.in_(current))).mappings() if current else ()
+        answering = {row["run_id"]: run_from_row(row) for row in rows}
+        for key, submission in stored.items():
+            if submission.current_run in answering:
+                found[key] = (submission, answering[submission.current_run])
+    return found
+
+
+def known_keys(session: Session, keys: Collection[UUID]) -> set[UUID]:
+    """Those of the keys that are stored."""
+    return _known(session, SUBMISSIONS.c.key, keys)
+
+
+def known_families(session: Session, families: Collection[UUID]) -> set[UUID]:
+    """Those of the families that have a submission."""
+    return _known(session, SUBMISSIONS.c.family, families)
+
+
+def _known(session: Session, column: ColumnElement[Any], values: Collection[UUID]) -> set[UUID]:
+    found: set[UUID] = set()
+    for piece in in_pieces(values):
+        found.update(session.scalars(select(column).where(column.in_(piece)).distinct()))
+    return found
 
 
 def current_run(session: Session, key: UUID) -> Run | None:

@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
-
-from sqlmodel import Session
+from uuid import UUID
 
 from bridge.client.models import SubmitRequest
-from bridge.domain.identity import caller_key, kfp_run_id, lineage_of_key, submission_key
+from bridge.domain.identity import caller_key, lineage_of_key, submission_key
 from bridge.domain.lineage import OnClear, OnRetry, Run, Submission
-from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
-from bridge.domain.states import MirrorState, RunPhase, RuntimeState
-from bridge.domain.unchanged import unknown_versions, what_changed
-from bridge.lineage import runs, specs, submissions, waiters
-from bridge.lineage.database import now as database_now
-from bridge.lineage.errors import DuplicateSubmission
+from bridge.domain.resubmission import Answer, answer_repeat
+from bridge.lineage import submissions
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.convert import origin_of
 from bridge.service.crash import crash_point
-from bridge.service.differences import changed_work
+from bridge.service.grouping import Grouped
 from bridge.service.pipelines import Found, PipelineSource
 from bridge.service.problems import ProblemError
+from bridge.service.recording import STARTED_EARLIER, Accepted, Intent, Recorder, changed_arguments, refuse
 from bridge.service.requests import arguments_of, check_gate, digest_of, display_name_of, inputs_of
 from bridge.service.revive import retry_failed_tasks
 from bridge.service.workers.upload import DEFAULT_EXPERIMENT
 
 _MAX_KEY_LENGTH = 255
-_CANCELING_RETRY_SECONDS = 2.0
-_STARTED_EARLIER = "the run was started by an earlier try and goes on as it was started"
-
-_UNCHANGED = (
-    "nothing changed since this run, the last good one: it is the answer, and no other was made "
-    "(skip_if_unchanged)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The run that answers a request; ``replayed`` if it was there before, ``unchanged`` if it is the last
-    good run, which had everything that is asked for."""
-
-    run: Run
-    replayed: bool = False
-    unchanged: bool = False
-    warnings: list[str] = field(default_factory=list)
-    changed: tuple[Run, ...] = ()
+_MOST_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +41,8 @@ class Acceptance:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.store
+        self._recorder = Recorder(context.store)
+        self._find = Grouped(self._find_together, most=_MOST_TOGETHER)
         self.pipelines = PipelineSource(context.store)
 
     async def accept(self, request: SubmitRequest, idempotency_key: str | None) -> Accepted:
@@ -77,7 +57,7 @@ class Acceptance:
             return repeat
         backend = self._backend(request)
         submission, found = await self._prepare(request, identity, backend)
-        accepted = await self._record(submission, found, skip=request.skip_if_unchanged)
+        accepted = await self._recorder.record(Intent(submission, found, request.skip_if_unchanged))
         if accepted is None:
             # The run failed between the two looks, and its failed tasks are to be retried.
             repeat = await self._repeat_of(request, identity)
@@ -117,21 +97,19 @@ class Acceptance:
             raise ProblemError("unknown-backend", text, errors=[("/backend", text)])
         return backend
 
+    async def _find_together(self, keys: Sequence[UUID]) -> list[tuple[Submission, Run] | None]:
+        found = await self._store.read(lambda s: submissions.current_runs(s, keys))
+        return [found.get(key) for key in keys]
+
     async def _repeat_of(self, request: SubmitRequest, identity: _Identity) -> Accepted | None:
         """The answer to a request whose try needs no new run; ``None`` if the whole request is needed."""
-
-        def read(session: Session) -> tuple[Submission, Run] | None:
-            stored = submissions.find_submission(session, identity.key)
-            run = submissions.current_run(session, identity.key) if stored else None
-            return (stored, run) if stored and run else None
-
-        found = await self._store.read(read)
+        found = await self._find(identity.key)
         if found is None:
             return None
         stored, run = found
         try_number = request.origin.try_number
         answer = answer_repeat(stored, run, identity.digest, try_number, OnRetry(request.on_retry))
-        _refuse(answer, stored, try_number)
+        refuse(answer, stored, try_number)
         if answer is Answer.SAME:
             return Accepted(run, replayed=True)
         if answer is Answer.ADOPT:
@@ -153,8 +131,8 @@ class Acceptance:
             wanted, _ = await self._prepare(request, identity, self._backend(request))
         except ProblemError as error:
             # The run was accepted and goes on; a later try's mistake must not end it.
-            return [f"{_STARTED_EARLIER}; what this try asks for would be refused: {error}"]
-        return _changed_arguments(stored, wanted)
+            return [f"{STARTED_EARLIER}; what this try asks for would be refused: {error}"]
+        return changed_arguments(stored, wanted)
 
     async def _record_try(self, identity: _Identity, try_number: int) -> None:
         # With its digest, so that this try's own repeats are recognised.
@@ -195,143 +173,3 @@ class Acceptance:
             try_number=request.origin.try_number,
         )
         return submission, found
-
-    async def _record(self, submission: Submission, found: Found, *, skip: bool) -> Accepted | None:
-        def write(session: Session) -> Accepted | None:
-            return _record(session, submission, found, skip=skip)
-
-        try:
-            return await self._store.transact(write, repeatable=True)
-        except DuplicateSubmission:
-            # Another request with the same key was a moment faster: it is stored now, so look again.
-            return await self._store.transact(write, repeatable=True)
-
-
-def _record(session: Session, wanted: Submission, found: Found, *, skip: bool) -> Accepted | None:
-    """Write what a request calls for, in one transaction that has locked its submission; ``None`` if
-    the backend has to be asked to retry the run's failed tasks."""
-    moment = database_now(session)
-    wanted = replace(wanted, created_at=moment)
-    version, pipeline = found.version, found.pipeline
-    specs.store_spec(
-        session,
-        wanted.project,
-        version.name,
-        version.digest,
-        version.text,
-        at=moment,
-        version_name=found.version_name,
-    )
-    if pipeline.digest != version.digest:
-        specs.store_text(session, wanted.project, pipeline.name, pipeline.digest, pipeline.text, at=moment)
-    stored = submissions.find_submission(session, wanted.key)
-    current = submissions.current_run(session, wanted.key) if stored else None
-    if stored is None or current is None:
-        return _first_of_key(session, wanted, moment, skip=skip)
-    answer = answer_repeat(stored, current, wanted.request_digest, wanted.try_number, wanted.on_retry)
-    _refuse(answer, stored, wanted.try_number)
-    if answer is Answer.NEW_RUN:
-        run = _new_run(wanted, current.attempt + 1, moment)
-        submissions.add_attempt(session, replace(wanted, current_run=run.run_id), run)
-        return Accepted(run)
-    if answer is Answer.RETRY_TASKS:
-        return None
-    if answer is not Answer.SAME:
-        submissions.record_try(session, wanted.key, wanted.try_number, request_digest=wanted.request_digest)
-    return Accepted(current, replayed=True, warnings=_changed_arguments(stored, wanted))
-
-
-def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, skip: bool) -> Accepted:
-    older = (
-        submissions.newest_in_family(session, wanted.family, other_than=wanted.key) if wanted.family else None
-    )
-    answer = answer_clear(older, wanted.on_clear)
-    if answer is ClearAnswer.ADOPT and older is not None:
-        submissions.add_adopting_submission(session, wanted, older.run_id)
-        warning = "the task was cleared while its run was active; that run was adopted (on_clear=adopt)"
-        return Accepted(older, replayed=True, warnings=[warning])
-    if older is not None and wanted.on_clear is OnClear.DETACH:
-        waiters.forget(session, older.run_id)
-    warnings: list[str] = []
-    if skip and answer is ClearAnswer.NEW_RUN:
-        unchanged = _last_good_if_unchanged(session, wanted)
-        if unchanged is not None:
-            submissions.add_adopting_submission(session, wanted, unchanged.run_id)
-            return Accepted(unchanged, replayed=True, unchanged=True, warnings=[_UNCHANGED])
-        warnings = _uncomparable(wanted)
-    run = _new_run(wanted, 1, moment)
-    changed: tuple[Run, ...] = ()
-    if answer is ClearAnswer.CANCEL_THEN_NEW and older is not None:
-        run = replace(run, after_run=older.run_id)
-        reason = "the task was cleared (on_clear=cancel_then_new)"
-        changed = (runs.request_cancel(session, older.run_id, at=moment, reason=reason),)
-    submissions.add_submission(session, replace(wanted, current_run=run.run_id), run)
-    return Accepted(run, warnings=warnings, changed=changed)
-
-
-def _last_good_if_unchanged(session: Session, wanted: Submission) -> Run | None:
-    """The last good run, if it was made for the same."""
-    found = runs.last_good_run(session, wanted.project, wanted.pipeline.name)
-    if found is None or found[0].submission_key is None:
-        return None
-    last = found[0]
-    asked = submissions.find_submission(session, found[0].submission_key, lock=False)
-    return None if what_changed(wanted, last, asked) else last
-
-
-def _uncomparable(wanted: Submission) -> list[str]:
-    unknown = unknown_versions(wanted.inputs)
-    if not unknown:
-        return []
-    return [
-        f"skip_if_unchanged: the version of {unknown[0]} is unknown ({len(unknown)} of "
-        f"{len(wanted.inputs)} inputs), so that it cannot be told whether it changed"
-    ]
-
-
-def _new_run(wanted: Submission, attempt: int, moment: datetime) -> Run:
-    return Run(
-        run_id=uuid4(),
-        kfp_run_id=kfp_run_id(wanted.key, attempt),
-        backend=wanted.backend,
-        project=wanted.project,
-        namespace=wanted.namespace,
-        submission_key=wanted.key,
-        attempt=attempt,
-        pipeline=wanted.pipeline,
-        display_name=wanted.display_name,
-        experiment=wanted.experiment,
-        phase=RunPhase.QUEUED,
-        state=RuntimeState.UNSPECIFIED,
-        mirror=MirrorState.NONE,
-        version=1,
-        created_at=moment,
-        arguments=wanted.arguments,
-        labels=wanted.labels,
-        origin=wanted.origin,
-    )
-
-
-def _refuse(answer: Answer, stored: Submission, try_number: int) -> None:
-    if answer is Answer.CONFLICT:
-        raise ProblemError(
-            "key-reused",
-            "this key and try were used for a request with another body; send the same body, or another key",
-        )
-    if answer is Answer.ZOMBIE:
-        raise ProblemError(
-            "superseded",
-            f"try {try_number} asks, but try {stored.try_number} of the same task has asked since",
-        )
-    if answer is Answer.WAIT:
-        raise ProblemError(
-            "canceling",
-            "the run of an earlier try is being canceled; ask again when it has ended",
-            retry_after_seconds=_CANCELING_RETRY_SECONDS,
-        )
-
-
-def _changed_arguments(stored: Submission, wanted: Submission) -> list[str]:
-    """A warning if the run computes something else than is asked for now."""
-    what = changed_work(stored, wanted)
-    return [f"{_STARTED_EARLIER}, with other {' and other '.join(what)}"] if what else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,9 +14,12 @@ from uuid import uuid4
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase
 from bridge.kfp_api.errors import KfpError
+from bridge.lineage.backends import all_backend_states
 from bridge.lineage.database import Database
+from bridge.lineage.records import BackendState
 from bridge.service.backends import Backend, BackendFactory, open_backend
 from bridge.service.convert import Presenter
+from bridge.service.grouping import Grouped
 from bridge.service.settings import ServiceSettings
 from bridge.service.store import Store
 from bridge.service.waiters import Waiters
@@ -24,6 +27,8 @@ from bridge.service.wakeups import Wakeups
 from bridge.service.workers.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
+
+_MOST_TOGETHER = 256
 
 
 @dataclass(slots=True)
@@ -40,6 +45,17 @@ class Context:
     holds_database: bool = False
     supervisor: Supervisor | None = None
     stopping: bool = field(default=False)
+    _states: Grouped[None, list[BackendState]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._states = Grouped(self._read_states, most=_MOST_TOGETHER)
+
+    async def backend_states(self) -> list[BackendState]:
+        """What is remembered of all backends; requests that ask at the same time share one look."""
+        return await self._states(None)
+
+    async def _read_states(self, asked: Sequence[None]) -> list[list[BackendState]]:
+        return [await self.store.read(all_backend_states)] * len(asked)
 
     def default_backend(self) -> Backend | None:
         """The backend of submissions that name none."""

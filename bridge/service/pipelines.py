@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import anyio.to_thread
@@ -17,6 +18,7 @@ from bridge.kfp_api.errors import KfpError, KfpNotFound
 from bridge.kfp_api.messages import PipelineVersion
 from bridge.lineage import aliases, specs
 from bridge.service.backends import Backend
+from bridge.service.grouping import Grouped
 from bridge.service.problems import ProblemError
 from bridge.service.store import Store
 from bridge.service.workers.upload import find_version
@@ -24,6 +26,7 @@ from bridge.spec.caching import with_caching
 from bridge.spec.load import Pipeline, SpecError, load_pipeline
 
 _REMEMBERED = 64
+_MOST_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,22 @@ class Found:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    project: str
+    name: str
+    version: str | None
+    alias: str | None
+
+
 class PipelineSource:
     """Loads pipelines, and remembers the last few: a retraining submits the same text every day."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # By the sha256 of the text that was loaded, and by the pipeline's own digest.
         self._loaded: OrderedDict[str, Pipeline] = OrderedDict()
+        self._resolve = Grouped(self._resolve_together, most=_MOST_TOGETHER)
 
     async def find(self, request: SubmitRequest, backend: Backend, namespace: str | None) -> Found:
         """The pipeline that a request means. Raises ``ProblemError``."""
@@ -64,8 +77,7 @@ class PipelineSource:
             found = Found(pipeline, pipeline)
         else:
             assert request.pipeline is not None
-            text, version = await self._registered(request.project, request.pipeline, backend, namespace)
-            pipeline = await self.load(text)
+            pipeline, version = await self._registered(request.project, request.pipeline, backend, namespace)
             found = Found(pipeline, pipeline, version, request.pipeline.alias)
         if request.caching is not None:
             found = replace(found, pipeline=await self.load(_with_caching(pipeline, request.caching)))
@@ -74,27 +86,35 @@ class PipelineSource:
     async def load(self, text: str) -> Pipeline:
         """The pipeline a text means; parsed in a thread. Raises ``ProblemError`` invalid-pipeline."""
         name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        known = self._loaded.get(name)
+        known = self._remembered(name)
         if known is not None:
-            self._loaded.move_to_end(name)
             return known
         try:
             pipeline = await anyio.to_thread.run_sync(_load, text)
         except SpecError as error:
             problems = [("/spec", problem) for problem in error.problems]
             raise ProblemError("invalid-pipeline", " ".join(error.problems), errors=problems) from error
-        self._loaded[name] = pipeline
-        while len(self._loaded) > _REMEMBERED:
+        for known_as in (name, pipeline.digest):
+            self._loaded[known_as] = pipeline
+        while len(self._loaded) > 2 * _REMEMBERED:
             self._loaded.popitem(last=False)
         return pipeline
 
+    def _remembered(self, name: str) -> Pipeline | None:
+        known = self._loaded.get(name)
+        if known is not None:
+            self._loaded.move_to_end(name)
+        return known
+
     async def _registered(
         self, project: str, wanted: PipelineVersionModel, backend: Backend, namespace: str | None
-    ) -> tuple[str, str | None]:
-        """The text of a registered pipeline, and its version's name where one is known."""
-        stored = await self._store.read(lambda s: _stored(s, project, wanted))
-        if stored is not None:
-            return stored
+    ) -> tuple[Pipeline, str | None]:
+        """A registered pipeline, and its version's name where one is known."""
+        reference = _Reference(project, wanted.name, wanted.version, wanted.alias)
+        resolved = await self._resolve(reference)
+        if resolved is not None:
+            digest, version_name = resolved
+            return await self._by_digest(project, digest), version_name
         named = wanted.version or wanted.alias
         version = await self._at_backend(wanted.name, named, backend, namespace)
         if version is None or not version.pipeline_spec:
@@ -105,7 +125,24 @@ class PipelineSource:
                 "send its compiled spec once, or upload it there"
             )
             raise ProblemError("unknown-pipeline", told, errors=[("/pipeline/name", told)])
-        return canonical_json(version.pipeline_spec), named
+        return await self.load(canonical_json(version.pipeline_spec)), named
+
+    async def _resolve_together(
+        self, references: Sequence[_Reference]
+    ) -> list[tuple[str, str | None] | None]:
+        def read(session: Session) -> dict[_Reference, tuple[str, str | None] | None]:
+            return {reference: _resolved(session, reference) for reference in set(references)}
+
+        found = await self._store.read(read)
+        return [found[reference] for reference in references]
+
+    async def _by_digest(self, project: str, digest: str) -> Pipeline:
+        known = self._remembered(digest)
+        if known is not None:
+            return known
+        spec = await self._store.read(lambda s: specs.get_spec(s, project, digest))
+        assert spec is not None, "specs are kept"
+        return await self.load(spec.text)
 
     async def _at_backend(
         self, name: str, named: str | None, backend: Backend, namespace: str | None
@@ -128,15 +165,15 @@ class PipelineSource:
         return next(iter(page.pipeline_versions), None)
 
 
-def _stored(session: Session, project: str, wanted: PipelineVersionModel) -> tuple[str, str | None] | None:
+def _resolved(session: Session, wanted: _Reference) -> tuple[str, str | None] | None:
+    """The digest of what the reference means now, and its version's name."""
     if wanted.alias is not None:
-        alias = aliases.find_alias(session, project, wanted.name, wanted.alias)
-        spec = None if alias is None else specs.get_spec(session, project, alias.digest)
-        if alias is not None and spec is not None:
-            return spec.text, alias.version_name
+        alias = aliases.find_alias(session, wanted.project, wanted.name, wanted.alias)
+        if alias is not None and specs.has_spec(session, wanted.project, alias.digest):
+            return alias.digest, alias.version_name
     named = wanted.version or wanted.alias
-    found = specs.find_pipeline(session, project, wanted.name, named)
-    return None if found is None else (found.text, named)
+    digest = specs.find_digest(session, wanted.project, wanted.name, named)
+    return None if digest is None else (digest, named)
 
 
 def _load(text: str) -> Pipeline:

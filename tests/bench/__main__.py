@@ -9,6 +9,7 @@ import platform
 import signal
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,12 @@ def main() -> int:
     return 0
 
 
-def _accepting(home: Path) -> dict[str, float]:
+def _accepting(home: Path) -> dict[str, dict[str, dict[str, float]]]:
     with local_backend(home) as kfp_url:
-        return accepting.measure(home, kfp_url)
+        found = accepting.measure(home, kfp_url)
+    return {
+        database: {what: asdict(rate) for what, rate in rates.items()} for database, rates in found.items()
+    }
 
 
 def _overhead(home: Path) -> dict[str, float]:
@@ -71,8 +75,12 @@ def _load(home: Path) -> dict[str, dict[str, float]]:
 
 def _table(figures: dict[str, Any]) -> str:
     lines = [f"figures of one run on {figures['machine']}"]
-    for database, rate in figures.get("accepting", {}).items():
-        lines.append(f"accepted submissions per second, {database:<12} {rate:8.0f}")
+    for database, rates in figures.get("accepting", {}).items():
+        lines.extend(
+            f"accepted submissions per second, {database:<10} {what:<40} {rate['per_second']:8.0f}"
+            f"   (asking took {rate['client_cores']:.2f} cores)"
+            for what, rate in rates.items()
+        )
     for what, seconds in figures.get("overhead", {}).items():
         lines.append(f"run of one 1 s task, submission to known end, {what:<8} {seconds:6.2f} s")
     for count, rates in figures.get("load", {}).items():

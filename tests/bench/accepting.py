@@ -1,47 +1,77 @@
-"""How many submissions a second the service accepts durably, workers off, inline spec and registered."""
+"""How many submissions a second the service accepts durably, workers off: of registered pipelines, and with
+an inline spec."""
 
 from __future__ import annotations
 
-import asyncio
-import time
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
 
-from tests.bench.pipelines import step_pipeline
+from tests.bench.light_client import Connection, Rate, drive, request_bytes
 from tests.bench.servers import bridge_service
 from tests.support.postgres import running_postgres
 
-SUBMISSIONS = 600
+SECONDS = 6.0
 CONCURRENT = 16
+_WARM_UP = 200
+_ROUTE = "/api/v1/runs"
+_SPEC = Path(__file__).parents[2] / "kfp_pipelines" / "compiled" / "shapes.yaml"
+_NAME, _VERSION, _ALIAS = "shapes", "1", "prod"
+_KEY = "00000000-0000-0000-0000-000000000000"
 
 
-def measure(home: Path, kfp_url: str) -> dict[str, float]:
-    """Accepted submissions a second by database."""
-    rates = {"SQLite": _rate(home / "sqlite", kfp_url, f"sqlite:///{home / 'accepting.db'}")}
+def measure(home: Path, kfp_url: str) -> dict[str, dict[str, Rate]]:
+    """Accepted submissions a second by database and by what is submitted."""
+    rates = {"SQLite": _rates(home / "sqlite", kfp_url, f"sqlite:///{home / 'accepting.db'}")}
     with running_postgres(durable=True) as server:
-        rates["PostgreSQL"] = _rate(home / "postgresql", kfp_url, server.url(server.create_database()))
+        url = server.url(server.create_database())
+        rates["PostgreSQL"] = _rates(home / "postgresql", kfp_url, url)
     return rates
 
 
-def _rate(home: Path, kfp_url: str, database_url: str) -> float:
+def _rates(home: Path, kfp_url: str, database_url: str) -> dict[str, Rate]:
     home.mkdir(parents=True)
+    spec = _SPEC.read_text()
     with bridge_service(home, kfp_url, database_url, workers=False) as url:
-        asyncio.run(_submit(url, 50))
-        return asyncio.run(_submit(url, SUBMISSIONS))
+        _register(url, spec)
+        kinds: dict[str, Iterator[dict[str, Any]]] = {
+            "registered, by version": repeat({"pipeline": {"name": _NAME, "version": _VERSION}}),
+            "registered, by alias": repeat({"pipeline": {"name": _NAME, "alias": _ALIAS}}),
+            "inline spec of 15 kB": repeat({"spec": spec}),
+            "inline spec of 15 kB, another each time": _others(spec),
+        }
+        return {name: _rate(url, bodies) for name, bodies in kinds.items()}
 
 
-async def _submit(url: str, count: int) -> float:
-    body = {"spec": step_pipeline(), "arguments": {"seconds": "0"}}
-    left = iter(range(count))
-    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+def _register(url: str, spec: str) -> None:
+    with httpx.Client(base_url=f"{url}/api/v1", timeout=60) as http:
+        http.post("/pipelines", json={"spec": spec, "version": _VERSION}).raise_for_status()
+        http.put(f"/pipelines/{_NAME}/aliases/{_ALIAS}", json={"version": _VERSION}).raise_for_status()
 
-        async def work() -> None:
-            for _ in left:
-                answer = await http.post("/api/v1/runs", json=body, headers={"Idempotency-Key": str(uuid4())})
-                answer.raise_for_status()
 
-        began = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(CONCURRENT)))
-        return count / (time.perf_counter() - began)
+def _others(spec: str) -> Iterator[dict[str, Any]]:
+    while True:
+        yield {"spec": spec.replace("What the sum is compared with.", uuid4().hex)}
+
+
+def _rate(url: str, bodies: Iterator[dict[str, Any]]) -> Rate:
+    jobs = _jobs(url, bodies)
+    guess = drive(url, jobs, count=_WARM_UP, concurrent=CONCURRENT).per_second
+    return drive(url, jobs, count=max(_WARM_UP, int(guess * SECONDS)), concurrent=CONCURRENT)
+
+
+def _jobs(url: str, bodies: Iterator[dict[str, Any]]) -> Iterator[Callable[[Connection], Awaitable[bytes]]]:
+    made: tuple[dict[str, Any], bytes] = ({}, b"")
+    for body in bodies:
+        if body is not made[0]:
+            whole = body | {"arguments": {"limit": 11}}
+            made = (body, request_bytes(url, _ROUTE, whole, {"Idempotency-Key": _KEY}))
+        yield _submission(made[1].replace(_KEY.encode(), str(uuid4()).encode(), 1))
+
+
+def _submission(request: bytes) -> Callable[[Connection], Awaitable[bytes]]:
+    return lambda connection: connection.ask(request)

@@ -17,7 +17,6 @@ from bridge.client.models import RunModel
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase
 from bridge.lineage import runs
-from bridge.lineage.backends import backend_state
 from bridge.service.backends import waiting_for
 from bridge.service.context import Context
 from bridge.service.problems import ProblemError
@@ -28,8 +27,9 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 MAX_LIMIT = 200
 
 
-def get_context(request: Request) -> Context:
+async def get_context(request: Request) -> Context:
     """The context of the process that serves the request."""
+    # Async, because anything else is run in a thread.
     context: Context = request.app.state.context
     return context
 
@@ -140,8 +140,7 @@ async def waiting_warnings(context: Context, run: Run) -> list[str]:
         return []
     since, told = backend.stale_since, backend.last_error
     if since is None and not context.settings.workers:
-        names = backend.settings.namespaces
-        states = await context.store.read(lambda s: [backend_state(s, run.backend, name) for name in names])
+        states = [one for one in await context.backend_states() if one.backend == run.backend]
         since, told = next(
             ((one.stale_since, one.last_error) for one in states if one.stale_since), (None, None)
         )
