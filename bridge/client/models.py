@@ -381,7 +381,11 @@ class Page(Message, Generic[ItemT]):
 
 
 class BackendStatus(Message):
-    """How the bridge gets on with one backend; times in seconds."""
+    """How the bridge gets on with one backend; times in seconds.
+
+    ``circuit`` is ``closed``, ``open`` (nothing is sent for ``held_seconds``) or ``half-open`` (one request
+    is let through to see), in the process that answers; ``waiting_requests`` of it wait for their turn.
+    """
 
     name: str
     url: str
@@ -392,6 +396,9 @@ class BackendStatus(Message):
     last_sweep_seconds: float | None = None
     tick_seconds: float | None = None
     last_error: str | None = None
+    circuit: str = "closed"
+    held_seconds: float = 0.0
+    waiting_requests: int = 0
     active_runs: int = 0
     queued_runs: int = 0
 

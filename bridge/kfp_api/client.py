@@ -18,6 +18,7 @@ from bridge.kfp_api.answers import MessageT, grpc_payload, json_object, parse_an
 from bridge.kfp_api.auth import TokenSource
 from bridge.kfp_api.errors import Answer, KfpBadAnswer, KfpConflict, KfpError, KfpNotFound
 from bridge.kfp_api.filters import Filter
+from bridge.kfp_api.guard import Guard
 from bridge.kfp_api.http import Exchange, Request, check_base_url
 from bridge.kfp_api.messages import (
     Experiment,
@@ -45,7 +46,8 @@ class KfpClient:
     ``timeout_seconds`` bounds one whole exchange, connecting half of it and 5 s at most. ``ca`` is a file of
     certificate authorities or an SSL context. What reads is repeated by ``retry``; what changes is
     repeated only after a failure to connect or a 429, when nothing can have happened; ``create_run``
-    never. Every method raises ``KfpError``; a base URL that is none raises ``KfpBadUrl`` at once.
+    never. A ``guard`` is asked before every request, repetitions included. Every method raises ``KfpError``;
+    a base URL that is none raises ``KfpBadUrl`` at once.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class KfpClient:
         ca: str | ssl.SSLContext | None = None,
         retry: RetryPolicy | None = None,
         sleep: Sleep = asyncio.sleep,
+        guard: Guard | None = None,
     ) -> None:
         self._exchange = Exchange(
             base_url,
@@ -67,9 +70,15 @@ class KfpClient:
             transport=transport,
             headers={"Accept": "application/json", **(headers or {})},
             ca=ca,
+            guard=guard,
         )
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
+
+    @property
+    def guard(self) -> Guard | None:
+        """What spares the server, if anything does."""
+        return self._exchange.guard
 
     @property
     def base_url(self) -> str:
@@ -109,12 +118,12 @@ class KfpClient:
             raise KfpBadAnswer("a run without an id, so it may not have been made", request=str(request))
         return created
 
-    async def get_run(self, kfp_run_id: UUID | str) -> Run:
+    async def get_run(self, kfp_run_id: UUID | str, *, repeat: bool = True) -> Run:
         """The run with its task details. Raises ``KfpNotFound`` if KFP itself says that there is none; an
         empty answer, another run or a gateway's 404 proves nothing and is a ``KfpBadAnswer``."""
         path = f"{API}/runs/{_segment(kfp_run_id)}"
         with _only_kfps_own_404():
-            found = await self._get(Run, path)
+            found = await self._get(Run, path, repeat=repeat)
         if found.run_id != str(kfp_run_id):
             told = found.run_id or "without an id"
             raise KfpBadAnswer(f"a run {told} instead of the one asked for", request=f"GET {path}")

@@ -2,6 +2,7 @@
 
     KfpError
     ├── KfpUnreachable     no whole answer came; ``sent`` tells whether the request may have arrived
+    │   └── KfpHeldBack    it was not sent: the server is being spared, see ``guard``
     ├── KfpBadAnswer       an answer came that KFP does not give: HTML with 200, cut JSON, foreign frames
     ├── KfpBadUrl          the base URL cannot be one (also a ``ValueError``)
     ├── KfpAuthError       401, 403, a redirect to a login page, a token file that cannot be read
@@ -69,6 +70,14 @@ class KfpUnreachable(KfpError):
         super().__init__(message, request=request)
         self.sent = sent
         self.ambiguous = sent
+
+
+class KfpHeldBack(KfpUnreachable):
+    """Not sent, because the server is being spared; worth another try after ``retry_after_seconds``."""
+
+    def __init__(self, message: str, *, request: str | None, retry_after_seconds: float) -> None:
+        super().__init__(message, sent=False, request=request)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class KfpBadAnswer(KfpError):

@@ -1,6 +1,7 @@
 """One HTTP exchange with a KFP server: auth, timeouts, bounded bodies, and what a failure means.
 
-Everything above (REST calls, gRPC-web calls) speaks through ``Exchange``; retries are above too.
+Everything above (REST calls, gRPC-web calls) speaks through ``Exchange``; retries are above too. What spares
+the server is asked here, before each request.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from bridge.kfp_api.errors import (
     KfpUnreachable,
     error_from_answer,
 )
+from bridge.kfp_api.guard import Guard, Part
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 256 * 1024
@@ -94,7 +96,9 @@ class Exchange:
         transport: httpx.AsyncBaseTransport | None,
         headers: Mapping[str, str],
         ca: str | ssl.SSLContext | None,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard
         self.base_url = check_base_url(base_url)
         self._token = token
         self._timeout_seconds = timeout_seconds
@@ -127,6 +131,18 @@ class Exchange:
 
         After a 401 the token is read again and the request sent once more: it had been refused.
         """
+        async with self._asking(request):
+            return await self._send(request)
+
+    def _asking(self, request: Request) -> AbstractAsyncContextManager[None]:
+        """Every request passes here, so that all who talk to the server spare it together."""
+        if self.guard is None:
+            return nullcontext()
+        part: Part = "metadata" if request.path.startswith("/ml_metadata.") else "api"
+        # A POST whose answer is lost costs minutes: it is not what finds out whether the server is back.
+        return self.guard.asking(part, str(request), may_probe=not request.once)
+
+    async def _send(self, request: Request) -> Answer:
         try:
             # httpx bounds each read; a server that sends a byte now and then needs a bound on the whole.
             async with asyncio.timeout(self._timeout_seconds):
@@ -143,18 +159,30 @@ class Exchange:
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
         """The answer's body piece by piece, for logs; one that says nothing for too long is ended."""
-        response = await self._open(request)
+        async with self._asking(request):
+            response = await self._begin(request)
         try:
-            if response.status_code == 401 and self._token is not None and self._token.refresh():
-                await response.aclose()
-                response = await self._open(request)
-            if not response.is_success:
-                raise error_from_answer(await _read(response, str(request), _MAX_ERROR_BYTES))
             yield _pieces(response, str(request))
         except httpx.HTTPError as error:
             raise _unreachable(error, str(request)) from error
         finally:
             await response.aclose()
+
+    async def _begin(self, request: Request) -> httpx.Response:
+        """A response that is 2xx, its body not read yet."""
+        response = await self._open(request)
+        if response.status_code == 401 and self._token is not None and self._token.refresh():
+            await response.aclose()
+            response = await self._open(request)
+        if response.is_success:
+            return response
+        try:
+            answer = await _read(response, str(request), _MAX_ERROR_BYTES)
+        except httpx.HTTPError as error:
+            raise _unreachable(error, str(request)) from error
+        finally:
+            await response.aclose()
+        raise error_from_answer(answer)
 
     async def _open(self, request: Request) -> httpx.Response:
         kwargs = self._kwargs(request)

@@ -16,7 +16,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from bridge.kfp_api.errors import KfpError
+from bridge.kfp_api.errors import KfpError, KfpHeldBack
 
 ResultT = TypeVar("ResultT")
 Sleep = Callable[[float], Awaitable[None]]
@@ -51,6 +51,9 @@ async def retry_safe(
 
     def is_worth(error: BaseException) -> bool:
         if not isinstance(error, KfpError) or not worth(error):
+            return False
+        if isinstance(error, KfpHeldBack):
+            # Whoever waits here would be held back again, with all others.
             return False
         return (error.retry_after_seconds or 0.0) <= policy.longest_wait_seconds
 

@@ -28,6 +28,7 @@ from bridge.lineage.tables.running import OPEN_PHASES
 
 __all__ = [
     "add_found_run",
+    "any_open",
     "change_run",
     "count_by_phase",
     "get_by_kfp_id",
@@ -255,6 +256,12 @@ def waiting_for(session: Session, run_id: UUID) -> list[Run]:
     """Queued runs that are sent only when the given one is over (``after_run``)."""
     statement = select(RUNS).where(RUNS.c.after_run == run_id, RUNS.c.phase == RunPhase.QUEUED.value)
     return [run_from_row(row) for row in session.execute(statement).mappings()]
+
+
+def any_open(session: Session, backend: str) -> bool:
+    """Whether any run of the backend is QUEUED, SUBMITTING or ACTIVE."""
+    statement = select(1).where(RUNS.c.backend == backend, text(OPEN_PHASES)).limit(1)
+    return session.execute(statement).first() is not None
 
 
 def count_by_phase(session: Session, backend: str) -> dict[RunPhase, int]:

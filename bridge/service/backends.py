@@ -13,11 +13,21 @@ from bridge.domain.decide import Policy
 from bridge.kfp_api.auth import TokenSource
 from bridge.kfp_api.choosing import ChoosingReader
 from bridge.kfp_api.client import KfpClient
-from bridge.kfp_api.errors import KfpAuthError, KfpBadAnswer, KfpBadUrl, KfpError, KfpInvalid, KfpNotFound
+from bridge.kfp_api.errors import (
+    KfpAuthError,
+    KfpBadAnswer,
+    KfpBadUrl,
+    KfpError,
+    KfpHeldBack,
+    KfpInvalid,
+    KfpNotFound,
+)
+from bridge.kfp_api.guard import Guard, GuardPolicy, GuardState
 from bridge.kfp_api.metadata import MetadataReader
 from bridge.service.settings import BackendSettings
+from bridge.service.workers.budget import Budget
 
-_REMEMBERED_ENDS = 20_000
+_REMEMBERED_ENDS = 50_000
 _MAX_ERROR_CHARS = 1000
 # How the two troubles that a person has to end begin; every other error is told as it is.
 _REFUSED = "the credentials are refused"
@@ -42,6 +52,14 @@ class SeenEnds:
             self._seen.popitem(last=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The shortest pauses between two sweeps: of new ends, and of what has not finished."""
+
+    tick_seconds: float
+    slow_sweep_seconds: float
+
+
 @dataclass(slots=True)
 class Backend:
     """One backend, with what this process remembers of it between two requests."""
@@ -52,7 +70,9 @@ class Backend:
     policy: Policy
     stale_since: datetime | None = None
     last_error: str | None = None
+    _trouble: str | None = None
     seen_ends: SeenEnds = field(default_factory=SeenEnds)
+    budget: Budget = field(default_factory=Budget)
     experiments: dict[tuple[str, str], str] = field(default_factory=dict)
     upload_locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
 
@@ -61,12 +81,27 @@ class Backend:
         """What submissions call it."""
         return self.settings.name
 
+    @property
+    def pace(self) -> Pace:
+        """How often the backend is swept at most."""
+        return Pace(self.settings.tick_seconds, self.settings.slow_sweep_seconds)
+
     def note_error(self, error: KfpError, at: datetime) -> bool:
         """Remember what is wrong, in plain words; whether the trouble begins with it."""
         begins = self.stale_since is None
         self.stale_since = self.stale_since or at
-        self.last_error = _in_words(error)[:_MAX_ERROR_CHARS]
+        if not isinstance(error, KfpHeldBack):
+            self._trouble = self.last_error = _in_words(error)[:_MAX_ERROR_CHARS]
+        else:
+            # Not being asked is no news of the backend: what it did last comes first.
+            cause = self._trouble if not begins else None
+            self.last_error = (f"{cause}; {error.message}" if cause else error.message)[:_MAX_ERROR_CHARS]
         return begins
+
+    @property
+    def spared(self) -> GuardState | None:
+        """How this process spares the backend now."""
+        return self.client.guard.state if self.client.guard else None
 
     @property
     def default_namespace(self) -> str:
@@ -119,6 +154,7 @@ def open_backend(settings: BackendSettings) -> Backend:
         token=_token(settings),
         timeout_seconds=settings.timeout_seconds,
         ca=str(settings.ca_file) if settings.ca_file else None,
+        guard=Guard(guard_policy_of(settings)),
     )
     return Backend(
         settings=settings,
@@ -129,6 +165,17 @@ def open_backend(settings: BackendSettings) -> Backend:
             shape=None if settings.metadata == "auto" else settings.metadata,
         ),
         policy=policy_of(settings),
+    )
+
+
+def guard_policy_of(settings: BackendSettings) -> GuardPolicy:
+    """How all workers of a process together spare the backend."""
+    return GuardPolicy(
+        requests_per_second=settings.requests_per_second,
+        burst=settings.request_burst,
+        failures=settings.breaker_failures,
+        first_open_seconds=settings.breaker_seconds,
+        longest_open_seconds=max(settings.breaker_seconds, settings.breaker_longest_seconds),
     )
 
 

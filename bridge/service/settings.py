@@ -32,6 +32,8 @@ _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_CA_FILE": "ca_file",
     "KFBRIDGE_KFP_TIMEOUT_SECONDS": "timeout_seconds",
     "KFBRIDGE_KFP_TICK_SECONDS": "tick_seconds",
+    "KFBRIDGE_KFP_REQUESTS_PER_SECOND": "requests_per_second",
+    "KFBRIDGE_KFP_REQUEST_BURST": "request_burst",
     "KFBRIDGE_KFP_ORPHAN_GRACE_SECONDS": "orphan_grace_seconds",
     "KFBRIDGE_KFP_AGENT_BACKOFF_SECONDS": "agent_backoff_seconds",
 }
@@ -92,6 +94,30 @@ class BackendSettings(BaseModel):
     )
     lookup_interval_seconds: float = Field(
         default=2.0, gt=0, description="How often a run is looked up after an unanswered POST."
+    )
+    requests_per_second: float = Field(
+        default=200.0,
+        gt=0,
+        le=10_000,
+        description="How many requests a process sends there in the long run, of all its workers together.",
+    )
+    request_burst: int = Field(
+        default=400, ge=1, le=100_000, description="How many requests may go out at once after a quiet time."
+    )
+    breaker_failures: int = Field(
+        default=8,
+        ge=1,
+        le=1000,
+        description="So many requests that fail in a row open the circuit: nothing is sent for a while.",
+    )
+    breaker_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        le=600,
+        description="How long the circuit stays open at first; doubled while the backend is still away.",
+    )
+    breaker_longest_seconds: float = Field(
+        default=30.0, gt=0, le=3600, description="How long it stays open at most."
     )
     max_submitting: int = Field(default=8, ge=1, le=256, description="POSTs under way at the same time.")
     found_runs_project: str = Field(

@@ -42,6 +42,8 @@ tick_seconds = 0.2
 idle_tick_seconds = 0.4
 slow_sweep_seconds = 0.4
 lookup_interval_seconds = 0.3
+breaker_seconds = 0.3
+breaker_longest_seconds = 1
 """
 # With these a POST that left no trace is given up after two seconds; KFP's own are eight minutes.
 SHORT_GRACE = {

@@ -82,6 +82,7 @@ def test_04_crash_around_the_mirror_loses_and_doubles_nothing(stage: Stage, cras
         check_invariants(stage, service)
 
 
+@on_both
 def test_05_a_burst_of_5xx_makes_runs_stale_and_nothing_fail(stage: Stage) -> None:
     with stage.serving() as service:
         run, go = running(stage, service)
@@ -107,19 +108,78 @@ def test_05_a_burst_of_5xx_makes_runs_stale_and_nothing_fail(stage: Stage) -> No
         check_invariants(stage, service)
 
 
-def test_06_retry_after_of_a_429_is_honoured(stage: Stage) -> None:
-    stage.proxy.when(*POST_RUN, status(429, retry_after="3"))
+@on_both
+def test_05_an_open_circuit_lets_one_request_at_a_time_look_for_the_backend(stage: Stage) -> None:
+    with stage.serving() as service:
+        stage.proxy.when("GET", r"/", status(503), times=None)
+        stage.proxy.when("POST", r"/", status(503), times=None)
+        waiting = [service.submit(trains(), key=f"w{n}", arguments=EPOCHS) for n in range(6)]
+        eventually(lambda: service.status()["circuit"] == "open", "the circuit opens")
+        opened = len(stage.proxy.seen)
+        # Longer and longer, up to a second here: so many looks take this long.
+        eventually(lambda: len(stage.proxy.seen) >= opened + 4, "somebody looks for it")
+        looks = stage.proxy.seen[opened : opened + 4]
+        assert looks[-1].at - looks[0].at >= 0.8 * (0.3 + 0.6), "each look waits for the circuit"
+        told = eventually(lambda: service.run(waiting[0])["warnings"], "an explanation")
+        assert "HTTP 503" in told[0] or "503" in told[0]
+        assert "failures in a row (the circuit is" in told[0]
+        assert "the run is sent when it does" in told[0]
+        assert {service.run(run)["phase"] for run in waiting} <= {"QUEUED", "SUBMITTING"}
+        assert not stage.proxy.requests(*POST_RUN), "a POST does not look for the backend"
+        stage.proxy.behave()
+        for run in waiting:
+            done = service.wait(run, over=True)
+            assert (done["state"], done["attempt"]) == ("SUCCEEDED", 1)
+        assert service.status()["circuit"] == "closed"
+        check_invariants(stage, service)
+
+
+@on_both
+def test_06_retry_after_of_a_429_is_honoured_by_everybody(stage: Stage) -> None:
+    stage.proxy.when(*POST_RUN, status(429, retry_after="2"))
     with stage.serving() as service:
         run = service.submit(trains(), key="k", arguments=EPOCHS)
+        eventually(lambda: stage.proxy.requests(*POST_RUN), "the POST is refused")
+        assert service.status()["held_seconds"] > 0
+        other = service.submit(trains(), key="other", arguments=EPOCHS)
         assert service.wait(run, over=True)["attempt"] == 1
-        refused, sent = stage.proxy.requests(*POST_RUN)
-        assert sent.at - refused.at >= 3
-        listed = len(stage.proxy.requests(*LIST_RUNS))
-        stage.proxy.when(*LIST_RUNS, status(429, retry_after="3"))
-        eventually(lambda: len(stage.proxy.requests(*LIST_RUNS)) >= listed + 3, "sweeps go on")
-        lists = stage.proxy.requests(*LIST_RUNS)
-        first = next(index for index, seen in enumerate(lists) if seen.status == 429)
-        assert lists[first + 1].at - lists[first].at >= 3
+        assert service.wait(other, over=True)["attempt"] == 1
+        _nobody_asked_for(stage, 2.0)
+        refused, *sent = stage.proxy.requests(*POST_RUN)
+        assert (refused.status, len(sent)) == (429, 2)
+        rule = stage.proxy.when(*LIST_RUNS, status(429, retry_after="2"))
+        eventually(lambda: is_met(rule), "a list is refused")
+        last = len(stage.proxy.seen)
+        service.submit(trains(), key="third", arguments=EPOCHS)
+        eventually(lambda: len(stage.proxy.seen) > last, "it goes on")
+        _nobody_asked_for(stage, 2.0)
+        assert service.succeeds("third")["attempt"] == 1
+        check_invariants(stage, service)
+
+
+def _nobody_asked_for(stage: Stage, seconds: float) -> None:
+    """After the newest 429 nothing went out for so long, whoever wanted it."""
+    seen = list(stage.proxy.seen)
+    at = max(index for index, one in enumerate(seen) if one.status == 429)
+    later = [one.at - seen[at].at for one in seen[at + 1 :]]
+    # What was under way at that moment cannot be called back.
+    assert not [passed for passed in later if 0.3 < passed < seconds - 0.1], later[:10]
+
+
+@on_both
+def test_06_a_token_bucket_bounds_what_all_workers_send_together(stage: Stage) -> None:
+    rate, burst = 8, 4
+    bounds = {"KFBRIDGE_KFP_REQUESTS_PER_SECOND": str(rate), "KFBRIDGE_KFP_REQUEST_BURST": str(burst)}
+    with stage.serving(bounds) as service:
+        submitted = [service.submit(trains(), key=f"k{n}", arguments=EPOCHS) for n in range(6)]
+        for run in submitted:
+            assert service.wait(run, over=True)["state"] == "SUCCEEDED"
+        times = [one.at for one in stage.proxy.seen]
+        assert len(times) > 3 * rate
+        for first, began in enumerate(times):
+            within = sum(began <= at < began + 1.0 for at in times[first:])
+            # One more for each connection's own delay.
+            assert within <= rate + burst + 2, f"{within} requests in a second"
         check_invariants(stage, service)
 
 

@@ -95,6 +95,7 @@ def _backend_status(
     # Another process may be the one that follows the backend; what it wrote down counts then.
     stale = [state.stale_since for state in states if state.stale_since]
     since = backend.stale_since or (min(stale) if stale else None)
+    spared = backend.spared
     return BackendStatus(
         name=backend.name,
         url=backend.settings.url,
@@ -106,6 +107,9 @@ def _backend_status(
         tick_seconds=_latest(state.tick_seconds for state in states),
         last_error=backend.last_error
         or next((state.last_error for state in states if state.last_error), None),
+        circuit=spared.circuit if spared else "closed",
+        held_seconds=round(spared.held_seconds, 1) if spared else 0.0,
+        waiting_requests=spared.waiting if spared else 0,
         active_runs=counts.get(RunPhase.ACTIVE, 0),
         queued_runs=counts.get(RunPhase.QUEUED, 0) + counts.get(RunPhase.SUBMITTING, 0),
     )

@@ -2,47 +2,43 @@
 
 Fast: what finished since the watermark, minus an overlap, because KFP writes Argo's whole seconds late
 and out of order. Slow: what has not finished, which corrects whatever the fast one missed. A list is
-dear to KFP, so the pause between two sweeps is at least 20 times what the last one took.
+dear to KFP, so a round asks for the newest ends alone and for as much else as the backend's budget allows,
+and the pause after it is at least 20 times what it took.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
+import anyio
 from sqlmodel import Session
 
 from bridge.domain.decide import Missing, Observation, is_old_news
 from bridge.domain.lineage import Run
 from bridge.domain.states import RuntimeState
 from bridge.kfp_api import messages
-from bridge.kfp_api.errors import KfpError, KfpNotFound
-from bridge.kfp_api.filters import Filter, finished_since, unfinished
+from bridge.kfp_api.errors import KfpError, KfpInvalid
+from bridge.kfp_api.filters import Filter
 from bridge.lineage import backends, leases, runs
 from bridge.lineage.database import now as database_now
-from bridge.lineage.records import BackendState
+from bridge.lineage.records import BackendChanges
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.crash import crash_point
 from bridge.service.workers.backoff import backoff_seconds
+from bridge.service.workers.budget import DUTY_FACTOR, FAST_FACTOR
 from bridge.service.workers.found import FoundRuns
 from bridge.service.workers.record import Recorded, observation_of, record
+from bridge.service.workers.sweep import PAGE_SIZE, NamespaceSweep
 
 log = logging.getLogger(__name__)
 
-OVERLAP = timedelta(seconds=600)
-# The share of a backend's time that sweeps may take is one part in this many.
-DUTY_FACTOR = 20.0
-_PAGE_SIZE = 200
-_MAX_PAGES = 500
-# Every so many fast sweeps the whole overlap is read, and not only down to what is known.
-_FULL_OVERLAP_EVERY = 15
-_LOOKUPS_PER_SWEEP = 20
 _LEASE_FACTOR = 3.0
 
 
@@ -62,10 +58,13 @@ class TrackWorker:
         self._store = context.store
         self._backend = backend
         self._found = FoundRuns(context, backend)
-        self._rounds = 0
+        self._sweeps = [NamespaceSweep(name, self) for name in backend.settings.namespaces]
+        self._leads = False
         self._failures = 0
         self._slow_due = 0.0
-        self._backend_seconds = 0.0
+        self._whole_slow = False
+        self._spent = 0.0
+        self._last_cost = 0.0
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -74,7 +73,7 @@ class TrackWorker:
             while True:
                 pause = await self.step()
                 # A ring asks for an early sweep, but never for more than the backend's share of time.
-                await asyncio.sleep(pause.least_seconds)
+                await anyio.sleep(pause.least_seconds)
                 await bell.wait(pause.seconds - pause.least_seconds)
         finally:
             await self._store.transact(
@@ -82,110 +81,107 @@ class TrackWorker:
             )
 
     def slow_next(self) -> None:
-        """Make the next round a slow one."""
+        """Make the next round a whole slow sweep, whatever it costs."""
         self._slow_due = 0.0
+        self._whole_slow = True
 
     async def step(self) -> Pause:
         """One round over all namespaces; how long to pause after it."""
-        settings = self._backend.settings
-        if not await self._lead():
+        settings, pace = self._backend.settings, self._backend.pace
+        began = time.monotonic()
+        opened = await self._open_round()
+        if opened is None:
             return Pause(settings.idle_tick_seconds, settings.idle_tick_seconds)
-        slow = time.monotonic() >= self._slow_due
-        self._backend_seconds = 0.0
+        now, busy = opened
+        slow_ended = False
+        self._spent = 0.0
         try:
-            for namespace in settings.namespaces:
-                await self._sweep(namespace, slow=slow)
+            for sweep in self._sweeps:
+                await sweep.newest(now)
+            fast = self._spent
+            slow_ended = await self._what_can_wait(now)
         except KfpError as error:
             return await self._failed(error)
         self._context.note_answer(self._backend)
         self._failures = 0
-        self._rounds += 1
-        took = self._backend_seconds
-        least = max(settings.tick_seconds, DUTY_FACTOR * took)
-        pause = Pause(least, least if await self._busy() else max(least, settings.idle_tick_seconds))
-        if slow:
-            self._slow_due = time.monotonic() + max(settings.slow_sweep_seconds, DUTY_FACTOR * took)
-        await self._remember_round(took, pause.seconds, slow=slow)
+        passed = time.monotonic() - began
+        least = max(pace.tick_seconds - passed, FAST_FACTOR * fast, DUTY_FACTOR * self._spent)
+        pause = Pause(least, least if busy else max(least, settings.idle_tick_seconds))
+        await self._remember_round(self._spent, max(pause.seconds, pace.tick_seconds), slow=slow_ended)
         return pause
 
-    async def _sweep(self, namespace: str, *, slow: bool) -> None:
-        state = await self._store.read(lambda s: backends.backend_state(s, self._backend.name, namespace))
-        await self._fast(namespace, state)
-        if slow:
-            await self._slow(namespace)
+    async def _what_can_wait(self, now: datetime) -> bool:
+        """Older ends, what has not finished and look-ups, as far as the budget goes; whether a slow sweep
+        came to its end with it."""
+        if time.monotonic() >= self._slow_due:
+            for sweep in self._sweeps:
+                await sweep.begin_slow()
+        was_slow = any(sweep.is_slow for sweep in self._sweeps)
+        asked = 0
+        pending = list(self._sweeps)
+        while pending and (self._whole_slow or self._may_go_on(asked)):
+            # Namespace by namespace, so that none of them waits for the others' passes.
+            sweep = pending.pop(0)
+            piece = sweep.next_piece()
+            if piece is not None:
+                await piece(now)
+                pending.append(sweep)
+                asked += 1
+        slow_ended = was_slow and not any(sweep.is_slow for sweep in self._sweeps)
+        if slow_ended:
+            self._whole_slow = False
+            self._slow_due = time.monotonic() + self._backend.pace.slow_sweep_seconds
+        return slow_ended
 
-    async def _fast(self, namespace: str, state: BackendState) -> None:
-        began: datetime = await self._store.read(database_now)
-        watermark = state.watermark or began
-        full = self._rounds % _FULL_OVERLAP_EVERY == 0
-        newest = watermark
-        token: str | None = None
-        for _ in range(_MAX_PAGES):
-            page = await self._list(
-                namespace, finished_since(watermark - OVERLAP), token, sort_by="finished_at desc"
-            )
-            fresh = [run for run in page.runs if not self._is_known_end(run)]
-            await self._observe(fresh, namespace, began)
-            newest = max([newest, *(ended for run in page.runs if (ended := run.ended_at))])
-            token = page.next_page_token
-            if not token or (not fresh and not full):
-                break
-        if newest != state.watermark:
-            name = self._backend.name
-            await self._store.transact(
-                lambda s: backends.change_backend_state(s, name, namespace, watermark=newest), repeatable=True
-            )
+    def _may_go_on(self, asked: int) -> bool:
+        """Whether one more piece fits into what the backend can spare, of which this round ``asked`` some.
 
-    async def _slow(self, namespace: str) -> None:
-        alive: set[UUID] = set()
-        token: str | None = None
-        # Read before the sweep: a run submitted while it goes on must not look lost.
-        expected, began = await self._store.read(
-            lambda s: (
-                runs.unfinished_kfp_ids(s, self._backend.name, namespace or None),
-                database_now(s),
-            )
-        )
-        for _ in range(_MAX_PAGES):
-            page = await self._list(namespace, unfinished(), token)
-            await self._observe(page.runs, namespace, began)
-            alive |= {seen.kfp_run_id for run in page.runs if (seen := observation_of(run))}
-            token = page.next_page_token
-            if not token:
-                break
-        await self._look_up_absent(sorted(expected - alive), began)
+        A cheap one has to fit into the shortest pause as well, so that the next ends are not seen later for
+        it; of dear ones there is one in a round.
+        """
+        lengthens = DUTY_FACTOR * (self._spent + self._last_cost) > self._backend.pace.tick_seconds
+        return not (asked and lengthens) and self._backend.budget.allows(self._last_cost)
 
-    async def _list(
-        self, namespace: str, where: Filter, token: str | None, *, sort_by: str | None = None
-    ) -> messages.ListRuns:
-        """One page of runs; what it costs the backend is counted."""
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """What goes on inside is the backend's time."""
         began = time.monotonic()
         try:
+            yield
+        finally:
+            self._last_cost = time.monotonic() - began
+            self._spent += self._last_cost
+            self._backend.budget.spend(self._last_cost)
+
+    async def list_runs(
+        self, namespace: str, where: Filter, token: str | None, sort_by: str | None = None
+    ) -> messages.ListRuns:
+        """See ``sweep.Asking``."""
+        with self._counted():
             return await self._backend.client.list_runs(
                 namespace=namespace or None,
                 filter=where,
                 sort_by=sort_by,
-                page_size=_PAGE_SIZE,
+                page_size=PAGE_SIZE,
                 page_token=token,
                 # Waits between repetitions are no time of the backend's; the next sweep is the repetition.
                 repeat=False,
             )
-        finally:
-            self._backend_seconds += time.monotonic() - began
 
-    async def _look_up_absent(self, kfp_run_ids: Sequence[UUID], asked_at: datetime) -> None:
-        """Runs we follow that the backend did not list as unfinished: they ended, or are gone."""
-        for kfp_run_id in kfp_run_ids[:_LOOKUPS_PER_SWEEP]:
-            try:
-                told = await self._backend.client.get_run(kfp_run_id)
-            except KfpNotFound:
-                await self._record({kfp_run_id: Missing()})
-                continue
-            found = observation_of(told, asked_at=asked_at)
-            if found is not None:
-                await self._record({kfp_run_id: found})
+    async def get_run(self, kfp_run_id: UUID) -> messages.Run:
+        """See ``sweep.Asking``."""
+        with self._counted():
+            return await self._backend.client.get_run(kfp_run_id, repeat=False)
 
-    async def _observe(self, page: Sequence[messages.Run], namespace: str, asked_at: datetime) -> None:
+    async def followed(self, namespace: str) -> tuple[set[UUID], datetime]:
+        """See ``sweep.Asking``."""
+        name = self._backend.name
+        return await self._store.read(
+            lambda s: (runs.unfinished_kfp_ids(s, name, namespace or None), database_now(s))
+        )
+
+    async def observe(self, page: Sequence[messages.Run], namespace: str, asked_at: datetime) -> None:
+        """See ``sweep.Asking``."""
         seen: dict[UUID, Observation | Missing] = {}
         told: dict[UUID, messages.Run] = {}
         for run in page:
@@ -204,13 +200,13 @@ class TrackWorker:
             told[observation.kfp_run_id] = run
         if not seen:
             return
-        unknown = await self._record(seen)
+        unknown = await self.record(seen)
         if unknown:
             await self._found.add([told[kfp_run_id] for kfp_run_id in unknown], namespace)
-            await self._record({kfp_run_id: seen[kfp_run_id] for kfp_run_id in unknown})
+            await self.record({kfp_run_id: seen[kfp_run_id] for kfp_run_id in unknown})
 
-    async def _record(self, seen: dict[UUID, Observation | Missing]) -> list[UUID]:
-        """Write what the observations mean; the ids nobody knows are given back."""
+    async def record(self, seen: dict[UUID, Observation | Missing]) -> list[UUID]:
+        """See ``sweep.Asking``."""
 
         def write(session: Session) -> tuple[list[Recorded], list[UUID], list[Observation]]:
             stored = runs.get_by_kfp_id(session, self._backend.name, list(seen))
@@ -246,7 +242,8 @@ class TrackWorker:
                     },
                 )
 
-    def _is_known_end(self, run: messages.Run) -> bool:
+    def is_known_end(self, run: messages.Run) -> bool:
+        """See ``sweep.Asking``."""
         seen = observation_of(run)
         if seen is None:
             return False
@@ -256,52 +253,63 @@ class TrackWorker:
     def _lease_name(self) -> str:
         return f"track:{self._backend.name}"
 
-    async def _lead(self) -> bool:
-        """Whether this process is the one that follows the backend now."""
+    async def _open_round(self) -> tuple[datetime, bool] | None:
+        """The database's time and whether runs are followed, if this process is the one that follows the
+        backend now; all a round has to know, in one transaction."""
         if self._store.database.dialect == "sqlite":
             # The whole database is this process's alone, so the backend is too.
-            return True
+            return await self._store.read(self._begin)
         settings = self._context.settings
         seconds = max(settings.lease_seconds, _LEASE_FACTOR * self._backend.settings.idle_tick_seconds)
-        lease = await self._store.transact(
-            lambda s: leases.take_lease(
-                s, self._lease_name, holder=self._context.holder, lease_seconds=seconds
-            )
-        )
-        return lease is not None
 
-    async def _busy(self) -> bool:
-        counts = await self._store.read(lambda s: runs.count_by_phase(s, self._backend.name))
-        return sum(counts.values()) > 0
+        def lead(session: Session) -> tuple[datetime, bool] | None:
+            held = leases.take_lease(
+                session, self._lease_name, holder=self._context.holder, lease_seconds=seconds
+            )
+            if held is None:
+                self._leads = False
+                return None
+            return self._begin(session)
+
+        return await self._store.transact(lead)
+
+    def _begin(self, session: Session) -> tuple[datetime, bool]:
+        name = self._backend.name
+        if not self._leads:
+            # Another process may have got further than what is remembered here.
+            for sweep in self._sweeps:
+                sweep.watermark = backends.backend_state(session, name, sweep.namespace).watermark
+            self._leads = True
+        return database_now(session), runs.any_open(session, name)
 
     async def _failed(self, error: KfpError) -> Pause:
         self._failures += 1
+        if isinstance(error, KfpInvalid):
+            for sweep in self._sweeps:
+                sweep.forget_passes()
         self._context.note_error(self._backend, error)
         await self._remember_trouble()
         pause = max(
             error.retry_after_seconds or 0.0,
-            backoff_seconds(self._failures, first=self._backend.settings.tick_seconds, longest=30.0),
+            backoff_seconds(self._failures, first=self._backend.pace.tick_seconds, longest=30.0),
         )
         return Pause(pause, pause)
 
     async def _remember_round(self, took: float, pause: float, *, slow: bool) -> None:
         def write(session: Session) -> None:
             moment = database_now(session)
-            for namespace in self._backend.settings.namespaces:
-                backends.change_backend_state(
-                    session,
-                    self._backend.name,
-                    namespace,
-                    last_fast_sweep_at=moment,
-                    last_sweep_seconds=took,
-                    tick_seconds=pause,
-                    stale_since=None,
-                    last_error=None,
-                )
-                if slow:
-                    backends.change_backend_state(
-                        session, self._backend.name, namespace, last_slow_sweep_at=moment
-                    )
+            told: BackendChanges = {
+                "last_fast_sweep_at": moment,
+                "last_sweep_seconds": took,
+                "tick_seconds": pause,
+                "stale_since": None,
+                "last_error": None,
+            }
+            if slow:
+                told["last_slow_sweep_at"] = moment
+            for sweep in self._sweeps:
+                told["watermark"] = sweep.watermark
+                backends.change_backend_state(session, self._backend.name, sweep.namespace, **told)
 
         await self._store.transact(write, repeatable=True)
 

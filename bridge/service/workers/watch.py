@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from bridge.lineage.database import now as database_now
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.workers.backoff import backoff_seconds
+from bridge.service.workers.budget import WATCH_FACTOR
 
 log = logging.getLogger(__name__)
 
@@ -44,28 +46,38 @@ class MetadataWatch:
     async def step(self) -> float:
         """One question; how many seconds to wait before the next."""
         interval = self._context.settings.mirror_interval_seconds
-        active = await self._store.read(lambda s: runs.unfinished_kfp_ids(s, self._backend.name))
-        if not active:
+        since = await self._since()
+        if since is None:
             return interval
-        since = await self._watermark()
+        began = time.monotonic()
         try:
             changes = await self._backend.reader.changed_since(since)
         except KfpError as error:
             self._failures += 1
             log.warning("metadata watch failed", extra={"backend": self._backend.name, "error": str(error)})
-            return backoff_seconds(self._failures, first=interval, longest=60.0)
+            pause = backoff_seconds(self._failures, first=interval, longest=60.0)
+            return max(pause, error.retry_after_seconds or 0.0)
+        finally:
+            took = time.monotonic() - began
+            self._backend.budget.spend(took)
         self._failures = 0
+        pause = max(interval, WATCH_FACTOR * took)
         if changes is None:
-            await self._make_due(active)
-            return interval * _BLIND_FACTOR
-        await self._make_due(active & changes.kfp_run_ids)
+            name = self._backend.name
+            await self._make_due(await self._store.read(lambda s: runs.unfinished_kfp_ids(s, name)))
+            return pause * _BLIND_FACTOR
+        await self._make_due(changes.kfp_run_ids)
         if changes.newest_ms > since:
             # What changed within that same millisecond is read at the run's end at the latest.
             await self._remember(changes.newest_ms + 1)
-        return interval
+        return pause
 
-    async def _watermark(self) -> int:
-        def read(session: Session) -> int:
+    async def _since(self) -> int | None:
+        """The watermark; ``None`` while nothing is followed, so that there is nothing to ask."""
+
+        def read(session: Session) -> int | None:
+            if not runs.any_open(session, self._backend.name):
+                return None
             known = backends.backend_state(session, self._backend.name).metadata_watermark_ms
             return (
                 known
