@@ -77,7 +77,7 @@ class BackendSettings(BaseModel):
         default=1.0,
         gt=0,
         le=3600,
-        description="The shortest pause between two sweeps; the bridge makes it at least 20 times as long "
+        description="From one sweep to the next at least; the bridge makes the pause at least 20 times as long "
         "as the last sweep took.",
     )
     idle_tick_seconds: float = Field(

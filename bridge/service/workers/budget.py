@@ -19,6 +19,8 @@ WATCH_FACTOR = 99.0
 SHARE = 0.049
 # So much may be saved up by a backend that was hardly asked, so that its first sweeps need not wait.
 _SAVED_SECONDS = 0.25
+# … or so many requests of what one costs there.
+_SAVED_REQUESTS = 3.0
 
 
 class Budget:
@@ -37,8 +39,8 @@ class Budget:
 
     def allows(self, seconds: float) -> bool:
         """Whether something that can wait may take about so much now."""
-        # What costs more than is ever saved up would wait for ever.
-        self._limit = max(_SAVED_SECONDS, self._limit, seconds)
+        # What costs more than is ever saved up, beside the round that goes before it, would wait for ever.
+        self._limit = max(_SAVED_SECONDS, self._limit, _SAVED_REQUESTS * seconds)
         self._earn()
         return self._saved >= seconds
 
