@@ -199,7 +199,8 @@ class RunLinks(Message):
 
 class RunModel(Message):
     """A run as readers see it. ``state`` is KFP's word, ``phase`` the bridge's own progress,
-    ``mirror`` how complete the copy of tasks, artifacts and metrics is."""
+    ``mirror`` how complete the copy of tasks, artifacts and metrics is; ``waiting`` why a QUEUED run has
+    not been sent yet, if the bridge itself holds it back."""
 
     run_id: UUID
     kfp_run_id: UUID
@@ -231,6 +232,7 @@ class RunModel(Message):
     origin: OriginModel = Field(default_factory=OriginModel)
     links: RunLinks = Field(default_factory=RunLinks)
     warnings: list[str] = Field(default_factory=list)
+    waiting: str | None = None
 
 
 class TaskModel(Message):
@@ -380,6 +382,19 @@ class Page(Message, Generic[ItemT]):
     next_cursor: str | None = None
 
 
+class QueueStatus(Message):
+    """One project's part of the queue before a backend: ``waiting`` runs, the first of them since
+    ``oldest_at``; ``active`` of the ``max_active_runs`` it may have there; its weight against others."""
+
+    project: str
+    waiting: int
+    oldest_at: datetime | None = None
+    oldest_seconds: float | None = None
+    active: int
+    max_active_runs: int
+    weight: float = 1.0
+
+
 class BackendStatus(Message):
     """How the bridge gets on with one backend; times in seconds.
 
@@ -401,6 +416,8 @@ class BackendStatus(Message):
     waiting_requests: int = 0
     active_runs: int = 0
     queued_runs: int = 0
+    max_active_runs: int | None = None
+    queues: list[QueueStatus] = Field(default_factory=list)
 
 
 class StatusModel(Message):

@@ -117,7 +117,7 @@ def _rows(runs: list[RunModel], console: Console) -> list[str]:
         rows.append(
             (
                 render.short_id(item.run_id),
-                state + (" (stale)" if item.stale_since else ""),
+                state + (" (stale)" if item.stale_since else " (queued)" if item.waiting else ""),
                 item.pipeline.name,
                 render.age(item.created_at),
                 render.duration(render.run_seconds(item)),

@@ -182,7 +182,9 @@ def _notes(run: RunModel) -> list[str]:
         )
     if run.cancel_requested_at is not None and not run.over:
         notes.append(f"to be canceled since {render.time_text(run.cancel_requested_at)}")
-    if run.phase in ("QUEUED", "SUBMITTING"):
+    if run.waiting is not None:
+        notes.append(run.waiting)
+    elif run.phase in ("QUEUED", "SUBMITTING"):
         notes.append("not yet confirmed by the backend")
     if run.phase == "LOST":
         notes.append("the backend no longer knows this run; this is what the bridge kept of it")

@@ -120,7 +120,9 @@ class Run:
     ``run_id`` is ours, ``kfp_run_id`` the backend's. ``version`` grows with each change and is
     what a long-poll waits on. ``submitted_at`` is when the POST was begun, ``settled_at`` when the
     end was mirrored (or reading it was given up) and the gate judged: from then on nobody needs to
-    wait. ``after_run`` names a run that has to be over before this one is sent.
+    wait. ``after_run`` names a run that has to be over before this one is sent. ``queued_at`` is since
+    when it waits for a place at its backend, ``placed_at`` when it was given one, which it keeps until it
+    is over.
     """
 
     run_id: UUID
@@ -144,6 +146,8 @@ class Run:
     observed_at: datetime | None = None
     settled_at: datetime | None = None
     after_run: UUID | None = None
+    queued_at: datetime | None = None
+    placed_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     revivals: int = 0
     error: RunError | None = None

@@ -47,6 +47,18 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A project's part of the queue before one backend: how many runs wait, since when the first of them,
+    and how many places the project has there."""
+
+    backend: str
+    project: str
+    waiting: int
+    active: int
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricFilter:
     """Runs whose metric ``key`` (``evaluate.auc``) compares so with ``value`` at any step."""
 
@@ -82,8 +94,9 @@ class RunFilter:
 
 
 class RunChanges(TypedDict, total=False):
-    """What ``change_run`` may set. ``due_at``, ``mirror_due_at``, ``failures``, ``mirror_failures`` and
-    ``observed_at`` are the workers' own: setting them alone neither raises the version nor makes an event."""
+    """What ``change_run`` may set. ``due_at``, ``mirror_due_at``, ``failures``, ``mirror_failures``,
+    ``observed_at``, ``queued_at`` and ``placed_at`` are the workers' own: setting them alone neither raises
+    the version nor makes an event."""
 
     phase: RunPhase
     state: RuntimeState
@@ -96,6 +109,8 @@ class RunChanges(TypedDict, total=False):
     observed_at: datetime | None
     settled_at: datetime | None
     after_run: UUID | None
+    queued_at: datetime | None
+    placed_at: datetime | None
     cancel_requested_at: datetime | None
     revivals: int
     error: RunError | None

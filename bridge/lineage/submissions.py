@@ -31,7 +31,8 @@ def find_submission(session: Session, key: UUID, *, lock: bool = True) -> Submis
 
 
 def add_submission(session: Session, submission: Submission, run: Run) -> None:
-    """Write a submission, its first run (due at once), its input edges and the ``run.created`` event.
+    """Write a submission, its first run (due at once unless it is queued), its input edges and its
+    ``run.created`` event.
 
     Raises ``DuplicateSubmission`` if the key is stored, also when another transaction is just storing
     it; the transaction stays usable, nothing of this one is written.
@@ -62,7 +63,7 @@ def add_adopting_submission(session: Session, submission: Submission, run_id: UU
 
 
 def add_attempt(session: Session, submission: Submission, run: Run) -> None:
-    """Write the next attempt of a stored submission, due at once, and make it the current run.
+    """Write the next attempt of a stored submission, due at once unless it is queued, and make it current.
 
     The stored submission takes over everything from ``submission``: a new try may have a new body.
     Raises ``NotStored`` if the key is not stored.
@@ -76,7 +77,9 @@ def add_attempt(session: Session, submission: Submission, run: Run) -> None:
 
 
 def _add_runs(session: Session, pairs: Sequence[tuple[Submission, Run]]) -> None:
-    written = insert_runs(session, [run for _, run in pairs], due_now=True)
+    # A run in the queue is due when it is given a place.
+    written = insert_runs(session, [run for _, run in pairs if run.queued_at is not None])
+    written |= insert_runs(session, [run for _, run in pairs if run.queued_at is None], due_now=True)
     for submission, run in pairs:
         if run.run_id not in written:
             raise DuplicateSubmission(submission.key)

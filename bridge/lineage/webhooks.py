@@ -69,7 +69,7 @@ def add_webhook(
         "secret": secret,
         "reached": outbox.last_number(session),
     }
-    insert_timed(session, WEBHOOKS, "created_at", row)
+    insert_timed(session, WEBHOOKS, "created_at", [row])
     _audit(session, "webhook.add", actor, project, {"webhook_id": str(webhook_id), "url": url})
     return _get(session, webhook_id)
 

@@ -19,6 +19,7 @@ from bridge.service.crash import crash_point
 from bridge.service.grouping import Grouped
 from bridge.service.pipelines import Found, PipelineSource
 from bridge.service.problems import ProblemError
+from bridge.service.queueing import QueueBounds
 from bridge.service.recording import STARTED_EARLIER, Accepted, Intent, Recorder, changed_arguments, refuse
 from bridge.service.requests import arguments_of, check_gate, digest_of, display_name_of, inputs_of
 from bridge.service.revive import retry_failed_tasks
@@ -26,6 +27,7 @@ from bridge.service.workers.upload import DEFAULT_EXPERIMENT
 
 _MAX_KEY_LENGTH = 255
 _MOST_TOGETHER = 64
+_STOPPING_RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Acceptance:
         self._store = context.store
         self._recorder = Recorder(context.store)
         self._find = Grouped(self._find_together, most=_MOST_TOGETHER)
+        self._bounds = QueueBounds(context.store, context.settings)
         self.pipelines = PipelineSource(context.store)
 
     async def accept(self, request: SubmitRequest, idempotency_key: str | None) -> Accepted:
@@ -55,7 +58,11 @@ class Acceptance:
         repeat = await self._repeat_of(request, identity)
         if repeat is not None:
             return repeat
+        if self._context.stopping:
+            text = "this bridge is about to stop; nothing was recorded, send it again"
+            raise ProblemError("stopping", text, retry_after_seconds=_STOPPING_RETRY_SECONDS)
         backend = self._backend(request)
+        await self._bounds.check(request.project)
         submission, found = await self._prepare(request, identity, backend)
         accepted = await self._recorder.record(Intent(submission, found, request.skip_if_unchanged))
         if accepted is None:
@@ -64,6 +71,8 @@ class Acceptance:
             assert repeat is not None, "a run that ended does not begin by itself"
             return repeat
         crash_point("accept.after_commit")
+        if not accepted.replayed:
+            self._bounds.accepted(request.project)
         self._store.announce([accepted.run, *accepted.changed])
         self._context.ring_after([accepted.run, *accepted.changed])
         return accepted

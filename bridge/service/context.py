@@ -74,6 +74,9 @@ class Context:
                 self.wakeups.submit(run.backend).ring()
             elif run.phase is RunPhase.ENDED or run.phase is RunPhase.ACTIVE:
                 self.wakeups.mirror(run.backend).ring()
+            if run.phase.is_over:
+                # Its place is free.
+                self.wakeups.submit(run.backend).ring()
             if run.cancel_requested_at is not None and not run.phase.is_over:
                 self.wakeups.cancel(run.backend).ring()
                 self.wakeups.submit(run.backend).ring()

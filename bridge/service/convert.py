@@ -101,8 +101,10 @@ class Presenter:
         base_url: str,
         stale_since: datetime | None = None,
         warnings: list[str] | None = None,
+        waiting: str | None = None,
     ) -> RunModel:
-        """A run as readers see it; ``stale_since`` is since when its backend has not answered."""
+        """A run as readers see it; ``stale_since`` is since when its backend has not answered, ``waiting``
+        why it was not sent yet."""
         return RunModel(
             run_id=run.run_id,
             kfp_run_id=run.kfp_run_id,
@@ -139,6 +141,7 @@ class Presenter:
             origin=origin_model(run.origin),
             links=self.links(run, base_url),
             warnings=warnings or [],
+            waiting=waiting,
         )
 
     def links(self, run: Run, base_url: str) -> RunLinks:

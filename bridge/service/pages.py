@@ -24,7 +24,7 @@ from bridge.service.context import Context
 from bridge.service.convert import is_over, task_model
 from bridge.service.filters import RunQuery, to_filter
 from bridge.service.problems import ProblemError, problem_response
-from bridge.service.routes.common import ContextDep, present, require_token, stored_run
+from bridge.service.routes.common import ContextDep, present_all, require_token, stored_run
 from bridge.service.routes.details import explained
 
 PAGE_SIZE = 50
@@ -91,7 +91,7 @@ async def list_page(
     active = any(not is_over(run) for run in found)
     return _page(
         "runs.html",
-        runs=[present(context, request, run) for run in found],
+        runs=await present_all(context, request, found),
         state=_only(filters, "state").upper(),
         text=_only(filters, "text"),
         chips=_chips(filters),

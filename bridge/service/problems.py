@@ -15,9 +15,12 @@
     ├── unknown-backend        422
     ├── unknown-pipeline       422
     ├── key-reused             422  the same key and try with another body
+    ├── queue-full             429  retryable: the project's part of the queue is full
     ├── backend-refused        502  the backend said no to what was asked of it
     ├── backend-unavailable    503  retryable
     ├── database-unavailable   503  retryable
+    ├── overloaded             503  retryable: the queue is full
+    ├── stopping               503  retryable: the service is about to end
     └── internal               500
 
 Programs decide on ``type``; ``detail`` is for people and may change.
@@ -57,10 +60,13 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "unknown-backend": (422, "There is no such backend", False),
     "unknown-pipeline": (422, "There is no such pipeline", False),
     "key-reused": (422, "The key was used for another request", False),
+    "queue-full": (429, "The project's queue is full", True),
     "internal": (500, "Something went wrong in the bridge", False),
     "backend-refused": (502, "The backend refused", False),
     "backend-unavailable": (503, "The backend cannot be reached", True),
     "database-unavailable": (503, "The database cannot be reached", True),
+    "overloaded": (503, "The queue is full", True),
+    "stopping": (503, "The service is stopping", True),
 }
 _SLUG_OF_STATUS = {400: "invalid-request", 401: "unauthorized", 404: "not-found", 405: "method-not-allowed"}
 _DATABASE_RETRY_SECONDS = 5.0

@@ -187,7 +187,7 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, ski
     run = _new_run(wanted, 1, moment)
     changed: tuple[Run, ...] = ()
     if answer is ClearAnswer.CANCEL_THEN_NEW and older is not None:
-        run = replace(run, after_run=older.run_id)
+        run = replace(run, after_run=older.run_id, queued_at=None)
         reason = "the task was cleared (on_clear=cancel_then_new)"
         changed = (runs.request_cancel(session, older.run_id, at=moment, reason=reason),)
     submissions.add_submission(session, replace(wanted, current_run=run.run_id), run)
@@ -231,6 +231,7 @@ def _new_run(wanted: Submission, attempt: int, moment: datetime) -> Run:
         mirror=MirrorState.NONE,
         version=1,
         created_at=moment,
+        queued_at=moment,
         arguments=wanted.arguments,
         labels=wanted.labels,
         origin=wanted.origin,

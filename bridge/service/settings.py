@@ -14,12 +14,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from bridge.domain.fairness import Share
+
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
 # What a setting with a pattern must look like, in words.
 _PATTERNS_IN_WORDS = {
     "database_url": "must begin with sqlite:/// (a file) or postgresql://",
     "log_level": "must be DEBUG, INFO, WARNING or ERROR",
 }
+_IN_THE_FILE_ALONE = ("backends", "projects")
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
 _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_URL": "url",
@@ -41,6 +44,22 @@ _BACKEND_VARIABLES = {
 
 class SettingsError(ValueError):
     """The settings do not make sense together; the text names the setting and what to do."""
+
+
+class ProjectSettings(BaseModel):
+    """What one project may have; what is not given is as for every project."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_active_runs: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Runs sent to one backend and not ended, at most."
+    )
+    max_queued_runs: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Runs waiting in the queue, at most."
+    )
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="Its part of a backend's places against other projects'."
+    )
 
 
 class BackendSettings(BaseModel):
@@ -77,8 +96,8 @@ class BackendSettings(BaseModel):
         default=1.0,
         gt=0,
         le=3600,
-        description="From one sweep to the next at least; the bridge makes the pause at least 20 times as long "
-        "as the last sweep took.",
+        description="From one sweep to the next at least; the bridge makes the pause at least 20 times as "
+        "long as the last sweep took.",
     )
     idle_tick_seconds: float = Field(
         default=5.0, gt=0, le=3600, description="The pause while no run of the bridge is unfinished there."
@@ -120,6 +139,12 @@ class BackendSettings(BaseModel):
         default=30.0, gt=0, le=3600, description="How long it stays open at most."
     )
     max_submitting: int = Field(default=8, ge=1, le=256, description="POSTs under way at the same time.")
+    max_active_runs: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Runs sent there and not ended, of all projects together; no bound, if absent.",
+    )
     found_runs_project: str = Field(
         default="default", min_length=1, description="The project of runs that others started there."
     )
@@ -165,6 +190,27 @@ class ServiceSettings(BaseModel):
     )
     backends: tuple[BackendSettings, ...] = Field(
         default=(), description="The backends, the first the default."
+    )
+    max_active_runs: int = Field(
+        default=200,
+        ge=1,
+        le=1_000_000,
+        description="Runs of one project sent to one backend and not ended; more wait in the queue.",
+    )
+    max_queued_runs: int = Field(
+        default=20_000,
+        ge=1,
+        le=10_000_000,
+        description="Runs of one project in the queue; beyond, its submissions are answered 429.",
+    )
+    max_queued_runs_overall: int = Field(
+        default=100_000,
+        ge=1,
+        le=10_000_000,
+        description="Runs of all projects in the queue; beyond, submissions are answered 503.",
+    )
+    projects: Mapping[str, ProjectSettings] = Field(
+        default_factory=dict, description="What single projects may have instead."
     )
     workers: bool = Field(default=True, description="Whether this process also runs the workers.")
     airflow_url: str | None = Field(
@@ -281,6 +327,19 @@ class ServiceSettings(BaseModel):
         """The backend of that name, if there is one."""
         return next((backend for backend in self.backends if backend.name == name), None)
 
+    def share_of(self, project: str) -> Share:
+        """What the project may have of each backend."""
+        own = self.projects.get(project, _NOTHING_OF_ITS_OWN)
+        return Share(own.max_active_runs or self.max_active_runs, own.weight)
+
+    def max_queued_of(self, project: str) -> int:
+        """How many of the project's runs may wait in the queue."""
+        own = self.projects.get(project, _NOTHING_OF_ITS_OWN)
+        return own.max_queued_runs or self.max_queued_runs
+
+
+_NOTHING_OF_ITS_OWN = ProjectSettings()
+
 
 def is_loopback(host: str) -> bool:
     """Whether an address to serve on can be reached from this machine alone."""
@@ -327,7 +386,9 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     known = {
-        ENVIRONMENT_PREFIX + name.upper(): name for name in ServiceSettings.model_fields if name != "backends"
+        ENVIRONMENT_PREFIX + name.upper(): name
+        for name in ServiceSettings.model_fields
+        if name not in _IN_THE_FILE_ALONE
     }
     return {name: environ[variable] for variable, name in known.items() if environ.get(variable)}
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 from bridge.lineage.tables.base import METADATA, Row, table
 from bridge.lineage.tables.data import DatasetRow, DatasetUseRow, DatasetVersionRow, JobRow, JobRunRow
 from bridge.lineage.tables.hooks import DeliveryRow, WebhookRow
-from bridge.lineage.tables.keeping import AuditRow, BackendStateRow, CounterRow, LeaseRow, OutboxRow
+from bridge.lineage.tables.keeping import (
+    AuditRow,
+    BackendStateRow,
+    CounterRow,
+    LeaseRow,
+    OutboxRow,
+    QuarantineRow,
+)
 from bridge.lineage.tables.mirrored import ArtifactRow, ArtifactUseRow, MetricBlobRow, MetricRow, TaskRow
 from bridge.lineage.tables.running import (
     BackendVersionRow,
@@ -42,6 +49,7 @@ OUTBOX = table(OutboxRow)
 PIPELINES = table(PipelineRow)
 PIPELINE_ALIASES = table(PipelineAliasRow)
 PIPELINE_VERSIONS = table(PipelineVersionRow)
+QUARANTINE = table(QuarantineRow)
 RUNS = table(RunRow)
 RUN_HISTORY = table(RunHistoryRow)
 SPECS = table(SpecRow)
@@ -71,6 +79,7 @@ __all__ = [
     "PIPELINES",
     "PIPELINE_ALIASES",
     "PIPELINE_VERSIONS",
+    "QUARANTINE",
     "RUNS",
     "RUN_HISTORY",
     "SPECS",

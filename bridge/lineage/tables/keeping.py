@@ -16,6 +16,7 @@ from bridge.lineage.tables.base import (
     optional_text,
     optional_time,
     optional_uid,
+    reference,
     surrogate,
     text_column,
     time_column,
@@ -68,6 +69,24 @@ class LeaseRow(Row, table=True):
     holder: str = text_column()
     until: datetime = time_column()
     fence: int = Field(default=0, sa_type=BigId)
+
+
+class QuarantineRow(Row, table=True):
+    """Work that failed again and again for a reason of its own, and is not tried until it is released.
+
+    ``subject`` is what it was about: our run id, or the backend's name of a row that is no run of ours.
+    """
+
+    __tablename__ = "quarantine"
+    __table_args__ = (UniqueConstraint("backend", "work", "subject"),)
+
+    id: int | None = surrogate()
+    work: str = text_column()
+    subject: str = text_column()
+    run: int | None = reference("runs.id", nullable=True)
+    reason: str = text_column()
+    failures: int = Field()
+    since: datetime = time_column()
 
 
 class CounterRow(Row, table=True):

@@ -25,6 +25,8 @@ from bridge.lineage.tables.base import (
 
 # Literal in the index and in the statements, so that even a generic plan can use the index.
 OPEN_PHASES = "phase IN ('QUEUED', 'SUBMITTING', 'ACTIVE')"
+IN_QUEUE = "phase = 'QUEUED' AND queued_at IS NOT NULL"
+HAS_PLACE = f"placed_at IS NOT NULL AND {OPEN_PHASES}"
 
 
 class PipelineRow(Row, table=True):
@@ -161,6 +163,22 @@ class RunRow(Row, table=True):
             sqlite_where=text(OPEN_PHASES),
         ),
         Index(
+            "ix_runs_queue",
+            "backend",
+            "project",
+            "queued_at",
+            "id",
+            postgresql_where=text(IN_QUEUE),
+            sqlite_where=text(IN_QUEUE),
+        ),
+        Index(
+            "ix_runs_placed",
+            "backend",
+            "project",
+            postgresql_where=text(HAS_PLACE),
+            sqlite_where=text(HAS_PLACE),
+        ),
+        Index(
             "ix_runs_good",
             "project",
             "pipeline_name",
@@ -194,6 +212,8 @@ class RunRow(Row, table=True):
     observed_at: datetime | None = optional_time()
     settled_at: datetime | None = optional_time()
     after_run: UUID | None = optional_uid()
+    queued_at: datetime | None = optional_time()
+    placed_at: datetime | None = optional_time()
     cancel_requested_at: datetime | None = optional_time()
     revivals: int = Field(default=0)
     error: Any = optional_json()

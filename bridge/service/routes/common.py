@@ -20,6 +20,7 @@ from bridge.lineage import runs
 from bridge.service.backends import waiting_for
 from bridge.service.context import Context
 from bridge.service.problems import ProblemError
+from bridge.service.queueing import waiting_reasons
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m)?\s*$")
@@ -151,7 +152,13 @@ async def waiting_warnings(context: Context, run: Run) -> list[str]:
     return [waiting_for(backend.settings, since, told, then=then)]
 
 
-def present(context: Context, request: Request, run: Run, warnings: list[str] | None = None) -> RunModel:
+def present(
+    context: Context,
+    request: Request,
+    run: Run,
+    warnings: list[str] | None = None,
+    waiting: str | None = None,
+) -> RunModel:
     """The run as this request's caller sees it."""
     backend = context.backends.get(run.backend)
     return context.presenter.run(
@@ -159,4 +166,17 @@ def present(context: Context, request: Request, run: Run, warnings: list[str] | 
         base_url=str(request.base_url),
         stale_since=backend.stale_since if backend else None,
         warnings=warnings,
+        waiting=waiting,
     )
+
+
+async def present_whole(context: Context, request: Request, run: Run) -> RunModel:
+    """The same, with all that keeps it from being sent."""
+    why = await waiting_reasons(context.store, context.settings, [run])
+    return present(context, request, run, await waiting_warnings(context, run), why.get(run.run_id))
+
+
+async def present_all(context: Context, request: Request, found: Sequence[Run]) -> list[RunModel]:
+    """A page of runs as this request's caller sees it, with what those in the queue wait for."""
+    why = await waiting_reasons(context.store, context.settings, found)
+    return [present(context, request, run, waiting=why.get(run.run_id)) for run in found]

@@ -31,7 +31,7 @@ from bridge.service.convert import (
     task_model,
 )
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep, present, stored_run
+from bridge.service.routes.common import ContextDep, present_whole, stored_run
 from bridge.service.workers.cause import failed_tasks
 from bridge.spec.load import Pipeline, SpecError, load_pipeline
 
@@ -89,7 +89,7 @@ async def explained(request: Request, context: Context, run_id: UUID) -> Explain
     pipeline = _load(spec)
     origin = explanation.run.origin
     return ExplainModel(
-        run=present(context, request, explanation.run),
+        run=await present_whole(context, request, explanation.run),
         parent=origin_model(origin) if origin.is_task_instance else None,
         ancestors=[job_run_model(one) for one in explanation.ancestors],
         inputs=[

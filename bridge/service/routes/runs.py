@@ -24,6 +24,8 @@ from bridge.service.routes.common import (
     ContextDep,
     body_of,
     present,
+    present_all,
+    present_whole,
     read_body,
     seconds_of,
     stored_run,
@@ -74,7 +76,7 @@ async def list_runs(
     if where.ids:
         # Only who waits for runs asks for them by their ids.
         await context.waiters.heard(found)
-    return Page(items=[present(context, request, run) for run in found], next_cursor=following)
+    return Page(items=await present_all(context, request, found), next_cursor=following)
 
 
 @router.get("/runs/{run_id}", response_model=RunModel)
@@ -98,7 +100,7 @@ async def get_run(
         run = await stored_run(context, run_id) if changed else run
     if tag and tag.removeprefix("W/") == _etag(run):
         return Response(status_code=304, headers={"ETag": _etag(run)})
-    model = present(context, request, run, await waiting_warnings(context, run))
+    model = await present_whole(context, request, run)
     headers = {"ETag": _etag(run), "Cache-Control": "no-cache"}
     return JSONResponse(model.model_dump(mode="json"), headers=headers)
 

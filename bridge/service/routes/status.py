@@ -11,9 +11,10 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from sqlmodel import Session
 
-from bridge.client.models import BackendStatus, StatusModel
+from bridge.client.models import BackendStatus, QueueStatus, StatusModel
 from bridge.domain.states import RunPhase
-from bridge.lineage import backends, leases, runs
+from bridge.lineage import backends, leases, queue, runs
+from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.records import BackendState, Duty
 from bridge.service.backends import Backend
@@ -54,14 +55,18 @@ async def readyz(context: ContextDep) -> Response:
 async def status_of(context: Context) -> StatusModel:
     """The installation's status as one message."""
 
-    def read(session: Session) -> tuple[int, dict[str, list[BackendState]], dict[str, dict[RunPhase, int]]]:
+    def read(
+        session: Session,
+    ) -> tuple[
+        int, dict[str, list[BackendState]], dict[str, dict[RunPhase, int]], dict[str, list[QueueStatus]]
+    ]:
         states: dict[str, list[BackendState]] = {}
         for state in backends.all_backend_states(session):
             states.setdefault(state.backend, []).append(state)
         counts = {name: runs.count_by_phase(session, name) for name in context.backends}
-        return leases.backlog(session, Duty.MIRROR), states, counts
+        return leases.backlog(session, Duty.MIRROR), states, counts, _queues(context, session)
 
-    backlog, states, counts = await context.store.read(read)
+    backlog, states, counts, queues = await context.store.read(read)
     running = sum(one.running for one in context.supervisor.health.values()) if context.supervisor else 0
     return StatusModel(
         version=package_version(),
@@ -70,7 +75,7 @@ async def status_of(context: Context) -> StatusModel:
         workers=running,
         mirror_backlog=backlog,
         backends=[
-            _backend_status(backend, states.get(name, []), counts[name])
+            _backend_status(backend, states.get(name, []), counts[name], queues[name])
             for name, backend in context.backends.items()
         ],
     )
@@ -90,7 +95,10 @@ def _latest(values: Iterable[_Ordered | None]) -> _Ordered | None:
 
 
 def _backend_status(
-    backend: Backend, states: list[BackendState], counts: dict[RunPhase, int]
+    backend: Backend,
+    states: list[BackendState],
+    counts: dict[RunPhase, int],
+    queues: list[QueueStatus],
 ) -> BackendStatus:
     # Another process may be the one that follows the backend; what it wrote down counts then.
     stale = [state.stale_since for state in states if state.stale_since]
@@ -112,4 +120,25 @@ def _backend_status(
         waiting_requests=spared.waiting if spared else 0,
         active_runs=counts.get(RunPhase.ACTIVE, 0),
         queued_runs=counts.get(RunPhase.QUEUED, 0) + counts.get(RunPhase.SUBMITTING, 0),
+        max_active_runs=backend.settings.max_active_runs,
+        queues=queues,
     )
+
+
+def _queues(context: Context, session: Session) -> dict[str, list[QueueStatus]]:
+    moment, share_of = database_now(session), context.settings.share_of
+    return {
+        name: [
+            QueueStatus(
+                project=one.project,
+                waiting=one.waiting,
+                oldest_at=one.oldest,
+                oldest_seconds=(moment - one.oldest).total_seconds() if one.oldest else None,
+                active=one.active,
+                max_active_runs=share_of(one.project).max_active_runs,
+                weight=share_of(one.project).weight,
+            )
+            for one in queue.queues(session, name)
+        ]
+        for name in context.backends
+    }

@@ -50,20 +50,21 @@ class ClaimWorker(ABC):
         room = self._pool.free
         if room <= 0:
             return 0
-        claims = await self._store.transact(
-            lambda s: leases.claim(
-                s,
-                worker=self._context.holder,
-                duty=self.duty,
-                phases=self.phases,
-                backend=self._backend.name,
-                limit=room,
-                lease_seconds=self._context.settings.lease_seconds,
-            )
-        )
+        claims = await self._store.transact(lambda s: self._claim_due(s, room))
         for claim in claims:
             self._pool.start(self._work(claim), run_id=claim.run.run_id, worker=self.name)
         return len(claims)
+
+    def _claim_due(self, session: Session, room: int) -> list[Claim]:
+        return leases.claim(
+            session,
+            worker=self._context.holder,
+            duty=self.duty,
+            phases=self.phases,
+            backend=self._backend.name,
+            limit=room,
+            lease_seconds=self._context.settings.lease_seconds,
+        )
 
     async def drain(self) -> None:
         """Wait until every claimed run was worked on."""

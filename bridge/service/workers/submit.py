@@ -22,7 +22,7 @@ from bridge.kfp_api.errors import (
     KfpInvalid,
     KfpNotFound,
 )
-from bridge.lineage import leases, runs, submissions
+from bridge.lineage import leases, queue, runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.records import BackendVersion, Claim, Duty
 from bridge.service.backends import Backend
@@ -58,6 +58,20 @@ class SubmitWorker(ClaimWorker):
         bell = context.wakeups.submit(backend.name)
         super().__init__(context, backend, bell, pool_size=backend.settings.max_submitting)
 
+    def _claim_due(self, session: Session, room: int) -> list[Claim]:
+        """What is due already has its place, or needs none; what room is left goes to the queue."""
+        claims = super()._claim_due(session, room)
+        settings = self._context.settings
+        return claims + queue.place(
+            session,
+            worker=self._context.holder,
+            backend=self._backend.name,
+            share_of=settings.share_of,
+            max_active_runs=self._backend.settings.max_active_runs,
+            limit=room - len(claims),
+            lease_seconds=settings.lease_seconds,
+        )
+
     @property
     def _lease_seconds(self) -> float:
         # A claim has to outlast the POST that was begun under it.
@@ -71,6 +85,8 @@ class SubmitWorker(ClaimWorker):
         elif isinstance(action, Post):
             if await self._has_to_wait(claim):
                 await self._release(claim, _AFTER_RUN_CHECK_SECONDS)
+            elif claim.run.placed_at is None:
+                await self._queue(claim)
             else:
                 await self._post(claim)
         elif isinstance(action, LookUp):
@@ -84,6 +100,16 @@ class SubmitWorker(ClaimWorker):
             return False
         earlier = await self._store.read(lambda s: runs.get_run(s, after))
         return earlier is not None and not earlier.phase.is_over
+
+    async def _queue(self, claim: Claim) -> None:
+        """It waited for another run's end, or comes from a version without a queue: it takes its turn."""
+
+        def write(session: Session) -> None:
+            queue.join_queue(session, claim.run.run_id)
+            leases.release(session, claim)
+
+        await self._store.transact(write, repeatable=True)
+        self._bell.ring()
 
     async def _post(self, claim: Claim) -> None:
         key = claim.run.submission_key
@@ -274,6 +300,7 @@ class SubmitWorker(ClaimWorker):
                 phase=RunPhase.ENDED,
                 state=RuntimeState.CANCELED,
                 mirror=MirrorState.COMPLETE,
+                queued_at=None,
                 finished_at=moment,
                 settled_at=moment,
             )
@@ -334,6 +361,9 @@ def _next_attempt(run: Run, submission: Submission, moment: datetime) -> Run:
         observed_at=None,
         settled_at=None,
         after_run=None,
+        # It takes over the place of the attempt that was given up.
+        queued_at=None,
+        placed_at=moment,
         error=None,
         gate=None,
         revivals=0,

@@ -8,6 +8,7 @@ import pytest
 from bridge.service import main
 from bridge.service.settings import (
     BackendSettings,
+    ProjectSettings,
     ServiceSettings,
     SettingsError,
     is_loopback,
@@ -107,8 +108,10 @@ def test_what_can_be_reached_from_outside(host: str, loopback: bool) -> None:
         assert ServiceSettings(host=host, api_token="x").host == host  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("model", [ServiceSettings, BackendSettings])
-def test_every_setting_is_documented(model: type[ServiceSettings | BackendSettings]) -> None:
+@pytest.mark.parametrize("model", [ServiceSettings, BackendSettings, ProjectSettings])
+def test_every_setting_is_documented(
+    model: type[ServiceSettings | BackendSettings | ProjectSettings],
+) -> None:
     page = DOCS.read_text(encoding="utf-8")
     for name, field in model.model_fields.items():
         assert field.description, name
