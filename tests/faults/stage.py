@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from bridge.domain.identity import caller_key
-from tests.support.bridge_service import BridgeService, start_service
+from tests.support.bridge_service import BridgeService, Launch, launch_python, start_service
 from tests.support.fault_proxy import FaultProxy
 from tests.support.local_backend import LocalBackend
+from tests.support.prefork import CLOCK_SECONDS
 
 T = TypeVar("T")
 
@@ -151,13 +152,22 @@ class Stage:
     database_url: str
     backend: LocalBackend
     proxy: FaultProxy
+    launch: Launch = launch_python
     tag: str = field(default_factory=lambda: uuid4().hex[:12])
 
     @contextmanager
     def serving(
-        self, settings: Mapping[str, str] | None = None, *, crash_at: str | None = None, name: str = "bridge"
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        crash_at: str | None = None,
+        name: str = "bridge",
+        clock_seconds: float = 0.0,
     ) -> Iterator[Service]:
-        """A service of this stage's database behind the proxy, stopped at the end if it still runs."""
+        """A service of this stage's database behind the proxy, stopped at the end if it still runs.
+
+        ``clock_seconds`` is by how much its process's clock is wrong.
+        """
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         config = folder / "bridge.toml"
@@ -165,8 +175,12 @@ class Stage:
         env = {**_QUICK, "KFBRIDGE_CONFIG": str(config), **(settings or {})}
         if crash_at is not None:
             env["KFBRIDGE_CRASH_AT"] = crash_at
+        if clock_seconds:
+            env[CLOCK_SECONDS] = str(clock_seconds)
         with (
-            start_service(folder, self.proxy.url, database_url=self.database_url, env=env) as process,
+            start_service(
+                folder, self.proxy.url, database_url=self.database_url, env=env, launch=self.launch
+            ) as process,
             httpx.Client(base_url=process.url, timeout=30, trust_env=False) as client,
         ):
             yield Service(process, client, self.tag)

@@ -48,6 +48,7 @@ def is_met(rule: Rule) -> bool:
     return rule.left == 0
 
 
+@on_both
 @pytest.mark.parametrize("crash_at", ["track.before_record", "track.after_record"])
 def test_04_crash_when_the_end_is_seen_loses_no_end(stage: Stage, crash_at: str) -> None:
     with stage.serving() as service:
@@ -62,15 +63,8 @@ def test_04_crash_when_the_end_is_seen_loses_no_end(stage: Stage, crash_at: str)
         check_invariants(stage, service)
 
 
-@pytest.mark.parametrize(
-    ("stage", "crash_at"),
-    [
-        ("sqlite", "mirror.before_store"),
-        ("sqlite", "mirror.after_store"),
-        pytest.param("postgresql", "mirror.before_store", marks=pytest.mark.postgres),
-    ],
-    indirect=["stage"],
-)
+@on_both
+@pytest.mark.parametrize("crash_at", ["mirror.before_store", "mirror.after_store"])
 def test_04_crash_around_the_mirror_loses_and_doubles_nothing(stage: Stage, crash_at: str) -> None:
     with stage.serving(crash_at=crash_at) as service:
         run = service.submit(trains(), key="k", arguments=EPOCHS)
@@ -195,6 +189,7 @@ NOT_KFP: dict[str, Fault] = {
 }
 
 
+@on_both
 def test_07_answers_that_are_not_kfps_are_never_taken_for_news(stage: Stage) -> None:
     with stage.serving() as service:
         run, go = running(stage, service)
@@ -215,6 +210,7 @@ def test_07_answers_that_are_not_kfps_are_never_taken_for_news(stage: Stage) -> 
         check_invariants(stage, service)
 
 
+@on_both
 def test_07_a_post_with_a_broken_answer_is_looked_up_and_adopted(stage: Stage) -> None:
     executed = {name: fault for name, fault in NOT_KFP.items() if name.startswith("cut")}
     with stage.serving() as service:
@@ -232,6 +228,7 @@ def test_07_a_post_with_a_broken_answer_is_looked_up_and_adopted(stage: Stage) -
         check_invariants(stage, service)
 
 
+@on_both
 def test_07_a_post_that_got_an_empty_answer_and_was_not_done_is_sent_again(stage: Stage) -> None:
     stage.proxy.when(*POST_RUN, answers(Answer(200, b"")))
     with stage.serving(SHORT_GRACE) as service:
@@ -241,6 +238,7 @@ def test_07_a_post_that_got_an_empty_answer_and_was_not_done_is_sent_again(stage
         check_invariants(stage, service)
 
 
+@on_both
 def test_07_no_new_attempt_while_lookups_get_no_proper_answer(stage: Stage) -> None:
     gate = stage.proxy.gate()
     stage.proxy.when(*POST_RUN, hang(gate))
@@ -259,6 +257,7 @@ def test_07_no_new_attempt_while_lookups_get_no_proper_answer(stage: Stage) -> N
         check_invariants(stage, service)
 
 
+@on_both
 def test_16_a_run_deleted_at_the_backend_keeps_its_history(stage: Stage) -> None:
     with stage.serving() as service:
         ended = service.submit(trains(), key="ended", arguments=EPOCHS)
@@ -277,6 +276,7 @@ def test_16_a_run_deleted_at_the_backend_keeps_its_history(stage: Stage) -> None
         check_invariants(stage, service)
 
 
+@on_both
 def test_17_a_token_that_rotates_is_read_again(stage: Stage, tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("first")
@@ -306,6 +306,7 @@ def test_17_a_token_that_rotates_is_read_again(stage: Stage, tmp_path: Path) -> 
         stage.backend, stage.proxy.backend_token = shared, None
 
 
+@on_both
 def test_26_a_list_that_was_overtaken_revives_nothing(stage: Stage) -> None:
     gate = stage.proxy.gate()
     with stage.serving({"KFBRIDGE_KFP_TIMEOUT_SECONDS": "60"}) as service:

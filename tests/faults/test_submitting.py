@@ -45,6 +45,7 @@ def test_01_crash_before_the_post_sends_the_next_attempt_under_a_new_id(stage: S
         check_invariants(stage, service)
 
 
+@on_both
 def test_01_crash_between_accepting_and_answering_is_harmless(stage: Stage) -> None:
     with stage.serving(crash_at="accept.after_commit") as service:
         with pytest.raises(httpx.HTTPError):
@@ -70,6 +71,7 @@ def test_02_a_lost_answer_is_no_second_post(stage: Stage) -> None:
         check_invariants(stage, service)
 
 
+@on_both
 def test_02_a_refused_connection_is_simply_tried_again(stage: Stage) -> None:
     with stage.serving() as service:
         stage.proxy.close_door()
@@ -83,6 +85,7 @@ def test_02_a_refused_connection_is_simply_tried_again(stage: Stage) -> None:
         check_invariants(stage, service)
 
 
+@on_both
 def test_03_a_post_that_left_no_trace_is_given_up_only_after_the_grace(stage: Stage) -> None:
     stage.proxy.when(*POST_RUN, reset())
     with stage.serving() as service:
@@ -147,6 +150,7 @@ def test_10_fifty_equal_posts_at_once_are_one_run(stage: Stage) -> None:
         check_invariants(stage, service)
 
 
+@on_both
 def test_03_errors_of_a_gateway_before_the_backend_are_ambiguous_too(stage: Stage) -> None:
     for code in (500, 503):
         stage.proxy.when(*POST_RUN, status(code))

@@ -8,14 +8,42 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Protocol
 
 _READY = "kfbridge serve ready on "
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+
+
+class ServiceProcess(Protocol):
+    """What is used of ``subprocess.Popen``."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
+Launch = Callable[[Mapping[str, str], IO[bytes]], ServiceProcess]
+
+
+def launch_python(environment: Mapping[str, str], errors: IO[bytes]) -> ServiceProcess:
+    """The service in an interpreter of its own; what it logs goes to the file ``errors``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bridge.service"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=dict(environment),
+    )
 
 
 @dataclass
@@ -24,7 +52,7 @@ class BridgeService:
 
     url: str
     log: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
+    process: ServiceProcess = field(repr=False)
 
     @property
     def pid(self) -> int:
@@ -50,11 +78,13 @@ def start_service(
     *,
     database_url: str | None = None,
     env: Mapping[str, str] | None = None,
+    launch: Launch = launch_python,
 ) -> Iterator[BridgeService]:
     """A service with its workers on a free port, stopped at the end of the block.
 
     ``database_url`` defaults to a SQLite file in ``tmp_dir``; ``env`` holds more ``KFBRIDGE_…``
-    settings. Its log goes to ``tmp_dir/service.log`` and is shown if it does not start.
+    settings; ``launch`` starts the process. Its log goes to ``tmp_dir/service.log`` and is shown if it does
+    not start.
     """
     tmp_dir.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -66,13 +96,7 @@ def start_service(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KFBRIDGE_")}
     log = tmp_dir / "service.log"
     with log.open("ab") as log_file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bridge.service"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log_file,
-            env={**inherited, **settings, **(env or {})},
-        )
+        process = launch({**inherited, **settings, **(env or {})}, log_file)
     assert process.stdout is not None
     try:
         service = BridgeService(_until_ready(process, log), log, process)
@@ -87,7 +111,7 @@ def start_service(
         process.stdout.close()
 
 
-def _until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
+def _until_ready(process: ServiceProcess, log: Path) -> str:
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     deadline = time.monotonic() + _START_SECONDS

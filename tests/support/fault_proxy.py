@@ -374,6 +374,16 @@ def hang(gate: Gate, *, holding: str = "") -> Fault:
     return fault
 
 
+def hold(gate: Gate) -> Fault:
+    """Let the backend hear of it only when the gate opens."""
+
+    async def fault(exchange: Exchange) -> None:
+        await gate.passage()
+        await exchange.answer(await exchange.forward())
+
+    return fault
+
+
 def cut(at: float, *, framed: bool) -> Fault:
     """Let the backend do it, and send that share of its answer's bytes; ``framed`` as if that were all of it,
     otherwise announced whole and broken off."""
