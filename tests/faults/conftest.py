@@ -2,19 +2,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from bridge.lineage.database import Database
-from tests.faults.stage import Stage
+from tests.faults.stage import PATIENCE_SECONDS, Stage
 from tests.support.fault_proxy import fault_proxy
 from tests.support.local_backend import LocalBackend, start_local_backend
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.prefork import Prefork, preforked
 
 __all__ = ["postgres_server"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Scenarios wait for conditions, each for as long as ``PATIENCE_SECONDS``, also on a busy machine."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(4 * PATIENCE_SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -53,28 +60,36 @@ def _migrate(url: str) -> None:
 
 
 @contextmanager
-def _database(request: pytest.FixtureRequest, folder: Path, kind: str) -> Iterator[str]:
-    """The URL of a database of one test's own, at this program's schema."""
-    if kind == "sqlite":
-        path = folder / "bridge.db"
-        shutil.copyfile(request.getfixturevalue("migrated_file"), path)
-        yield f"sqlite:///{path}"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create_database(template=request.getfixturevalue("migrated_template"))
-    try:
-        yield server.url(name)
-    finally:
-        server.drop_database(name)
+def _stage(request: pytest.FixtureRequest, *, migrated: bool) -> Iterator[Stage]:
+    """A stage whose database is this test's own; which kind, the fixture's parameter says."""
+    folder: Path = request.getfixturevalue("tmp_path")
+    backend: LocalBackend = request.getfixturevalue("local_backend")
+    with ExitStack() as stack:
+        if getattr(request, "param", "sqlite") == "sqlite":
+            url = f"sqlite:///{folder / 'bridge.db'}"
+            if migrated:
+                shutil.copyfile(request.getfixturevalue("migrated_file"), folder / "bridge.db")
+        else:
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            template = request.getfixturevalue("migrated_template") if migrated else "template1"
+            name = server.create_database(template=template)
+            stack.callback(server.drop_database, name)
+            url = server.url(name)
+        proxy = stack.enter_context(fault_proxy(backend.url))
+        stage = Stage(folder, url, backend, proxy, request.getfixturevalue("launch"))
+        yield stage
+        stage.clear_backend()
 
 
 @pytest.fixture
-def stage(
-    request: pytest.FixtureRequest, tmp_path: Path, local_backend: LocalBackend, launch: Prefork
-) -> Iterator[Stage]:
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     """A stage over SQLite; over PostgreSQL where a test asks for it by ``on_both`` or ``on_postgresql``."""
-    kind = getattr(request, "param", "sqlite")
-    with _database(request, tmp_path, kind) as url, fault_proxy(local_backend.url) as proxy:
-        stage = Stage(tmp_path, url, local_backend, proxy, launch)
+    with _stage(request, migrated=True) as stage:
         yield stage
-        stage.clear_backend()
+
+
+@pytest.fixture
+def empty_stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """As ``stage``, with a database that holds nothing yet."""
+    with _stage(request, migrated=False) as stage:
+        yield stage

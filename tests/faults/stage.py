@@ -22,7 +22,7 @@ from tests.support.prefork import CLOCK_SECONDS
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 90.0
 CRASHED = 70
 LIVE_STATES = frozenset({"", "PENDING", "RUNNING", "PAUSED", "CANCELING"})
 
@@ -242,9 +242,7 @@ def wait_for_crash(service: Service) -> None:
     assert code == CRASHED, f"exit code {code}\n{service.log[-4000:]}"
 
 
-on_both = pytest.mark.parametrize(
-    "stage", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
-)
-on_postgresql = pytest.mark.parametrize(
-    "stage", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
-)
+_SQLITE, _POSTGRESQL = "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)
+on_both = pytest.mark.parametrize("stage", [_SQLITE, _POSTGRESQL], indirect=True)
+on_postgresql = pytest.mark.parametrize("stage", [_POSTGRESQL], indirect=True)
+empty_on_both = pytest.mark.parametrize("empty_stage", [_SQLITE, _POSTGRESQL], indirect=True)
