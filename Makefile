@@ -33,11 +33,11 @@ env: .venv/.made .venv-airflow/.made ## both environments, from nothing but Pyth
 	.uv/bin/pip install --quiet "uv>=0.9"
 
 .venv/.made: $(LOCK) | $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --frozen --quiet --python $(PYTHON) --extra service --extra local --extra dev
+	$(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON) --extra service --extra local --extra dev
 	@touch $@
 
 .venv-airflow/.made: $(LOCK) | $(filter .uv/bin/uv,$(UV))
-	UV_PROJECT_ENVIRONMENT=.venv-airflow $(UV) sync --frozen --quiet --python $(PYTHON) --extra airflow --group dags
+	UV_PROJECT_ENVIRONMENT=.venv-airflow $(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON) --extra airflow --group dags
 	@touch $@
 
 .venv-airflow-%/.made: tests/compat/airflow-%.txt pyproject.toml | $(filter .uv/bin/uv,$(UV))

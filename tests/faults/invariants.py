@@ -7,27 +7,47 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
+import httpx
 from sqlalchemy import select
 from sqlmodel import Session
 
 from bridge.domain.lineage import Artifact, Metric, Run, RunMirror, Task
 from bridge.domain.states import MirrorState, RunPhase
-from bridge.kfp_api.auth import TokenSource
+from bridge.kfp_api.choosing import ChoosingReader
 from bridge.kfp_api.client import KfpClient
-from bridge.kfp_api.mlmd import MlmdReader
 from bridge.lineage.columns import database_time
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.database import Database
 from bridge.lineage.mirror import artifacts_of, metrics_of, tasks_of
 from bridge.lineage.runs import history_of
 from bridge.lineage.tables import DUTIES, OUTBOX, RUNS, SUBMISSIONS
-from tests.faults.stage import LIVE_STATES, Service, Stage, eventually
+from tests.faults.stage import LIVE_STATES, eventually
 
 
-def check_invariants(stage: Stage, service: Service) -> None:
+class Played(Protocol):
+    """Where something was played: the bridge's database and the backend behind all that went wrong."""
+
+    @property
+    def database_url(self) -> str: ...
+
+    def backend_runs(self) -> list[dict[str, Any]]: ...
+
+    def posted_runs(self) -> Mapping[str, int]: ...
+
+    def backend_client(self) -> KfpClient: ...
+
+
+class Speaking(Protocol):
+    """A service that runs."""
+
+    @property
+    def client(self) -> httpx.Client: ...
+
+
+def check_invariants(stage: Played, service: Speaking) -> None:
     """Wait until nothing goes on any more, and check all of them; ``service`` has to be running.
 
     One live run per key at the backend, and no id asked for twice; no terminal state lost; the mirror equals
@@ -85,9 +105,9 @@ def _wait_for_rest(database: Database) -> None:
 
 
 def _check_keys(
-    stage: Stage, database: Database, stored: Sequence[Run], rows: Mapping[UUID, Mapping[str, Any]]
+    stage: Played, database: Database, stored: Sequence[Run], rows: Mapping[UUID, Mapping[str, Any]]
 ) -> None:
-    posted = stage.proxy.posted_runs()
+    posted = stage.posted_runs()
     assert all(count <= 1 for count in posted.values()), f"an id was asked for twice: {posted}"
     known = {run.kfp_run_id: run for run in stored}
     assert set(rows) <= set(known), f"unknown to the bridge: {set(rows) - set(known)}"
@@ -123,7 +143,7 @@ def _check_end(database: Database, run: Run, row: Mapping[str, Any]) -> None:
     assert run.finished_at == datetime.fromisoformat(row["finished_at"].replace("Z", "+00:00"))
 
 
-def _check_mirrors(stage: Stage, database: Database, stored: Sequence[Run]) -> None:
+def _check_mirrors(stage: Played, database: Database, stored: Sequence[Run]) -> None:
     complete = [run for run in stored if run.phase is RunPhase.ENDED]
     assert [run.mirror for run in complete] == [MirrorState.COMPLETE] * len(complete)
     readings = asyncio.run(_read(stage, complete))
@@ -145,10 +165,9 @@ def _check_mirrors(stage: Stage, database: Database, stored: Sequence[Run]) -> N
         assert metrics == _shown_metrics(reading.metrics)
 
 
-async def _read(stage: Stage, stored: Sequence[Run]) -> list[RunMirror | None]:
-    token = TokenSource.from_value(stage.proxy.backend_token) if stage.proxy.backend_token else None
-    async with KfpClient(stage.backend.url, token=token) as client:
-        reader = MlmdReader(client)
+async def _read(stage: Played, stored: Sequence[Run]) -> list[RunMirror | None]:
+    async with stage.backend_client() as client:
+        reader = ChoosingReader(client)
         told = [await client.get_run(run.kfp_run_id) for run in stored]
         return [
             await reader.read_run(run.kfp_run_id, one.task_details)
@@ -185,7 +204,7 @@ def _shown_metrics(metrics: Sequence[Metric]) -> list[tuple[Any, ...]]:
     return sorted((metric.key, metric.step, metric.value) for metric in metrics)
 
 
-def _check_outbox(database: Database, service: Service, stored: Sequence[Run]) -> None:
+def _check_outbox(database: Database, service: Speaking, stored: Sequence[Run]) -> None:
     events = database.read(
         lambda s: s.execute(
             select(OUTBOX.c.number, OUTBOX.c.type, OUTBOX.c.run_id).order_by(OUTBOX.c.number)
@@ -204,7 +223,7 @@ def _check_outbox(database: Database, service: Service, stored: Sequence[Run]) -
         assert _streamed(service, len(numbers)) == numbers
 
 
-def _streamed(service: Service, count: int) -> list[int]:
+def _streamed(service: Speaking, count: int) -> list[int]:
     found: list[int] = []
     with service.client.stream("GET", "/api/v1/events", params={"after": 0}) as stream:
         for line in stream.iter_lines():

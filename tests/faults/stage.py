@@ -15,6 +15,8 @@ import httpx
 import pytest
 
 from bridge.domain.identity import caller_key
+from bridge.kfp_api.auth import TokenSource
+from bridge.kfp_api.client import KfpClient
 from tests.support.bridge_service import BridgeService, Launch, launch_python, start_service
 from tests.support.fault_proxy import FaultProxy
 from tests.support.local_backend import LocalBackend
@@ -184,6 +186,15 @@ class Stage:
             httpx.Client(base_url=process.url, timeout=30, trust_env=False) as client,
         ):
             yield Service(process, client, self.tag)
+
+    def posted_runs(self) -> dict[str, int]:
+        """How often each run_id was posted to the backend."""
+        return self.proxy.posted_runs()
+
+    def backend_client(self) -> KfpClient:
+        """A client of the backend itself, past the proxy."""
+        token = self.proxy.backend_token
+        return KfpClient(self.backend.url, token=TokenSource.from_value(token) if token else None)
 
     def backend_runs(self) -> list[dict[str, Any]]:
         """What the backend itself holds."""
