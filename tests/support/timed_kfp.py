@@ -92,6 +92,9 @@ def application(server: FakeKfp) -> Any:
         body, more = b"", True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                # It died in the middle of asking.
+                return
             body += message.get("body", b"")
             more = message.get("more_body", False)
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")

@@ -32,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--postgres", action="store_true", help="the default")
     kind.add_argument("--sqlite", action="store_true")
-    parser.add_argument(
-        "--life", type=float, default=1.0, help="how long a process lives, on average, in seconds"
-    )
+    parser.add_argument("--life", type=float, default=2.0, help="seconds that a process serves, on average")
     parser.add_argument(
         "--cold", action="store_true", help="start each process from nothing, imports included"
     )
@@ -58,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="kfbridge-kills-"))
         )
         folder.mkdir(parents=True, exist_ok=True)
-        progress = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
+        console = Console(stderr=True)
+        progress = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
         result = kill(plan, folder, progress=progress)
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     if options.json:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done. A service lives for a random time, ``life_seconds`` on average."""
+    """What is to be done. A service lives for a random time, ``life_seconds`` on average
+    after it serves."""
 
     submissions: int = 1000
     kills: int = 1000
     replicas: int = 2
     postgresql: bool = True
-    life_seconds: float = 1.0
+    life_seconds: float = 2.0
     cold: bool = False
     seed: int = 0
 

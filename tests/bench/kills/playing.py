@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from bridge.kfp_api.client import KfpClient
 from bridge.lineage.database import Database
 from bridge.lineage.errors import SchemaMismatch
 from bridge.lineage.tables import RUNS, SUBMISSIONS
-from deploy.laptop.processes import wait_for
 from tests.bench.kills.plan import Plan, Result
 from tests.bench.kills.processes import Backend, Replica, timed_backend
 from tests.bench.pipelines import step_pipeline
@@ -42,7 +42,12 @@ _SETTINGS = {
     "KFBRIDGE_LOG_LEVEL": "INFO",
 }
 _PATIENCE_SECONDS = 600.0
-_SUBMITTING_AT_ONCE = 16
+# The share of the processes whose time runs from their start, and not from when they serve.
+_KILLED_FROM_THE_START = 0.2
+_SUBMITTING_AT_ONCE = 48
+_TOLD_EVERY_SECONDS = 30.0
+# How many submissions the kills may be ahead.
+_LEAD = 24
 # One in so many submissions is sent twice, to whichever service is there, and has to get the same run.
 _REPEATED = 5
 
@@ -76,6 +81,7 @@ class Kills:
         self._database_url = database_url
         self._chance = random.Random(plan.seed)
         self._accepted: dict[str, str] = {}
+        self._clients: list[AsyncBridgeClient] = []
         env = _SETTINGS | {
             "KFBRIDGE_KFP_URL": backend.url,
             "KFBRIDGE_DATABASE_URL": database_url,
@@ -94,7 +100,10 @@ class Kills:
                 replica.start()
             showing = asyncio.create_task(self._show(bars, database))
             try:
-                async with asyncio.timeout(24 * 3600), asyncio.TaskGroup() as group:
+                async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+                    for replica in self.replicas:
+                        client = AsyncBridgeClient(replica.url, patience_seconds=_PATIENCE_SECONDS)
+                        self._clients.append(await stack.enter_async_context(client))
                     for replica in self.replicas:
                         group.create_task(self._kill(replica))
                     group.create_task(self._submit_all())
@@ -108,21 +117,33 @@ class Kills:
             await asyncio.to_thread(self._count, database)
             bars.show(self.result)
         finally:
-            for replica in self.replicas:
-                if replica.process is not None:
-                    replica.kill()
+            self.stop()
             database.close()
         return self.result
+
+    def stop(self) -> None:
+        """Leave no process behind."""
+        for replica in self.replicas:
+            if replica.process is not None:
+                replica.kill()
 
     async def _kill(self, replica: Replica) -> None:
         """Kill and start one replica until there were enough kills, and leave it running."""
         while self.result.kills < self.plan.kills:
             self.result.kills += 1
+            while self.result.kills > self._most_kills():
+                await asyncio.sleep(0.05)
+            if self._chance.random() >= _KILLED_FROM_THE_START:
+                await _until(replica.serves, "a service to answer")
             await asyncio.sleep(self._chance.uniform(0.0, 2 * self.plan.life_seconds))
-            served = await asyncio.to_thread(replica.answers)
+            served = replica.serves()
             await asyncio.to_thread(replica.kill)
             self.result.killed_while_starting += not served
             await asyncio.to_thread(replica.start)
+
+    def _most_kills(self) -> int:
+        """How many kills there may be by now: on a slow machine they must not outrun the submissions."""
+        return max(1, (self.result.submissions + _LEAD) * self.plan.kills // self.plan.submissions)
 
     async def _submit_all(self) -> None:
         room = asyncio.Semaphore(_SUBMITTING_AT_ONCE)
@@ -139,8 +160,7 @@ class Kills:
         request = SubmitRequest(spec=step_pipeline(), arguments={"seconds": str(number)})
         for repetition in range(2 if number % _REPEATED == 0 else 1):
             replica = self.replicas[(number + repetition) % len(self.replicas)]
-            async with AsyncBridgeClient(replica.url, patience_seconds=_PATIENCE_SECONDS) as client:
-                run = await client.submit(request, key)
+            run = await self._clients[replica.number].submit(request, key)
             known = self._accepted.setdefault(key, str(run.submission_key))
             if known != str(run.submission_key):
                 raise AssertionError(f"{key} was accepted as {known}, and then as {run.submission_key}")
@@ -153,15 +173,12 @@ class Kills:
             await asyncio.sleep(1.0)
 
     async def _until_at_rest(self, database: Database) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while await asyncio.to_thread(_ends_mirrored, database) < self.plan.submissions:
-            if time.monotonic() > deadline:
-                raise AssertionError(
-                    f"not all runs had ended and were mirrored {_PATIENCE_SECONDS:g} s later"
-                )
-            await asyncio.sleep(0.2)
+        await _until(
+            lambda: _ends_mirrored(database) >= self.plan.submissions,
+            "all runs to have ended and be mirrored",
+        )
         for replica in self.replicas:
-            await asyncio.to_thread(wait_for, replica.answers, seconds=60, what="the service to answer")
+            await _until(replica.serves, "a service to answer")
 
     def _count(self, database: Database) -> None:
         result, plan = self.result, self.plan
@@ -191,6 +208,14 @@ class Kills:
                 result.failures.append(f"{what}: {count} instead of {wanted}")
 
 
+async def _until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {_PATIENCE_SECONDS:g} s for {what}")
+        await asyncio.sleep(0.1)
+
+
 def _ends_mirrored(database: Database) -> int:
     done = RUNS.c.settled_at.is_not(None) & (RUNS.c.mirror == "COMPLETE") & (RUNS.c.state == "SUCCEEDED")
     try:
@@ -216,10 +241,11 @@ def _in_short(error: BaseException) -> str:
 
 
 class _Bars:
-    """The progress on a terminal, or nothing."""
+    """The progress, if anybody wants to see it: bars on a terminal, a line now and then elsewhere."""
 
     def __init__(self, progress: Progress | None, plan: Plan) -> None:
         self._progress = progress
+        self._told_at = 0.0
         totals = {"submissions": plan.submissions, "kills": plan.kills, "ends_mirrored": plan.submissions}
         self._tasks = (
             {name: progress.add_task(name.replace("_", " "), total=total) for name, total in totals.items()}
@@ -232,6 +258,14 @@ class _Bars:
         for name, task in self._tasks.items():
             assert self._progress is not None
             self._progress.update(task, completed=getattr(result, name))
+        if self._progress and not self._progress.console.is_terminal:
+            self._tell(result)
+
+    def _tell(self, result: Result) -> None:
+        if time.monotonic() - self._told_at >= _TOLD_EVERY_SECONDS:
+            self._told_at = time.monotonic()
+            counts = (f"{getattr(result, name)} {name.replace('_', ' ')}" for name in self._tasks)
+            print(", ".join(counts), file=sys.stderr, flush=True)
 
 
 def kill(
@@ -244,4 +278,7 @@ def kill(
             database_url = server.url(server.create_database())
         url = database_url or f"sqlite:///{folder / 'bridge.db'}"
         backend = stack.enter_context(timed_backend(folder))
-        return asyncio.run(Kills(plan, folder, url, backend).run(progress))
+        played = Kills(plan, folder, url, backend)
+        # Once more after the loop: one of its threads may have been about to start a process.
+        stack.callback(played.stop)
+        return asyncio.run(played.run(progress))

@@ -17,6 +17,21 @@ import httpx
 from deploy.laptop.processes import clean_environment, free_port, wait_for
 from tests.support.timed_kfp import FACTS
 
+# What a service imports until it serves, some of it only by name and late.
+_IMPORTED = (
+    "bridge.service.main",
+    "alembic.ddl.postgresql",
+    "anyio._backends._asyncio",
+    "httpcore",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+    __name__,
+)
+
 
 class Serving(Protocol):
     """A process of the service, forked or started cold."""
@@ -36,7 +51,7 @@ class _Forked:
 
     def __init__(self, env: Mapping[str, str], log: Path) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["bridge.service.main", __name__])
+        context.set_forkserver_preload(list(_IMPORTED))
         self._process = context.Process(target=serve_forked, args=(dict(env), str(log)), daemon=True)
         self._process.start()
         self.kill = self._process.kill
@@ -96,6 +111,7 @@ class Replica:
     cold: bool
     port: int = field(default_factory=free_port)
     process: Serving | None = None
+    _log_size: int = 0
 
     @property
     def url(self) -> str:
@@ -110,6 +126,8 @@ class Replica:
     def start(self) -> None:
         """Start a process; it serves a moment later."""
         env = {**self.env, "KFBRIDGE_PORT": str(self.port)}
+        self.log.touch()
+        self._log_size = self.log.stat().st_size
         self.process = _Cold(env, self.log) if self.cold else _Forked(env, self.log)
 
     def kill(self) -> None:
@@ -122,12 +140,11 @@ class Replica:
         process.end()
         self.process = None
 
-    def answers(self) -> bool:
-        """Whether its process serves."""
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).is_success
-        except httpx.TransportError:
-            return False
+    def serves(self) -> bool:
+        """Whether its process has come so far as to serve."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_size)
+            return b"serve ready on" in log.read()
 
 
 @dataclass
