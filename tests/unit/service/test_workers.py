@@ -78,6 +78,7 @@ async def test_every_kind_of_work_has_a_worker(service: Harness) -> None:
     context.holds_database = True
     assert set(make_supervisor(context, {"changes": asyncio.Event().wait}).health) == {  # type: ignore[dict-item]
         "sequencer",
+        "deliver",
         "hold",
         "changes",
         "submit:default",
