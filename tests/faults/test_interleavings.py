@@ -27,7 +27,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.stateful import run_state_machine_as_test as play
 
 from bridge.client.models import CancelRequest, OriginModel, SubmitRequest
-from bridge.domain.states import RuntimeState
 from bridge.lineage import specs
 from bridge.lineage.database import Database
 from bridge.lineage.records import BackendVersion
@@ -39,13 +38,13 @@ from bridge.spec.load import load_pipeline
 from tests.faults.simulated.checks import Checks
 from tests.faults.simulated.clock import Clock, prepare_postgresql
 from tests.faults.simulated.kfp import SimulatedKfp
-from tests.faults.simulated.processes import WORKERS, Process, World
+from tests.faults.simulated.processes import WORKERS, Pending, Process, World
 from tests.support.postgres import PostgresServer
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 SPEC = (Path(__file__).parents[1] / "support" / "pipelines" / "training.yaml").read_text(encoding="utf-8")
 PIPELINE = load_pipeline(SPEC)
-FAULTS = ("ok", "ok", "ok", "refused", "vanishes", "late", "gateway", "busy", "orphan")
+FAULTS = ("ok", "ok", "ok", "refused", "vanishes", "lost", "late", "gateway", "busy", "orphan")
 # Around the lease, KFP's grace and the longest backoffs.
 PAUSES = (1.0, 5.0, 40.0, 301.0, 490.0)
 _ROUNDS = 40
@@ -53,6 +52,7 @@ _ROUNDS = 40
 tasks = st.integers(0, 1)
 places = st.integers(0, 1)
 which = st.integers(0, 11)
+workers = st.sampled_from(WORKERS)
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,8 @@ class Interleavings(RuleBasedStateMachine):
 
     databases: ClassVar[Databases]
 
-    @initialize(seed=st.integers(0, 255))
-    def start(self, seed: int) -> None:
+    @initialize(seed=st.integers(0, 255), sent=st.booleans())
+    def start(self, seed: int, sent: bool) -> None:
         self.stack = ExitStack()
         self.broken = False
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
@@ -174,6 +174,10 @@ class Interleavings(RuleBasedStateMachine):
         self.asked: list[Asking] = []
         self.requests: list[tuple[Any, Any]] = []
         _know_the_pipeline(database, self.kfp)
+        self._submit(self.asking[0], 0)
+        self.world.flow()
+        if sent:
+            self.work("submit", 0)
 
     def _born(self) -> Process:
         self.born += 1
@@ -183,67 +187,50 @@ class Interleavings(RuleBasedStateMachine):
 
     # Callers
 
-    @rule(task=tasks, place=places)
-    def submit(self, task: int, place: int) -> None:
-        """Ask, or ask the same again."""
-        self._submit(self.asking[task], place)
-
     @rule(
         task=tasks,
         place=places,
-        epochs=st.integers(1, 2),
+        how=st.sampled_from(["same", "same", "retry", "retry", "clear", "another body", "zombie"]),
         on_retry=st.sampled_from(["new_run", "retry_failed_tasks"]),
+        on_clear=st.sampled_from(["cancel_then_new", "adopt", "detach"]),
+        undisturbed=st.booleans(),
     )
-    def retry(self, task: int, place: int, epochs: int, on_retry: str) -> None:
-        """The scheduler tries again, perhaps with another body."""
-        before = self.asking[task]
-        self.asking[task] = replace(
-            before, try_number=before.try_number + 1, epochs=epochs, on_retry=on_retry
-        )
-        self._submit(self.asking[task], place)
+    def ask(self, task: int, place: int, how: str, on_retry: str, on_clear: str, undisturbed: bool) -> None:
+        """A task of Airflow asks, in one of the ways in which it does."""
+        asking = self.asking[task]
+        next_try = asking.try_number + 1
+        match how:
+            case "retry":
+                asking = replace(asking, try_number=next_try, epochs=3 - asking.epochs, on_retry=on_retry)
+                self.asking[task] = asking
+            case "clear":
+                generation = asking.generation + 1
+                asking = replace(asking, try_number=next_try, generation=generation, on_clear=on_clear)
+                self.asking[task] = asking
+            case "another body":
+                asking = replace(asking, epochs=7)
+            case "zombie" if self.asked:
+                asking = self.asked[len(self.asked) // 2]
+        self._submit(asking, place)
+        if undisturbed:
+            self.world.flow(self.processes[place])
 
-    @rule(task=tasks, place=places, on_clear=st.sampled_from(["cancel_then_new", "adopt", "detach"]))
-    def clear(self, task: int, place: int, on_clear: str) -> None:
-        """The task is cleared: a new generation."""
-        before = self.asking[task]
-        self.asking[task] = replace(
-            before, generation=before.generation + 1, try_number=before.try_number + 1, on_clear=on_clear
-        )
-        self._submit(self.asking[task], place)
-
-    @rule(task=tasks, place=places)
-    def send_another_body(self, task: int, place: int) -> None:
-        """The same key and try, asked for something else."""
-        self._submit(replace(self.asking[task], epochs=7), place)
-
-    @precondition(lambda self: self.asked)
-    @rule(old=which, place=places)
-    def wake_a_zombie(self, old: int, place: int) -> None:
-        """An earlier process of the task asks again what it asked."""
-        self._submit(self.asked[old % len(self.asked)], place)
-
-    @precondition(lambda self: self.checks.runs())
-    @rule(run=which, place=places, speaks=st.booleans())
-    def cancel(self, run: int, place: int, speaks: bool) -> None:
-        """A person cancels, or a trigger in the name of its task."""
+    @rule(run=which, place=places, how=st.sampled_from(["cancel", "cancel for its task", "retry"]))
+    def interfere(self, run: int, place: int, how: str) -> None:
+        """A person cancels a run or lets it go on, or a trigger cancels it in the name of its task."""
         stored = self.checks.runs()
-        wanted = stored[run % len(stored)]
+        if not stored:
+            return
+        wanted, process = stored[run % len(stored)], self.processes[place]
         body = CancelRequest()
-        if speaks and wanted.submission_key is not None:
+        if how == "cancel for its task" and wanted.submission_key is not None:
             body = CancelRequest(key=wanted.submission_key, try_number=wanted.origin.try_number)
-        process = self.processes[place]
-        work = process.context.store.transact(lambda s: run_routes._cancel(s, wanted.run_id, body))
+        if how == "retry":
+            work: Any = retry_failed_tasks(process.context, wanted)
+            self.kfp.revived_elsewhere.add(wanted.kfp_run_id)
+        else:
+            work = process.context.store.transact(lambda s: run_routes._cancel(s, wanted.run_id, body))
         self.requests.append((None, self.world.begin(process, work)))
-
-    @precondition(lambda self: any(run.state is RuntimeState.FAILED for run in self.checks.runs()))
-    @rule(run=which, place=places)
-    def go_on_with_failed_tasks(self, run: int, place: int) -> None:
-        """A person retries a failed run through the bridge."""
-        failed = [one for one in self.checks.runs() if one.state is RuntimeState.FAILED]
-        wanted = failed[run % len(failed)]
-        self.kfp.revived_elsewhere.add(wanted.kfp_run_id)
-        process = self.processes[place]
-        self.requests.append((None, self.world.begin(process, retry_failed_tasks(process.context, wanted))))
 
     def _submit(self, asking: Asking, place: int) -> None:
         self.asked.append(asking)
@@ -253,30 +240,45 @@ class Interleavings(RuleBasedStateMachine):
 
     # Processes
 
-    @rule(worker=st.sampled_from(WORKERS), place=places)
-    def begin(self, worker: str, place: int) -> None:
-        """A worker begins a round."""
-        self.processes[place].begin(worker)
+    @rule(worker=workers, place=places, steps=st.integers(1, 8), fault=st.sampled_from(FAULTS))
+    def begin(self, worker: str, place: int, steps: int, fault: str) -> None:
+        """A worker begins a round and comes so far; something may go wrong with a request of it."""
+        process = self.processes[place]
+        process.begin(worker)
+        self._take(process, steps, fault)
+
+    @rule(place=places, steps=st.integers(1, 4), fault=st.sampled_from(FAULTS))
+    def go_on(self, place: int, steps: int, fault: str) -> None:
+        """A process goes on with what it has begun."""
+        self._take(self.processes[place], steps, fault)
 
     @precondition(lambda self: self.world.pending)
     @rule(step=which, fault=st.sampled_from(FAULTS))
-    def step(self, step: int, fault: str) -> None:
-        """Some process takes its next step, and something may go wrong with it."""
+    def overtake(self, step: int, fault: str) -> None:
+        """A step is taken out of its turn."""
         pending = self.world.pending
-        self.world.go(pending[step % len(pending)], fault)
+        self._go(pending[step % len(pending)], fault)
 
-    @precondition(lambda self: self.world.pending)
-    @rule(place=places)
-    def finish(self, place: int) -> None:
-        """A process comes to the end of all it has begun."""
-        self.world.flow(self.processes[place])
-
-    @rule(worker=st.sampled_from(WORKERS), place=places)
+    @rule(worker=workers, place=places)
     def work(self, worker: str, place: int) -> None:
         """A worker's whole round, undisturbed."""
         process = self.processes[place]
         process.begin(worker)
         self.world.flow(process)
+
+    @rule(place=places)
+    def work_all(self, place: int) -> None:
+        """A process is left alone for a while."""
+        self._round(self.processes[place])
+
+    @rule(worker=workers, place=places, steps=st.integers(1, 6), seconds=st.sampled_from(PAUSES[2:]))
+    def freeze(self, worker: str, place: int, steps: int, seconds: float) -> None:
+        """A process stops in the middle of its work while time passes and the other one works."""
+        process = self.processes[place]
+        process.begin(worker)
+        self._take(process, steps, "ok")
+        self.clock.advance(seconds)
+        self._round(self.processes[1 - place])
 
     @rule(place=places)
     def crash(self, place: int) -> None:
@@ -289,45 +291,48 @@ class Interleavings(RuleBasedStateMachine):
         """Time passes."""
         self.clock.advance(seconds)
 
+    def _take(self, process: Process, steps: int, fault: str) -> None:
+        for _ in range(steps):
+            mine = [one for one in self.world.pending if one.process is process]
+            if not mine:
+                return
+            fault = self._go(mine[0], fault)
+
+    def _go(self, pending: Pending, fault: str) -> str:
+        """Let a step be taken; a fault that can only happen to another kind of step is kept for that."""
+        fits = pending.kind == ("answer" if fault == "lost" else "ask")
+        self.world.go(pending, fault if fits else "ok")
+        return "ok" if fits else fault
+
+    def _round(self, process: Process) -> None:
+        for worker in WORKERS:
+            process.begin(worker)
+            self.world.flow(process)
+
     # The backend
 
-    @precondition(lambda self: self.kfp.live())
-    @rule(run=which)
-    def progress_at_backend(self, run: int) -> None:
-        """A task of a run comes to its end."""
-        live = self.kfp.live()
-        self.kfp.progress(live[run % len(live)])
-
-    @precondition(lambda self: self.kfp.live())
+    @precondition(lambda self: self.kfp.runs or self.kfp.late)
     @rule(
         run=which,
-        state=st.sampled_from(["SUCCEEDED", "FAILED", "CANCELED"]),
+        what=st.sampled_from(
+            ["progress", "succeed", "succeed", "fail", "fail", "cancel", "retry", "delete", "late"]
+        ),
         seconds_ago=st.sampled_from([0.0, 2.0, 300.0]),
     )
-    def end_at_backend(self, run: int, state: str, seconds_ago: float) -> None:
-        """A run ends; the backend may say so late."""
-        live = self.kfp.live()
-        self.kfp.end(live[run % len(live)], state, seconds_ago=seconds_ago)
-
-    @precondition(lambda self: self._failed_at_backend())
-    @rule(run=which)
-    def retry_at_backend(self, run: int) -> None:
-        """Somebody lets a failed run go on, past the bridge."""
-        failed = self._failed_at_backend()
-        self.kfp.retry_elsewhere(failed[run % len(failed)])
-
-    @precondition(lambda self: self.kfp.runs)
-    @rule(run=which)
-    def delete_at_backend(self, run: int) -> None:
-        """Somebody deletes a run."""
-        names = list(self.kfp.runs)
-        self.kfp.delete(UUID(names[run % len(names)]))
-
-    @precondition(lambda self: self.kfp.late)
-    @rule()
-    def arrive_late(self) -> None:
-        """A POST that nobody waits for any more is carried out."""
-        self.kfp.arrive_late()
+    def at_backend(self, run: int, what: str, seconds_ago: float) -> None:
+        """Something happens to a run at the backend, which may say so late; or a POST comes late."""
+        kfp, live, failed = self.kfp, self.kfp.live(), self._failed_at_backend()
+        ends = {"succeed": "SUCCEEDED", "fail": "FAILED", "cancel": "CANCELED"}
+        if what == "late" and kfp.late:
+            kfp.arrive_late()
+        elif what == "delete" and kfp.runs:
+            kfp.delete(UUID(list(kfp.runs)[run % len(kfp.runs)]))
+        elif what == "retry" and failed:
+            kfp.retry_elsewhere(failed[run % len(failed)])
+        elif what == "progress" and live:
+            kfp.progress(live[run % len(live)])
+        elif what in ends and live:
+            kfp.end(live[run % len(live)], ends[what], seconds_ago=seconds_ago)
 
     def _failed_at_backend(self) -> list[UUID]:
         return [
@@ -396,9 +401,7 @@ class Interleavings(RuleBasedStateMachine):
         self.world.flowing = True
         for number in range(_ROUNDS):
             for process in self.processes:
-                for worker in WORKERS:
-                    process.begin(worker)
-                    self.world.flow(process)
+                self._round(process)
             self.holds()
             if number > 2:
                 # What nobody wants any more was asked to end by now.

@@ -104,7 +104,7 @@ class MirrorWorker(ClaimWorker):
             if reading is not None:
                 counts = mirrors.store_mirror(session, run.run_id, reading, fence=claim.fence)
                 self._tell(session, run, asdict(counts))
-            if (stored.phase, stored.revivals) != (run.phase, run.revivals):
+            if _end_of(stored) != _end_of(run):
                 # It lives again, or did meanwhile: what was read is not its end's.
                 leases.release(session, claim, due_at=database_now(session))
                 return stored
@@ -170,14 +170,18 @@ class MirrorWorker(ClaimWorker):
 
         def write(session: Session) -> Run | None:
             moment = database_now(session)
+            stored = runs.get_run(session, run.run_id) or run
+            if _end_of(stored) != _end_of(run):
+                leases.release(session, claim, due_at=moment)
+                return None
             pause = backoff_seconds(claim.failures + 1, longest=_LONGEST_RETRY_SECONDS)
             changed = None
             waited = moment - (run.observed_at or moment)
-            if run.settled_at is None and waited >= patience:
+            if stored.settled_at is None and waited >= patience:
                 changed = settle(
-                    session, run, mirror=run.mirror, error=run.error, now=moment, fence=claim.fence
+                    session, stored, mirror=stored.mirror, error=stored.error, now=moment, fence=claim.fence
                 )
-            elif run.settled_at is None:
+            elif stored.settled_at is None:
                 pause = min(pause, max(0.1, (patience - waited).total_seconds()))
             due = moment + timedelta(seconds=pause)
             leases.release(session, claim, due_at=due, failures=claim.failures + 1)
@@ -213,3 +217,8 @@ class MirrorWorker(ClaimWorker):
 
     async def _retry_later(self, claim: Claim) -> None:
         await self._release(claim, backoff_seconds(claim.failures + 1), failures=claim.failures + 1)
+
+
+def _end_of(run: Run) -> tuple[object, ...]:
+    """What tells one end of a run from another: a run that is retried at the backend ends again."""
+    return run.phase, run.state, run.finished_at, run.revivals

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -136,6 +137,9 @@ class Checks:
         now = self.database.read(lambda s: history_of(s, run.run_id))
         assert now[: len(before)] == before, f"history was changed: {before} became {now}"
         assert (now[-1].phase, now[-1].state) == (run.phase, run.state)
+        assert run.phase.is_over or run.settled_at is None, "nobody waits for a run that goes on"
+        if run.phase is RunPhase.ENDED and run.mirror is MirrorState.COMPLETE:
+            self._check_complete(run)
         for entry in now[len(before) :]:
             self._check_entry(run, entry)
         self._history[run.run_id], self._versions[run.run_id] = now, run.version
@@ -163,10 +167,20 @@ class Checks:
         if run.phase is RunPhase.ENDED:
             assert run.settled_at is not None, f"nobody is told that {what} has ended"
             if row is not None:
-                told = run.finished_at.isoformat().replace("+00:00", "Z") if run.finished_at else None
-                assert (run.state.value, told) == (row["state"], row["finished_at"]), f"{what}: another end"
+                assert (run.state.value, _told(run.finished_at)) == (row["state"], row["finished_at"]), (
+                    f"{what}: another end"
+                )
                 assert run.mirror is MirrorState.COMPLETE, f"{what}: its mirror is {run.mirror}"
                 self._check_mirror(run)
+
+    def _check_complete(self, run: Run) -> None:
+        """A mirror that is called complete is that of the end which is stored."""
+        row = self.kfp.runs.get(str(run.kfp_run_id))
+        if row is not None and (row["state"], row["finished_at"]) == (
+            run.state.value,
+            _told(run.finished_at),
+        ):
+            self._check_mirror(run)
 
     def _check_mirror(self, run: Run) -> None:
         held = self.kfp.mirrors[run.kfp_run_id]
@@ -177,6 +191,11 @@ class Checks:
         assert {(metric.key, metric.value) for metric in metrics} == {
             (metric.key, metric.value) for metric in held.metrics
         }, "the mirror's metrics are not the backend's"
+
+
+def _told(moment: datetime | None) -> str | None:
+    """As the backend writes it."""
+    return moment.isoformat().replace("+00:00", "Z") if moment else None
 
 
 def _runs(session: Session) -> list[Run]:

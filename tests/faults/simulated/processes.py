@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from bridge.domain.lineage import RunMirror
 from bridge.kfp_api.client import KfpClient
+from bridge.kfp_api.errors import KfpUnreachable
 from bridge.kfp_api.messages import TaskDetail
 from bridge.kfp_api.metadata import Changes
 from bridge.kfp_api.retry import RetryPolicy
@@ -196,13 +197,15 @@ class _Reader:
     process: Process
 
     async def read_run(self, kfp_run_id: UUID, tasks: Sequence[TaskDetail]) -> RunMirror | None:
-        await self.world.turn(self.process, "ask", "metadata of a run")
+        if await self.world.turn(self.process, "ask", "metadata of a run") != "ok":
+            raise KfpUnreachable("the metadata service is away", sent=False)
         found = await self.world.kfp.reader().read_run(kfp_run_id, tasks)
         await self.world.turn(self.process, "answer", "metadata of a run")
         return found
 
     async def changed_since(self, since_ms: int) -> Changes | None:
-        await self.world.turn(self.process, "ask", "what changed")
+        if await self.world.turn(self.process, "ask", "what changed") != "ok":
+            raise KfpUnreachable("the metadata service is away", sent=False)
         return await self.world.kfp.reader().changed_since(since_ms)
 
 
@@ -298,7 +301,7 @@ class Process:
             case "orphan" if makes_run:
                 world.kfp.orphan_next = True
         answer = await world.kfp.handle(request)
-        if await world.turn(self, "answer", what) == "vanishes":
+        if await world.turn(self, "answer", what) == "lost":
             raise httpx.ReadTimeout("no answer", request=request)
         return answer
 

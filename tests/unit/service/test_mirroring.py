@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -10,10 +11,13 @@ import pytest
 
 from bridge.domain.lineage import Artifact, ArtifactUse, Direction, RunError, RunMirror, Task
 from bridge.domain.states import RuntimeState
+from bridge.kfp_api.messages import TaskDetail
+from bridge.kfp_api.metadata import Changes
 from bridge.lineage import leases
 from bridge.lineage.database import Database
 from bridge.lineage.records import Duty
 from bridge.service.workers.cause import MAX_LOG_BYTES, failed_tasks, tail_of
+from tests.support.fake_kfp import EPOCH
 from tests.unit.service.harness import Harness, harness, mirror_of
 
 
@@ -215,3 +219,69 @@ def test_errors_keep_what_the_backend_said() -> None:
     assert errors_of_tasks([told], {"3": ("last",)})["3"] == RunError(
         message="OOMKilled", code="9", task="train", log_tail=("last",)
     )
+
+
+class Meanwhile:
+    """A reader of metadata while whose reading something else happens."""
+
+    def __init__(self, service: Harness, happens: Callable[[], Awaitable[None]]) -> None:
+        self._reader, self._happens = service.backend.reader, happens
+
+    async def read_run(self, kfp_run_id: UUID, tasks: Sequence[TaskDetail]) -> RunMirror | None:
+        happens, self._happens = self._happens, _nothing
+        try:
+            return await self._reader.read_run(kfp_run_id, tasks)
+        finally:
+            await happens()
+
+    async def changed_since(self, since_ms: int) -> Changes | None:
+        return await self._reader.changed_since(since_ms)
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def test_callers_are_not_given_up_who_wait_for_a_run_that_lives_again(database: Database) -> None:
+    async with harness(database, mirror_patience_seconds=0) as service:
+        run = await service.submitted()
+        service.kfp.finish(run["kfp_run_id"], "FAILED", error="no flights")
+        await service.sweep()
+
+        async def revive() -> None:
+            service.kfp.runs[run["kfp_run_id"]].update(state="RUNNING", finished_at=EPOCH)
+            await service.sweep()
+
+        service.kfp.metadata_down = True
+        service.backend.reader = Meanwhile(service, revive)
+        await service.mirror_worker.step()
+        await service.mirror_worker.drain()
+        lives = await service.run(run["run_id"])
+        assert (lives["phase"], lives["over"], lives["error"]) == ("ACTIVE", False, None)
+        stored = (await service.stored())[0]
+        assert stored.settled_at is None
+
+
+async def test_a_mirror_of_an_earlier_end_does_not_settle_the_next(service: Harness) -> None:
+    run = await service.submitted()
+    kfp_run_id = UUID(run["kfp_run_id"])
+    service.kfp.mirrors[kfp_run_id] = mirror_of("FAILED")
+    service.kfp.finish(kfp_run_id, "FAILED", seconds_ago=60)
+    await service.sweep()
+
+    async def end_anew() -> None:
+        # Retried at the backend, it succeeded before anybody looked.
+        service.kfp.mirrors[kfp_run_id] = mirror_of(metrics={"evaluate.auc": 0.8})
+        service.kfp.finish(kfp_run_id)
+        await service.sweep()
+
+    service.backend.reader = Meanwhile(service, end_anew)
+    await service.mirror_worker.step()
+    await service.mirror_worker.drain()
+    between = await service.run(run["run_id"])
+    assert (between["state"], between["over"], between["mirror"]) == ("SUCCEEDED", False, "PARTIAL")
+    await service.mirror()
+    done = await service.run(run["run_id"])
+    assert (done["over"], done["mirror"]) == (True, "COMPLETE")
+    metrics = (await service.client.get(f"/api/v1/runs/{run['run_id']}/metrics")).json()
+    assert [metric["name"] for metric in metrics["scalars"]] == ["auc"]
