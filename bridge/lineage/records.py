@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any, Literal, TypedDict
 from uuid import UUID
 
-from bridge.domain.lineage import Artifact, ArtifactUse, GateVerdict, Run, RunError
+from bridge.domain.identity import Origin
+from bridge.domain.lineage import Artifact, ArtifactUse, GateVerdict, PipelineRef, Run, RunError
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 
 MAX_PAGE = 200
@@ -120,6 +121,14 @@ class RunChanges(TypedDict, total=False):
     mirror_due_at: datetime | None
     failures: int
     mirror_failures: int
+    # Only when a run that was found turns out to be a submission's.
+    submission_key: UUID | None
+    attempt: int
+    project: str
+    namespace: str | None
+    pipeline: PipelineRef
+    arguments: Mapping[str, Any]
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

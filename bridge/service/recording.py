@@ -18,6 +18,7 @@ from bridge.domain.unchanged import unknown_versions, what_changed
 from bridge.lineage import runs, specs, submissions, waiters
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable, DuplicateSubmission
+from bridge.lineage.reunite import adopt_found_runs, keys_with_found_runs
 from bridge.service.differences import changed_work
 from bridge.service.grouping import Grouped
 from bridge.service.pipelines import Found
@@ -104,6 +105,7 @@ def _record_new(session: Session, intents: Sequence[Intent]) -> list[Accepted | 
     written."""
     moment = database_now(session)
     known = submissions.known_keys(session, [intent.submission.key for intent in intents])
+    known |= keys_with_found_runs(session, [intent.submission for intent in intents])
     families = {one for intent in intents if (one := intent.submission.family) is not None}
     taken = submissions.known_families(session, families)
     new: dict[UUID, tuple[Submission, Run]] = {}
@@ -152,7 +154,10 @@ def _record(session: Session, intent: Intent) -> Accepted | None:
     stored = submissions.find_submission(session, wanted.key)
     current = submissions.current_run(session, wanted.key) if stored else None
     if stored is None or current is None:
-        return _first_of_key(session, wanted, moment, skip=intent.skip_if_unchanged)
+        found_again = adopt_found_runs(session, wanted)
+        if found_again is None:
+            return _first_of_key(session, wanted, moment, skip=intent.skip_if_unchanged)
+        stored, current = found_again
     answer = answer_repeat(stored, current, wanted.request_digest, wanted.try_number, wanted.on_retry)
     refuse(answer, stored, wanted.try_number)
     if answer is Answer.NEW_RUN:

@@ -64,19 +64,21 @@ def _stage(request: pytest.FixtureRequest, *, migrated: bool) -> Iterator[Stage]
     """A stage whose database is this test's own; which kind, the fixture's parameter says."""
     folder: Path = request.getfixturevalue("tmp_path")
     backend: LocalBackend = request.getfixturevalue("local_backend")
+    server: PostgresServer | None
     with ExitStack() as stack:
         if getattr(request, "param", "sqlite") == "sqlite":
+            server = None
             url = f"sqlite:///{folder / 'bridge.db'}"
             if migrated:
                 shutil.copyfile(request.getfixturevalue("migrated_file"), folder / "bridge.db")
         else:
-            server: PostgresServer = request.getfixturevalue("postgres_server")
+            server = request.getfixturevalue("postgres_server")
             template = request.getfixturevalue("migrated_template") if migrated else "template1"
             name = server.create_database(template=template)
             stack.callback(server.drop_database, name)
             url = server.url(name)
         proxy = stack.enter_context(fault_proxy(backend.url))
-        stage = Stage(folder, url, backend, proxy, request.getfixturevalue("launch"))
+        stage = Stage(folder, url, backend, proxy, request.getfixturevalue("launch"), server)
         yield stage
         stage.clear_backend()
 

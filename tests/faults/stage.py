@@ -20,6 +20,7 @@ from bridge.kfp_api.client import KfpClient
 from tests.support.bridge_service import BridgeService, Launch, launch_python, start_service
 from tests.support.fault_proxy import FaultProxy
 from tests.support.local_backend import LocalBackend
+from tests.support.postgres import PostgresServer
 from tests.support.prefork import CLOCK_SECONDS
 
 T = TypeVar("T")
@@ -155,6 +156,7 @@ class Stage:
     backend: LocalBackend
     proxy: FaultProxy
     launch: Launch = launch_python
+    postgres: PostgresServer | None = None
     tag: str = field(default_factory=lambda: uuid4().hex[:12])
 
     @contextmanager

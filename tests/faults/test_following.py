@@ -242,14 +242,16 @@ def test_07_a_post_that_got_an_empty_answer_and_was_not_done_is_sent_again(stage
 def test_07_no_new_attempt_while_lookups_get_no_proper_answer(stage: Stage) -> None:
     gate = stage.proxy.gate()
     stage.proxy.when(*POST_RUN, hang(gate))
-    proofless = ("cut at 0, framed", "a 404 of the gateway", "a 404 without a word")
-    for name in proofless:
-        stage.proxy.when(*GET_RUN, NOT_KFP[name])
     # The sweeps must not find it first.
     stage.proxy.when(*LIST_RUNS, status(503), times=None)
     with stage.serving(SHORT_GRACE | {"KFBRIDGE_KFP_TIMEOUT_SECONDS": "1"}) as service:
         run = service.submit(trains(), key="k", arguments=EPOCHS)
-        eventually(lambda: len(stage.proxy.requests(*GET_RUN)) > len(proofless), "all of them were met")
+        gate.wait_reached()
+        proofless = [
+            stage.proxy.when(*GET_RUN, NOT_KFP[name])
+            for name in ("cut at 0, framed", "a 404 of the gateway", "a 404 without a word")
+        ]
+        eventually(lambda: all(is_met(rule) for rule in proofless), "all of them were met")
         stage.proxy.behave()
         done = service.wait(run, over=True)
         assert (done["state"], done["attempt"]) == ("SUCCEEDED", 1)

@@ -22,7 +22,7 @@ from bridge.kfp_api.errors import (
     KfpInvalid,
     KfpNotFound,
 )
-from bridge.lineage import leases, queue, runs, submissions
+from bridge.lineage import backends, leases, queue, runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.records import BackendVersion, Claim, Duty
 from bridge.service.backends import Backend
@@ -57,6 +57,8 @@ class SubmitWorker(ClaimWorker):
     def __init__(self, context: Context, backend: Backend) -> None:
         bell = context.wakeups.submit(backend.name)
         super().__init__(context, backend, bell, pool_size=backend.settings.max_submitting)
+        self._first_claim_at: datetime | None = None
+        self._is_swept = False
 
     def _claim_due(self, session: Session, room: int) -> list[Claim]:
         """What is due already has its place, or needs none; what room is left goes to the queue."""
@@ -87,7 +89,7 @@ class SubmitWorker(ClaimWorker):
                 await self._release(claim, _AFTER_RUN_CHECK_SECONDS)
             elif claim.run.placed_at is None:
                 await self._queue(claim)
-            else:
+            elif await self._knows_the_backend(claim) or not await self._is_there(claim):
                 await self._post(claim)
         elif isinstance(action, LookUp):
             await self._look_up(claim)
@@ -110,6 +112,46 @@ class SubmitWorker(ClaimWorker):
 
         await self._store.transact(write, repeatable=True)
         self._bell.ring()
+
+    async def _knows_the_backend(self, claim: Claim) -> bool:
+        """Whether the backend was swept since this process began.
+
+        Until then the database may be an older one than the backend, restored from a backup: a run that
+        looks new can be there already.
+        """
+        if self._first_claim_at is None:
+            self._first_claim_at = self._claimed_at(claim)
+        since, backend = self._first_claim_at, self._backend
+
+        def read(session: Session) -> bool:
+            states = [
+                backends.backend_state(session, backend.name, namespace)
+                for namespace in backend.settings.namespaces
+            ]
+            return all(one.last_slow_sweep_at and one.last_slow_sweep_at > since for one in states)
+
+        self._is_swept = self._is_swept or await self._store.read(read)
+        return self._is_swept
+
+    async def _is_there(self, claim: Claim) -> bool:
+        """Look whether the backend has the run before it is sent; if it has, or cannot say, the claim is
+        given back."""
+        try:
+            found = await self._backend.client.get_run(claim.run.kfp_run_id)
+        except KfpNotFound:
+            return False
+        except KfpBadAnswer as error:
+            # A gateway that is not ready yet says nothing of the run.
+            self._note_error(error)
+            await self._release(claim, self._pause(claim, error), failures=claim.failures + 1)
+            return True
+        except KfpError as error:
+            await self._not_sent(claim, error, "looking for the run")
+            return True
+        seen = observation_of(found, asked_at=self._claimed_at(claim))
+        assert seen is not None, "get_run gives the run that was asked for"
+        await self._adopt(claim, seen)
+        return True
 
     async def _post(self, claim: Claim) -> None:
         key = claim.run.submission_key
@@ -251,8 +293,11 @@ class SubmitWorker(ClaimWorker):
         elif isinstance(action, Withdraw):
             await self._withdraw(claim)
         elif isinstance(seen, Observation):
-            await self._record(claim, seen)
-            log.info("run adopted", extra={"run_id": claim.run.run_id, "kfp_run_id": claim.run.kfp_run_id})
+            await self._adopt(claim, seen)
+
+    async def _adopt(self, claim: Claim, seen: Observation) -> None:
+        await self._record(claim, seen)
+        log.info("run adopted", extra={"run_id": claim.run.run_id, "kfp_run_id": claim.run.kfp_run_id})
 
     async def _record(self, claim: Claim, seen: Observation) -> None:
         def write(session: Session) -> Recorded:
