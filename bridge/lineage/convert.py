@@ -24,6 +24,7 @@ from bridge.domain.lineage import (
 )
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.domain.uris import normalise_uri
+from bridge.lineage.words import words_of
 
 _ORIGIN_TIMES = ("dag_run_start", "logical_date")
 _ORIGIN_DEFAULTS = {field.name: field.default for field in fields(Origin)}
@@ -198,6 +199,7 @@ def run_to_row(run: Run) -> dict[str, Any]:
         "task_id": run.origin.task_id,
         "map_index": run.origin.map_index,
         "parent_ol_run_id": run.origin.lineage.run_id if run.origin.lineage else None,
+        "words": words_of(run),
     }
 
 

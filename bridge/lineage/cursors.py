@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from bridge.lineage.errors import CursorError
 from bridge.lineage.records import MAX_PAGE
 
 
-def make_cursor(kind: str, *keys: datetime | UUID | str) -> str:
+def make_cursor(kind: str, *keys: datetime | UUID | str | float) -> str:
     """A cursor of the listing ``kind`` that goes on after the row with these keys."""
     texts = [utc_text(key) if isinstance(key, datetime) else str(key) for key in keys]
     raw = json.dumps([kind, *texts], separators=(",", ":")).encode()
@@ -40,6 +41,14 @@ def parse_moment(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a moment without a zone")
     return moment
+
+
+def parse_number(text: str) -> float:
+    """A finite number in a cursor. Raises ``ValueError`` for anything else."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number that is none")
+    return number
 
 
 def page_size(limit: int) -> int:

@@ -47,6 +47,7 @@ class _Place:
         self.run: int = row["id"]
         self.backend: str = row["backend"]
         self.project: str = row["project"]
+        self.created_at: datetime = row["created_at"]
 
     def row(self, **columns: Any) -> dict[str, Any]:
         return {"backend": self.backend, "project": self.project, "run": self.run, **columns}
@@ -62,7 +63,11 @@ def store_mirror(
     own row is not touched; ``change_run(mirror=…)`` is the caller's. Raises ``NotStored``, ``FencedOut``.
     """
     row = (
-        session.execute(select(RUNS.c.id, RUNS.c.backend, RUNS.c.project).where(RUNS.c.run_id == run_id))
+        session.execute(
+            select(RUNS.c.id, RUNS.c.backend, RUNS.c.project, RUNS.c.created_at).where(
+                RUNS.c.run_id == run_id
+            )
+        )
         .mappings()
         .first()
     )
@@ -216,6 +221,7 @@ def _store_metrics(session: Session, place: _Place, mirror: RunMirror) -> int:
             name=metric.name,
             step=metric.step,
             value=metric.value,
+            created_at=place.created_at,
         )
         for metric in mirror.metrics
         if math.isfinite(metric.value)

@@ -72,8 +72,9 @@ class MetricFilter:
 class RunFilter:
     """Which runs a listing gives; every field narrows, ``None`` and ``()`` do not.
 
-    ``states`` are shown states (``Run.shown_state``); ``text`` is a substring of the display name
-    or the pipeline name, case ignored; times are half-open: ``after <= created_at < before``.
+    ``states`` are shown states (``Run.shown_state``); ``text`` is words or beginnings of words, case
+    ignored, all of which a run must have (``words.words_of`` says where); times are half-open:
+    ``after <= created_at < before``. ``labels`` are pairs of name and value.
     """
 
     ids: tuple[UUID, ...] | None = None
@@ -91,7 +92,25 @@ class RunFilter:
     created_before: datetime | None = None
     text: str | None = None
     submission_key: UUID | None = None
-    metric: MetricFilter | None = None
+    metrics: tuple[MetricFilter, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    scheduler: str | None = None
+    team: str | None = None
+    user: str | None = None
+    good: bool | None = None
+    finished_after: datetime | None = None
+    finished_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """In which order a listing gives runs: by when they were created or finished (those that are not
+    finished are left out), or by a metric's value (those without it are left out; of several steps each
+    run's best place counts)."""
+
+    by: Literal["created", "finished", "metric"] = "created"
+    descending: bool = True
+    metric: str = ""
 
 
 class RunChanges(TypedDict, total=False):

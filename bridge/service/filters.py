@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
 from bridge.client.models import MAX_INT
 from bridge.domain.states import RunPhase, RuntimeState
-from bridge.lineage.records import MetricFilter, RunFilter
+from bridge.lineage.records import MetricFilter, RunFilter, RunOrder
 from bridge.service.problems import ProblemError
 
 _METRIC = re.compile(r"^\s*([^\s<>=]+)\s*(>=|<=|==|>|<)\s*(-?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*$")
@@ -35,9 +35,29 @@ class RunQuery(BaseModel):
     map_index: int | None = Field(default=None, ge=-1, le=MAX_INT)
     created_after: datetime | None = None
     created_before: datetime | None = None
-    text: str | None = Field(default=None, max_length=200, description="Part of a display or pipeline name.")
+    finished_after: datetime | None = None
+    finished_before: datetime | None = None
+    text: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Words, or beginnings of words, of names, DAG, labels and error.",
+    )
     submission_key: UUID | None = None
-    metric: str | None = Field(default=None, max_length=300, description="Such as evaluate.auc>=0.7.")
+    scheduler: str | None = None
+    team: str | None = None
+    user: str | None = None
+    good: bool | None = Field(default=None, description="Succeeded, and its gate passed or is absent.")
+    metric: list[Annotated[str, Field(max_length=300)]] = Field(
+        default_factory=list, max_length=5, description="Such as evaluate.auc>=0.7; each one narrows."
+    )
+    label: list[Annotated[str, Field(max_length=600)]] = Field(
+        default_factory=list, max_length=5, description="Such as team:risk; each one narrows."
+    )
+    sort: str = Field(
+        default="-created",
+        max_length=300,
+        description="created, finished or metric:evaluate.auc; with - in front the newest or highest first.",
+    )
 
 
 def to_filter(query: RunQuery) -> RunFilter:
@@ -61,8 +81,33 @@ def to_filter(query: RunQuery) -> RunFilter:
         created_before=_utc(query.created_before),
         text=query.text or None,
         submission_key=query.submission_key,
-        metric=_metric(query.metric) if query.metric else None,
+        metrics=tuple(_metric(text) for text in query.metric if text.strip()),
+        labels=tuple(_label(text) for text in query.label if text.strip()),
+        scheduler=query.scheduler or None,
+        team=query.team or None,
+        user=query.user or None,
+        good=query.good,
+        finished_after=_utc(query.finished_after),
+        finished_before=_utc(query.finished_before),
     )
+
+
+def to_order(query: RunQuery) -> RunOrder:
+    """The order a query asks for. Raises ``ProblemError`` for one that there is not."""
+    name, _, metric = query.sort.removeprefix("-").partition(":")
+    descending = query.sort.startswith("-")
+    if name in ("created", "finished") and not metric:
+        return RunOrder(by=cast(Literal["created", "finished"], name), descending=descending)
+    if name == "metric" and metric:
+        return RunOrder(by="metric", descending=descending, metric=metric)
+    raise _invalid("sort", "sort by created, finished or metric:<key>, such as -metric:evaluate.auc")
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition(":")
+    if not separator or not name:
+        raise _invalid("label", f"{text} is no label; write team:risk")
+    return name, value
 
 
 def _split(values: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ from bridge.service import views
 from bridge.service.backends import trouble_of
 from bridge.service.context import Context
 from bridge.service.convert import is_over, task_model
-from bridge.service.filters import RunQuery, to_filter
+from bridge.service.filters import RunQuery, to_filter, to_order
 from bridge.service.problems import ProblemError, problem_response
 from bridge.service.routes.common import ContextDep, present_all, require_token, stored_run
 from bridge.service.routes.details import explained
@@ -81,10 +81,10 @@ async def list_page(
     if len(filters) < len(given):
         # A form sends its empty fields too; the address that people pass on holds what was asked for.
         return RedirectResponse(_list_url(filters), status_code=302)
-    where = to_filter(query)
+    where, order = to_filter(query), to_order(query)
     try:
         found, following = await context.store.read(
-            lambda s: runs.list_runs(s, where, cursor=cursor, limit=PAGE_SIZE)
+            lambda s: runs.list_runs(s, where, order=order, cursor=cursor, limit=PAGE_SIZE)
         )
     except CursorError as error:
         raise ProblemError("invalid-request", str(error)) from error

@@ -25,6 +25,7 @@ from bridge.lineage.tables.running import (
     PipelineRow,
     PipelineVersionRow,
     RunHistoryRow,
+    RunLabelRow,
     RunRow,
     SpecRow,
     SubmissionRow,
@@ -52,6 +53,7 @@ PIPELINE_VERSIONS = table(PipelineVersionRow)
 QUARANTINE = table(QuarantineRow)
 RUNS = table(RunRow)
 RUN_HISTORY = table(RunHistoryRow)
+RUN_LABELS = table(RunLabelRow)
 SPECS = table(SpecRow)
 SUBMISSIONS = table(SubmissionRow)
 TASKS = table(TaskRow)
@@ -82,6 +84,7 @@ __all__ = [
     "QUARANTINE",
     "RUNS",
     "RUN_HISTORY",
+    "RUN_LABELS",
     "SPECS",
     "SUBMISSIONS",
     "TASKS",

@@ -99,12 +99,13 @@ class ArtifactUseRow(Row, table=True):
 
 
 class MetricRow(Row, table=True):
-    """A scalar of a run; ``key`` is ``task_path.name``."""
+    """A scalar of a run; ``key`` is ``task_path.name``, ``created_at`` its run's, the order of listings."""
 
     __tablename__ = "metrics"
     __table_args__ = (
         UniqueConstraint("run", "key", "step"),
-        Index("ix_metrics_value", "key", "value", "run"),
+        Index("ix_metrics_newest", "project", "key", "created_at", "run", "value"),
+        Index("ix_metrics_best", "project", "key", "value", "created_at", "run"),
     )
 
     id: int | None = surrogate()
@@ -114,6 +115,7 @@ class MetricRow(Row, table=True):
     name: str = text_column()
     step: int = Field(default=0, sa_type=BigId)
     value: float = Field()
+    created_at: datetime | None = optional_time()
 
 
 class MetricBlobRow(Row, table=True):

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlmodel import Field
 
+from bridge.lineage.columns import BigId, CleanText
 from bridge.lineage.tables.base import (
     Row,
     json_column,
@@ -130,7 +131,10 @@ class SubmissionRow(Row, table=True):
 
 
 class RunRow(Row, table=True):
-    """One KFP run. ``shown_state`` and ``good`` are derived from the other columns at each change."""
+    """One KFP run. ``shown_state``, ``good`` and ``words`` are derived from the other columns at each change.
+
+    Triggers copy ``words`` into the search index ``run_words`` and ``labels`` into ``run_labels``.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -140,6 +144,22 @@ class RunRow(Row, table=True):
         Index("ix_runs_project_created", "project", "created_at", "run_id"),
         Index("ix_runs_pipeline_created", "pipeline_name", "created_at", "run_id"),
         Index("ix_runs_state_created", "shown_state", "created_at", "run_id"),
+        Index("ix_runs_project_state_created", "project", "shown_state", "created_at", "run_id"),
+        Index(
+            *("ix_runs_dag_created", "dag_id", "created_at", "run_id"),
+            postgresql_where=text("dag_id IS NOT NULL"),
+            sqlite_where=text("dag_id IS NOT NULL"),
+        ),
+        Index(
+            *("ix_runs_experiment_created", "experiment", "created_at", "run_id"),
+            postgresql_where=text("experiment IS NOT NULL"),
+            sqlite_where=text("experiment IS NOT NULL"),
+        ),
+        Index(
+            *("ix_runs_finished", "finished_at", "run_id"),
+            postgresql_where=text("finished_at IS NOT NULL"),
+            sqlite_where=text("finished_at IS NOT NULL"),
+        ),
         Index("ix_runs_dag", "dag_id", "dag_run_id", "task_id"),
         Index("ix_runs_submission", "submission_key"),
         Index(
@@ -228,6 +248,23 @@ class RunRow(Row, table=True):
     map_index: int = Field(default=-1)
     alias: str | None = optional_text()
     parent_ol_run_id: UUID | None = optional_uid()
+    words: str = Field(default="", sa_type=CleanText, sa_column_kwargs={"server_default": text("''")})
+
+
+class RunLabelRow(Row, table=True):
+    """A label of a run, in the order of time; a copy that triggers keep."""
+
+    __tablename__ = "run_labels"
+    __table_args__ = (
+        UniqueConstraint("run", "name"),
+        Index("ix_run_labels_newest", "name", "value", "created_at", "run"),
+    )
+
+    id: int | None = surrogate()
+    run: int = Field(sa_type=BigId, sa_column_args=[ForeignKey("runs.id", ondelete="CASCADE")])
+    name: str = text_column()
+    value: str = text_column()
+    created_at: datetime = time_column()
 
 
 class RunHistoryRow(Row, table=True):

@@ -16,7 +16,7 @@ from bridge.lineage import runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import CursorError
 from bridge.service.convert import is_over
-from bridge.service.filters import RunQuery, to_filter
+from bridge.service.filters import RunQuery, to_filter, to_order
 from bridge.service.problems import ProblemError
 from bridge.service.revive import retry_failed_tasks
 from bridge.service.routes.common import (
@@ -66,10 +66,10 @@ async def list_runs(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
 ) -> Page[RunModel]:
     """Runs, newest first, page by page; every filter narrows."""
-    where = to_filter(query)
+    where, order = to_filter(query), to_order(query)
     try:
         found, following = await context.store.read(
-            lambda s: runs.list_runs(s, where, cursor=cursor, limit=limit)
+            lambda s: runs.list_runs(s, where, order=order, cursor=cursor, limit=limit)
         )
     except CursorError as error:
         raise ProblemError("invalid-request", str(error), errors=[("/cursor", str(error))]) from error

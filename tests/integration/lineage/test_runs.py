@@ -115,13 +115,15 @@ def test_filters_narrow(database: Database) -> None:
         RunFilter(created_after=T0 + timedelta(minutes=1)): [second],
         RunFilter(created_before=T0 + timedelta(minutes=1)): [first],
         RunFilter(text="fraud"): [second],
-        RunFilter(text="0%"): [second],
-        RunFilter(text="fraud%100"): [],
+        RunFilter(text="night fraud 1"): [second],
+        RunFilter(text="fraud%100"): [second],
+        RunFilter(text="raud"): [],
+        RunFilter(text="%"): [],
         RunFilter(text="FLIGHT-delay"): [first],
         RunFilter(submission_key=second.submission_key): [second],
-        RunFilter(metric=MetricFilter(key="evaluate.auc", op=">=", value=0.9)): [second],
-        RunFilter(metric=MetricFilter(key="evaluate.auc", op=">", value=0.9)): [],
-        RunFilter(metric=MetricFilter(key="evaluate.auc", op="==", value=0.9), pipeline="x"): [],
+        RunFilter(metrics=(MetricFilter(key="evaluate.auc", op=">=", value=0.9),)): [second],
+        RunFilter(metrics=(MetricFilter(key="evaluate.auc", op=">", value=0.9),)): [],
+        RunFilter(metrics=(MetricFilter(key="evaluate.auc", op="==", value=0.9),), pipeline="x"): [],
     }
     for where, expected in cases.items():
         assert listed(database, where) == expected, where

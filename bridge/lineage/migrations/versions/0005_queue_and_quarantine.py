@@ -1,6 +1,6 @@
 """Since when a run waits for a place at its backend and has one; work that was set aside.
 
-Revision: 0005, after 0003.
+Revision: 0005, after 0004.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 from bridge.lineage.columns import BigId, CleanText, UtcTime
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

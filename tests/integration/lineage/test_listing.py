@@ -1,0 +1,263 @@
+"""Every way to a page of runs gives the same page: compared with a plain reading of a made-up history."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from bridge.domain.lineage import Run, RunError
+from bridge.domain.states import RuntimeState
+from bridge.lineage import listing
+from bridge.lineage.convert import run_from_row
+from bridge.lineage.database import Database
+from bridge.lineage.listing import list_runs
+from bridge.lineage.records import MetricFilter, RunFilter, RunOrder
+from bridge.lineage.runs import change_run
+from bridge.lineage.tables import METRICS, RUNS
+from bridge.lineage.words import words_in, words_of
+from tests.bench.seeding import seed
+from tests.bench.seeding_rows import END, SPAN, History, dag_name, pipeline_name
+from tests.support.lineage_samples import a_submission, submit
+from tests.support.postgres import PostgresServer
+
+RUNS_SEEDED = 150
+
+
+class Seeded:
+    """A database with a history, and all of it read once without any filter."""
+
+    def __init__(self, url: str) -> None:
+        seed(url, History(runs=RUNS_SEEDED, seed=7, layers=2, width=10))
+        self.database = Database(url)
+        self.runs: list[Run] = self.database.read(
+            lambda session: [run_from_row(row) for row in session.execute(select(RUNS)).mappings()]
+        )
+        rows = self.database.read(
+            lambda session: session.execute(
+                select(RUNS.c.run_id, METRICS.c.key, METRICS.c.value).join(
+                    METRICS, METRICS.c.run == RUNS.c.id
+                )
+            ).all()
+        )
+        self.metrics = {(run_id, key): value for run_id, key, value in rows}
+
+    def walked(self, where: RunFilter, order: RunOrder, limit: int) -> list[Run]:
+        """All pages of a listing, one after the other."""
+        found: list[Run] = []
+        cursor = None
+        while True:
+            page, cursor = self.database.read(
+                lambda session, cursor=cursor: list_runs(
+                    session, where, order=order, cursor=cursor, limit=limit
+                )
+            )
+            found += page
+            if cursor is None:
+                return found
+            assert len(page) == limit
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param("sqlite"), pytest.param("postgresql", marks=pytest.mark.postgres)]
+)
+def seeded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
+    """The history on either database."""
+    if request.param == "sqlite":
+        folder: Path = tmp_path_factory.mktemp("listing")
+        history = Seeded(f"sqlite:///{folder / 'seeded.db'}")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        history = Seeded(server.url(server.create_database()))
+    yield history
+    history.database.close()
+
+
+AUC = "evaluate.auc"
+Check = Callable[[Run], bool]
+CASES: dict[str, tuple[RunFilter, Check]] = {
+    "all": (RunFilter(), lambda run: True),
+    "project": (RunFilter(projects=("fraud",)), lambda run: run.project == "fraud"),
+    "projects": (
+        RunFilter(projects=("fraud", "ads")),
+        lambda run: run.project in ("fraud", "ads"),
+    ),
+    "state": (
+        RunFilter(states=(RuntimeState.FAILED,)),
+        lambda run: run.state is RuntimeState.FAILED,
+    ),
+    "project and state": (
+        RunFilter(projects=("default",), states=(RuntimeState.FAILED, RuntimeState.CANCELED)),
+        lambda run: run.project == "default" and run.state.value in ("FAILED", "CANCELED"),
+    ),
+    "pipeline and project": (
+        RunFilter(pipeline=pipeline_name(1), projects=("pricing",)),
+        lambda run: run.pipeline.name == pipeline_name(1) and run.project == "pricing",
+    ),
+    "dag": (RunFilter(dag_id=dag_name(2)), lambda run: run.origin.dag_id == dag_name(2)),
+    "experiment": (
+        RunFilter(experiment="risk-experiments"),
+        lambda run: run.experiment == "risk-experiments",
+    ),
+    "team": (RunFilter(team="vision"), lambda run: run.origin.team == "vision"),
+    "good": (RunFilter(good=True, projects=("ads",)), lambda run: run.is_good and run.project == "ads"),
+    "label": (RunFilter(labels=(("tier", "gold"),)), lambda run: run.labels.get("tier") == "gold"),
+    "labels": (
+        RunFilter(labels=(("tier", "gold"), ("team", "risk"))),
+        lambda run: run.labels.get("tier") == "gold" and run.labels["team"] == "risk",
+    ),
+    "text": (RunFilter(text="Churn SCO"), lambda run: run.pipeline.name.startswith("churn-sco")),
+    "text of an error": (
+        RunFilter(text="oomk"),
+        lambda run: run.error is not None and "OOMKilled" in run.error.message,
+    ),
+    "time": (
+        RunFilter(created_after=END - SPAN / 2, created_before=END - SPAN / 4),
+        lambda run: END - SPAN / 2 <= run.created_at < END - SPAN / 4,
+    ),
+    "finished": (
+        RunFilter(finished_after=END - SPAN / 2, finished_before=END - SPAN / 4),
+        lambda run: run.finished_at is not None and END - SPAN / 2 <= run.finished_at < END - SPAN / 4,
+    ),
+}
+ORDERS = (
+    RunOrder(),
+    RunOrder(descending=False),
+    RunOrder(by="finished"),
+    RunOrder(by="finished", descending=False),
+    RunOrder(by="metric", metric=AUC),
+    RunOrder(by="metric", metric=AUC, descending=False),
+)
+METRIC_CASES = [
+    *[(MetricFilter(key=AUC, op=">=", value=value),) for value in (0.5, 0.75, 0.99, 2.0)],
+    (MetricFilter(key=AUC, op="<", value=0.6),),
+    (MetricFilter(key=AUC, op=">", value=0.6), MetricFilter(key="train.loss", op="<=", value=0.7)),
+]
+
+
+@pytest.fixture(params=[10, 1000], ids=["many rounds", "one round"])
+def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real budget such a small history is found in the first way that is tried."""
+    monkeypatch.setattr(listing, "_FIRST_BUDGET", request.param)
+
+
+@pytest.mark.usefixtures("budget")
+@pytest.mark.parametrize("order", ORDERS[:4], ids=lambda order: f"{order.by}-{order.descending}")
+def test_pages_hold_what_matches_in_order(seeded: Seeded, order: RunOrder) -> None:
+    for name, (where, matches) in CASES.items():
+        assert seeded.walked(where, order, 30) == expected(seeded, order, matches), name
+
+
+@pytest.mark.usefixtures("budget")
+@pytest.mark.parametrize("case", ["all", "pipeline and project", "state"])
+@pytest.mark.parametrize(
+    "order", [ORDERS[0], *ORDERS[4:]], ids=lambda order: f"{order.by}-{order.descending}"
+)
+def test_pages_of_metrics(seeded: Seeded, case: str, order: RunOrder) -> None:
+    where, matches = CASES[case]
+    compare = {">=": float.__ge__, ">": float.__gt__, "<": float.__lt__, "<=": float.__le__}
+    for metrics in METRIC_CASES:
+
+        def measures(run: Run, metrics: tuple[MetricFilter, ...] = metrics) -> bool:
+            values = [seeded.metrics.get((run.run_id, one.key)) for one in metrics]
+            return all(
+                value is not None and compare[one.op](value, one.value)
+                for value, one in zip(values, metrics, strict=True)
+            )
+
+        asked = replace(where, metrics=metrics)
+        found = seeded.walked(asked, order, 30)
+        assert found == expected(seeded, order, lambda run: matches(run) and measures(run)), metrics
+
+
+def expected(seeded: Seeded, order: RunOrder, matches: Check) -> list[Run]:
+    """The runs that match, in order."""
+
+    def place(run: Run) -> object:
+        if order.by == "metric":
+            return seeded.metrics.get((run.run_id, order.metric))
+        return run.created_at if order.by == "created" else run.finished_at
+
+    found = [run for run in seeded.runs if matches(run) and place(run) is not None]
+    return sorted(found, key=lambda run: (place(run), str(run.run_id)), reverse=order.descending)
+
+
+@pytest.mark.usefixtures("budget")
+@pytest.mark.parametrize(
+    "where",
+    [RunFilter(), RunFilter(text="flight")],
+    ids=["all", "text"],
+)
+def test_runs_that_come_while_paging_neither_lose_nor_double_any(
+    database: Database, where: RunFilter
+) -> None:
+    source = random.Random(5)
+
+    def add(count: int) -> set[str]:
+        def work(session):  # type: ignore[no-untyped-def]
+            return {
+                str(
+                    submit(
+                        session,
+                        a_submission(created_at=END - timedelta(minutes=source.randrange(60))),
+                    ).run_id
+                )
+                for _ in range(count)
+            }
+
+        return database.transact(work)
+
+    before, seen, cursor = add(12), [], None
+    while True:
+        page, cursor = database.read(
+            lambda session, cursor=cursor: list_runs(session, where, cursor=cursor, limit=4)
+        )
+        seen += [str(run.run_id) for run in page]
+        if cursor is None:
+            break
+        add(3)
+    assert len(seen) == len(set(seen))
+    assert before <= set(seen)
+
+
+def test_a_run_is_found_by_its_error_and_its_new_labels(database: Database) -> None:
+    run = database.transact(submit)
+
+    def found(**where: object) -> list[Run]:
+        return database.read(lambda session: list_runs(session, RunFilter(**where))[0])  # type: ignore[arg-type]
+
+    assert found(text="imagepull") == []
+    error = RunError(message="ImagePullBackOff: registry refused é", task="train")
+    database.transact(lambda session: change_run(session, run.run_id, error=error))
+    changed = database.transact(lambda session: change_run(session, run.run_id, labels={"owner": "Ann"}))
+    assert (
+        found(text="ImagePull REFUSED") == found(text="é") == found(labels=(("owner", "Ann"),)) == [changed]
+    )
+    gone = database.transact(lambda session: change_run(session, run.run_id, error=None, labels={}))
+    assert found(text="imagepull") == found(labels=(("owner", "Ann"),)) == []
+    assert found(text="train flight") == [gone] or found(text="flight") == [gone]
+
+
+def test_words_are_the_letters_and_digits_in_lower_case() -> None:
+    assert list(words_in("Train_taxi-v2.ÄÖ (100 %) Straße")) == [
+        "train",
+        "taxi",
+        "v2",
+        "ao",
+        "100",
+        "strasse",
+    ]
+    assert list(words_in("x" * 100)) == ["x" * 64]
+    assert list(words_in("\x00 % _ -")) == []
+
+
+def test_each_word_of_a_run_is_kept_once(seeded: Seeded) -> None:
+    for run in seeded.runs[:20]:
+        words = words_of(run).split(" ")
+        assert words[0] == ""
+        assert len(words) == len(set(words)) > 4
