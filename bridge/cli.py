@@ -18,6 +18,7 @@ from bridge.commands import (
     local,
     logs,
     push,
+    quarantine,
     replay,
     retry,
     run,
@@ -34,7 +35,7 @@ _DESCRIPTION = """\
 The bridge between Apache Airflow and Kubeflow Pipelines.
 
 Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, cancel, retry,
-                                            webhooks
+                                               quarantine, webhooks
 Run something here:                            run, replay, local, serve, worker, migrate
 """
 _EPILOG = """\
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         explain,
         cancel,
         retry,
+        quarantine,
         webhooks,
         replay,
         local,

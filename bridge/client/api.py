@@ -28,6 +28,7 @@ from bridge.client.models import (
     Page,
     PipelineAliasModel,
     PipelineModel,
+    QuarantineModel,
     RunModel,
     StatusModel,
     SubmitRequest,
@@ -218,6 +219,14 @@ class AsyncBridgeClient:
     async def retry(self, run_id: RunId) -> RunModel:
         """Run the failed tasks of a failed run again, in the same run."""
         return await self._exchange(calls.retry(run_id))
+
+    async def quarantine(self, backend: str | None = None) -> list[QuarantineModel]:
+        """The work that is set aside, the oldest first; a thousand at most."""
+        return (await self._exchange(calls.list_quarantine(backend))).items
+
+    async def release_quarantined(self, number: int) -> QuarantineModel:
+        """Have work that is set aside tried again."""
+        return await self._exchange(calls.release_quarantined(number))
 
     async def pipelines(self) -> list[PipelineModel]:
         """The pipelines the bridge has seen."""

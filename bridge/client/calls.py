@@ -17,6 +17,7 @@ from bridge.client.models import (
     Page,
     PipelineAliasModel,
     PipelineModel,
+    QuarantineModel,
     RegisterRequest,
     RunModel,
     StatusModel,
@@ -106,6 +107,17 @@ def cancel(run_id: RunId, request: CancelRequest) -> Call[RunModel]:
     """``POST /runs/{id}:cancel``."""
     body = request.model_dump(mode="json", exclude_none=True)
     return Call(method="POST", path=f"{_run(run_id)}:cancel", parse=_RUN, body=body)
+
+
+def list_quarantine(backend: str | None) -> Call[Page[QuarantineModel]]:
+    """``GET /quarantine``."""
+    params = {} if backend is None else {"backend": backend}
+    return Call(method="GET", path="/quarantine", parse=page_reader(QuarantineModel), params=params)
+
+
+def release_quarantined(number: int) -> Call[QuarantineModel]:
+    """``POST /quarantine/{number}:release``."""
+    return Call(method="POST", path=f"/quarantine/{number}:release", parse=model_reader(QuarantineModel))
 
 
 def retry(run_id: RunId) -> Call[RunModel]:

@@ -395,6 +395,22 @@ class QueueStatus(Message):
     weight: float = 1.0
 
 
+class QuarantineModel(Message):
+    """Work that is set aside until it is released. ``work`` is ``follow`` (submit, look up, stop),
+    ``mirror``, ``waiter``, ``sweep`` (a run whose news cannot be taken in) or ``list`` (a row that is no
+    run); ``subject`` our run id, or the backend's name of the row."""
+
+    number: int
+    backend: str
+    project: str
+    work: str
+    subject: str
+    run_id: UUID | None = None
+    reason: str
+    failures: int
+    since: datetime
+
+
 class BackendStatus(Message):
     """How the bridge gets on with one backend; times in seconds.
 
@@ -418,6 +434,7 @@ class BackendStatus(Message):
     queued_runs: int = 0
     max_active_runs: int | None = None
     queues: list[QueueStatus] = Field(default_factory=list)
+    quarantined: int = 0
 
 
 class StatusModel(Message):
@@ -428,6 +445,7 @@ class StatusModel(Message):
     schema_revision: str | None = None
     workers: int = 0
     mirror_backlog: int = 0
+    read_only: str | None = None
     backends: list[BackendStatus] = Field(default_factory=list)
 
 

@@ -21,6 +21,7 @@ from bridge.client.models import (
     Page,
     PipelineAliasModel,
     PipelineModel,
+    QuarantineModel,
     RunModel,
     StatusModel,
     SubmitRequest,
@@ -147,6 +148,12 @@ class BridgeClient:
 
     def retry(self, run_id: RunId) -> RunModel:
         return run_blocking(self._client.retry(run_id))
+
+    def quarantine(self, backend: str | None = None) -> list[QuarantineModel]:
+        return run_blocking(self._client.quarantine(backend))
+
+    def release_quarantined(self, number: int) -> QuarantineModel:
+        return run_blocking(self._client.release_quarantined(number))
 
     def pipelines(self) -> list[PipelineModel]:
         return run_blocking(self._client.pipelines())

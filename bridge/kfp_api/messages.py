@@ -7,8 +7,9 @@ protobuf's JSON, and an unfinished run's ``finished_at`` is the epoch; see ``Run
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Annotated, Any
 
 from pydantic import (
@@ -16,9 +17,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
-    ValidatorFunctionWrapHandler,
     field_validator,
     model_serializer,
     model_validator,
@@ -27,8 +29,7 @@ from pydantic import (
 from bridge.domain.states import RuntimeState, parse_state
 from bridge.kfp_api.filters import UNFINISHED, rfc3339
 
-log = logging.getLogger(__name__)
-
+_MAX_NAME_CHARS = 200
 Int64 = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
 
 
@@ -160,6 +161,13 @@ class Run(KfpMessage):
     recurring_run_id: str | None = None
     state_history: list[RuntimeStatus] = Field(default_factory=list)
 
+    @field_validator("created_at", "scheduled_at", "finished_at")
+    @classmethod
+    def _in_the_calendar(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None:
+            _utc(moment)
+        return moment
+
     @property
     def runtime_state(self) -> RuntimeState:
         """The run's state, parsed; UNSPECIFIED when the server left it out."""
@@ -224,26 +232,43 @@ class PipelineVersion(KfpMessage):
     tags: dict[str, str] | None = None
 
 
+class BrokenRow(KfpMessage):
+    """A row of a list that is no run: its ``run_id``, else a digest of it, and what is wrong with it."""
+
+    name: str
+    error: str
+
+
 class ListRuns(KfpMessage):
     """One page of runs; without ``next_page_token`` it is the last.
 
-    A row that is no run is left out and logged: one that is broken must not hide the others.
+    A row that is no run is in ``broken`` instead: one must not hide the others.
     """
 
     runs: list[Run] = Field(default_factory=list)
     total_size: int | None = None
     next_page_token: str | None = None
+    _broken: list[BrokenRow] = PrivateAttr(default_factory=list)
 
-    @field_validator("runs", mode="wrap")
+    @property
+    def broken(self) -> Sequence[BrokenRow]:
+        """The rows that are no runs."""
+        return self._broken
+
+    @model_validator(mode="wrap")
     @classmethod
-    def _without_broken_rows(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> list[Run]:
+    def _without_broken_rows(cls, value: Any, handler: ModelWrapValidatorHandler[ListRuns]) -> ListRuns:
         try:
-            whole: list[Run] = handler(value)
-            return whole
+            return handler(value)
         except ValidationError:
-            if not isinstance(value, list):
+            rows = value.get("runs") if isinstance(value, dict) else None
+            if not isinstance(rows, list):
                 raise
-        return [run for row in value if (run := _readable(row)) is not None]
+        read = [_readable(row) for row in rows]
+        page = handler({**value, "runs": []})
+        page.runs = [row for row in read if isinstance(row, Run)]
+        page._broken = [row for row in read if isinstance(row, BrokenRow)]
+        return page
 
 
 class ListExperiments(KfpMessage):
@@ -270,18 +295,19 @@ class ListPipelineVersions(KfpMessage):
     next_page_token: str | None = None
 
 
-def _readable(row: Any) -> Run | None:
+def _readable(row: Any) -> Run | BrokenRow:
     try:
         return Run.model_validate(row)
     except ValidationError as error:
-        run_id = row.get("run_id") if isinstance(row, dict) else None
+        told = row.get("run_id") if isinstance(row, dict) else None
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        log.warning(
-            "row of a list is no run", extra={"kfp_run_id": run_id, "error": f"{where}: {first['msg']}"}
-        )
-        return None
+        name = told if isinstance(told, str) and told else sha256(repr(row).encode()).hexdigest()
+        return BrokenRow(name=name[:_MAX_NAME_CHARS], error=f"{where}: {first['msg']}")
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a moment beyond the calendar") from error

@@ -20,6 +20,7 @@ from bridge.lineage.engine import (
     for_reading,
     for_writing,
     is_disconnect,
+    is_full,
     is_missing_schema,
     is_out_of_order,
     is_refused_write,
@@ -27,9 +28,10 @@ from bridge.lineage.engine import (
     open_engine,
     parse_url,
 )
-from bridge.lineage.errors import CommitUnknown, DatabaseUnavailable, SchemaMismatch
+from bridge.lineage.errors import CommitUnknown, DatabaseFull, DatabaseUnavailable, SchemaMismatch
 
 T = TypeVar("T")
+_ROOM_AFTER_SECONDS = 2.0
 
 
 class Database:
@@ -55,6 +57,7 @@ class Database:
         # process queue here instead.
         self._writer = threading.Lock() if self.dialect == "sqlite" else None
         self._in_transaction = threading.local()
+        self._full_at: float | None = None
 
     def transact(self, work: Callable[[Session], T], *, repeatable: bool = False) -> T:
         """Run ``work`` in one transaction and commit it.
@@ -65,14 +68,20 @@ class Database:
         knows whether it took place: the work is then done again only if it is ``repeatable``
         (upserts; ``add_submission``, whose key refuses a second one), else ``CommitUnknown`` is raised.
 
-        Raises ``DatabaseUnavailable`` after ``patience_seconds``, ``SchemaMismatch`` if tables are
-        missing; what ``work`` raises passes through, and nothing of it is stored.
+        Raises ``DatabaseUnavailable`` after ``patience_seconds``, ``DatabaseFull`` at once,
+        ``SchemaMismatch`` if tables are missing; what ``work`` raises passes through, and nothing of it is
+        stored.
         """
         return self._patiently(lambda: self._write_once(work), repeatable=repeatable)
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` in one transaction that may not write; repeated like ``transact``."""
         return self._patiently(lambda: self._read_once(work), repeatable=True)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there was no room for something lately, and nothing was written since."""
+        return self._full_at is not None
 
     def migrate(self) -> None:
         """Bring the schema to this program's revision; safe to call from several processes at once."""
@@ -114,7 +123,13 @@ class Database:
                 if is_disconnect(error):
                     raise _CommitLost from error
                 raise
+            self._note_room()
             return result
+
+    def _note_room(self) -> None:
+        """Small writes may find room where others do not: it takes some time without trouble."""
+        if self._full_at is not None and time.monotonic() - self._full_at >= _ROOM_AFTER_SECONDS:
+            self._full_at = None
 
     def _read_once(self, work: Callable[[Session], T]) -> T:
         with Session(self._reading, expire_on_commit=False, autoflush=False) as session:
@@ -164,6 +179,9 @@ class Database:
                     raise SchemaMismatch(
                         f"{_first_line(failed)}: the schema is not this program's, run `kfbridge migrate`"
                     ) from failed
+                if is_full(failed):
+                    self._full_at = time.monotonic()
+                    raise DatabaseFull(_first_line(failed)) from failed
                 if is_out_of_order(failed) and not is_transient(failed):
                     raise DatabaseUnavailable(_first_line(failed), 0) from failed
                 if not is_transient(failed):

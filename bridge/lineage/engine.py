@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from errno import EDQUOT, EFBIG, ENOSPC
+from os import strerror
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ _POSTGRESQL_SETTINGS = (
 # crash_shutdown, cannot_connect_now, idle_in_transaction_session_timeout
 _TRANSIENT_STATES = frozenset({"40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03", "25P03"})
 _UNDEFINED_STATES = frozenset({"42P01", "42703", "3F000"})
+_UNWRITTEN_CODES = frozenset(
+    {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_FSYNC}
+)
 _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -156,6 +161,17 @@ def is_refused_write(error: DBAPIError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
     return getattr(error.orig, "sqlstate", None) == "25006"
+
+
+def is_full(error: DBAPIError) -> bool:
+    """Whether there was no room for what was to be written."""
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", 0)
+        # A limit on the size of files is no "full" to SQLite, but a write that failed.
+        return code & 0xFF == sqlite3.SQLITE_FULL or code in _UNWRITTEN_CODES
+    if getattr(error.orig, "sqlstate", None) == "53100":
+        return True
+    return any(strerror(number) in str(error.orig) for number in (ENOSPC, EDQUOT, EFBIG))
 
 
 def is_out_of_order(error: DBAPIError) -> bool:

@@ -2,7 +2,8 @@
 
 LineageError
 ├── DatabaseUnavailable      it did not answer within the patience; asking again later is right
-│   └── CommitUnknown        the answer to a COMMIT was lost: the work may or may not be stored
+│   ├── CommitUnknown        the answer to a COMMIT was lost: the work may or may not be stored
+│   └── DatabaseFull         there is no room to write; reading goes on
 ├── DuplicateSubmission      a submission with this key is stored already
 ├── FencedOut                the lease was lost to another worker: nothing was written
 ├── HeldByAnother            another process holds this SQLite database
@@ -36,6 +37,14 @@ class CommitUnknown(DatabaseUnavailable):
     Raised only for work that was not declared ``repeatable``; the caller has to look before it
     does the work again.
     """
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """The disk of the database is full, or its file may not grow: nothing can be written, all can be read."""
+
+    def __init__(self, detail: str) -> None:
+        LineageError.__init__(self, f"the lineage database has no room for what was to be written: {detail}")
+        self.patience_seconds = 0.0
 
 
 class DuplicateSubmission(LineageError):

@@ -21,7 +21,7 @@ from bridge.lineage.convert import run_from_row
 from bridge.lineage.duties import sooner
 from bridge.lineage.errors import FencedOut, HeldByAnother
 from bridge.lineage.records import Claim, Duty, Fence, NamedLease
-from bridge.lineage.tables import DUTIES, LEASES, RUNS
+from bridge.lineage.tables import DUTIES, LEASES, QUARANTINE, RUNS
 
 DATABASE_LEASE = "this database"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,7 +45,7 @@ def claim(
     """
     picked = (
         select(DUTIES.c.id)
-        .where(DUTIES.c.duty == duty.value, _claimable())
+        .where(DUTIES.c.duty == duty.value, _claimable(), _not_set_aside(duty))
         .order_by(func.coalesce(DUTIES.c.due_at, DUTIES.c.lease_until))
         .limit(limit)
     )
@@ -89,6 +89,12 @@ def _claimable() -> ColumnElement[bool]:
         and_(DUTIES.c.lease_until.is_(None), DUTIES.c.due_at <= database_time()),
         DUTIES.c.lease_until <= database_time(),
     )
+
+
+def _not_set_aside(duty: Duty) -> ColumnElement[bool]:
+    # The table is all but empty: it is read once for the whole statement.
+    aside = select(QUARANTINE.c.run).where(QUARANTINE.c.work == duty.value, QUARANTINE.c.run.is_not(None))
+    return DUTIES.c.run.not_in(aside)
 
 
 def release(session: Session, claim: Claim, *, due_at: datetime | None = None, failures: int = 0) -> bool:

@@ -60,6 +60,23 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """Work that is not tried until it is released: which (a duty, ``sweep`` or ``list``), on what, and why.
+
+    ``run_id`` is there if the subject is a run of ours."""
+
+    number: int
+    backend: str
+    project: str
+    work: str
+    subject: str
+    reason: str
+    failures: int
+    since: datetime
+    run_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricFilter:
     """Runs whose metric ``key`` (``evaluate.auc``) compares so with ``value`` at any step."""
 

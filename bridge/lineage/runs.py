@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from bridge.domain.lineage import Metric, Run
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
-from bridge.lineage import audit, outbox
+from bridge.lineage import audit, outbox, quarantine
 from bridge.lineage.bulk import in_pieces, insert_keyed, insert_timed
 from bridge.lineage.columns import database_time
 from bridge.lineage.convert import error_from_json, error_to_json, run_from_row, run_to_row
@@ -221,6 +221,8 @@ def request_cancel(
         project=run.project,
         backend=run.backend,
     )
+    # Whatever kept it from being sent, it can be withdrawn.
+    quarantine.lift(session, run_id, Duty.FOLLOW)
     return change_run(session, run_id, cancel_requested_at=at, due_at=_database_now(session))
 
 

@@ -21,6 +21,7 @@ from bridge.local.recording import (
     TaskFinished,
     TaskStarted,
 )
+from bridge.local.status import DiskFull
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ class RunExecutor:
             cause: BaseException = error
             while isinstance(cause, BaseExceptionGroup):
                 cause = cause.exceptions[0]
-            message = f"The local backend could not go on with the run: {cause!r}"
+            told = cause.message if isinstance(cause, DiskFull) else repr(cause)
+            message = f"The local backend could not go on with the run: {told}"
             return self._outcome(TaskEnd(RuntimeState.FAILED, message=message))
 
     def cancel(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -12,6 +13,7 @@ class Code(IntEnum):
     INVALID_ARGUMENT = 3
     NOT_FOUND = 5
     ALREADY_EXISTS = 6
+    RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     UNIMPLEMENTED = 12
     INTERNAL = 13
@@ -23,6 +25,7 @@ _HTTP_STATUS = {
     Code.INVALID_ARGUMENT: 400,
     Code.NOT_FOUND: 404,
     Code.ALREADY_EXISTS: 409,
+    Code.RESOURCE_EXHAUSTED: 429,
     Code.FAILED_PRECONDITION: 400,
     Code.UNIMPLEMENTED: 501,
     Code.INTERNAL: 500,
@@ -41,6 +44,16 @@ class StatusError(Exception):
         self.code = code
         self.message = message
         self.http_status = http_status or _HTTP_STATUS[code]
+
+
+class DiskFull(StatusError):
+    """There is no room for what was to be written; nothing was. The same may succeed later."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            Code.RESOURCE_EXHAUSTED,
+            f"the disk of the local backend's folder {folder} is full: make room there",
+        )
 
 
 # What KFP puts before the sentence, which alone stands in the details.

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from bridge.local import store_native_schema, store_schema
+from bridge.local.status import DiskFull
 
 T = TypeVar("T")
 _READERS = 2
 _BUSY_TIMEOUT_SECONDS = 30.0
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 
 
 class Store:
@@ -22,7 +24,8 @@ class Store:
 
     ``write`` runs a function in its own transaction, one after the other in the order of the calls:
     what it returns was committed. ``read`` runs a function on a snapshot that no writer disturbs.
-    An exception of the function rolls its transaction back and reaches the caller.
+    An exception of the function rolls its transaction back and reaches the caller. ``write`` raises
+    ``DiskFull`` when there is no room.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,10 +73,14 @@ class Store:
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = change(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
+            connection.execute("COMMIT")
+        except BaseException as error:
+            # Of some errors SQLite rolls back by itself.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if getattr(error, "sqlite_errorcode", None) in _NO_ROOM:
+                raise DiskFull(self._path.parent) from error
             raise
-        connection.execute("COMMIT")
         return result
 
     def _look(self, query: Callable[[sqlite3.Connection], T]) -> T:

@@ -20,6 +20,7 @@ from bridge.local.launcher import Runner
 from bridge.local.leftovers import end_leftovers
 from bridge.local.recording import Outcome, Recorder, RunToExecute, TaskResult
 from bridge.local.specs import SpecCache
+from bridge.local.status import DiskFull
 from bridge.local.store import Store
 from bridge.spec.load import Pipeline
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 # A run does not hold a slot while it only waits for its tasks, so more runs than slots may be open.
 _OPEN_RUNS_PER_SLOT = 4
+_DISK_FULL_PAUSE_SECONDS = 1.0
 MAX_RESTARTS = 5
 _STOPPED = "the local backend was stopped while the task was going on"
 
@@ -170,7 +172,7 @@ class Supervisor:
             except Exception as error:
                 logger.exception("run %s could not be executed", run_id)
                 reason = f"the local backend could not execute the run: {type(error).__name__}: {error}"
-                await self._store.write(
+                await self._write_once_there_is_room(
                     lambda connection: _end_run(connection, run_id, RuntimeState.FAILED, reason)
                 )
 
@@ -208,7 +210,18 @@ class Supervisor:
                 return
             _end_run(connection, run_id, outcome.state, outcome.message)
 
-        await self._store.write(record)
+        await self._write_once_there_is_room(record)
+
+    async def _write_once_there_is_room(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """An end that cannot be written down now is later: the run would go on for ever in its row."""
+        while True:
+            try:
+                return await self._store.write(change)
+            except DiskFull as error:
+                if self._stopping:
+                    raise
+                logger.error("%s; an ended run waits to be written down", error.message)
+                await asyncio.sleep(_DISK_FULL_PAUSE_SECONDS)
 
     def _tell(self) -> None:
         for listener in self._listeners:

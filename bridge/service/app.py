@@ -26,6 +26,7 @@ from bridge.service.routes import (
     events,
     lineage,
     pipelines,
+    quarantine,
     runs,
     status,
     webhooks,
@@ -80,7 +81,7 @@ def create_app(
     )
     guarded = [Depends(require_token)]
     # The ":verb" routes come first: "/runs/{run_id}" would take the verb for a part of the id.
-    for module in (runs, details, artifacts, pipelines, lineage, events, webhooks, status):
+    for module in (runs, details, artifacts, pipelines, lineage, events, quarantine, webhooks, status):
         app.include_router(module.router, prefix=API_PREFIX, dependencies=guarded)
     app.include_router(status.router, dependencies=guarded)
     app.include_router(status.probes)

@@ -21,7 +21,7 @@ from bridge.service.backends import Backend, BackendFactory, open_backend
 from bridge.service.convert import Presenter
 from bridge.service.grouping import Grouped
 from bridge.service.settings import ServiceSettings
-from bridge.service.store import Store
+from bridge.service.store import WORKER_THREADS, Store
 from bridge.service.waiters import Waiters
 from bridge.service.wakeups import Wakeups
 from bridge.service.workers.supervisor import Supervisor
@@ -37,6 +37,8 @@ class Context:
 
     settings: ServiceSettings
     store: Store
+    background: Store
+    """The same database with threads of its own: a burst of requests must not keep the workers waiting."""
     wakeups: Wakeups
     backends: Mapping[str, Backend]
     presenter: Presenter
@@ -118,6 +120,7 @@ async def open_context(
         yield Context(
             settings=settings,
             store=store,
+            background=Store(database, wakeups, threads=WORKER_THREADS),
             waiters=Waiters(store, settings.orphan_after_seconds),
             wakeups=wakeups,
             backends=backends,

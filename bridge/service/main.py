@@ -18,6 +18,7 @@ from bridge.service.app import create_app
 from bridge.service.context import open_context
 from bridge.service.logs import configure_logging
 from bridge.service.settings import ServiceSettings, SettingsError
+from bridge.service.store import REQUEST_THREADS, WORKER_THREADS
 from bridge.service.workers.hold import drop_database, name_holder, take_database
 from bridge.service.workers.start import make_supervisor
 
@@ -64,7 +65,8 @@ def worker(settings: ServiceSettings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says when it serves; event streams and long-polls are told to end before connections are."""
+    """Says when it serves. At its end it first says so, then ends event streams and long-polls, then closes
+    connections."""
 
     def __init__(self, config: uvicorn.Config, ready: str) -> None:
         super().__init__(config)
@@ -79,6 +81,7 @@ class _Server(uvicorn.Server):
         context = getattr(self.config.app.state, "context", None)  # type: ignore[union-attr]
         if context is not None:
             context.stop_waiting()
+            await asyncio.sleep(context.settings.drain_seconds)
         await super().shutdown(sockets=sockets)
 
 
@@ -133,7 +136,9 @@ def _open_database(settings: ServiceSettings) -> Iterator[tuple[Database, str]]:
     holder = name_holder()
     try:
         database = Database(
-            settings.database_url, pool_size=10, patience_seconds=settings.database_patience_seconds
+            settings.database_url,
+            pool_size=REQUEST_THREADS + WORKER_THREADS,
+            patience_seconds=settings.database_patience_seconds,
         )
     except (LineageError, ValueError) as error:
         raise StartError(f"the database cannot be opened: {error}") from error

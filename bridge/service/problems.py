@@ -19,6 +19,7 @@
     ├── backend-refused        502  the backend said no to what was asked of it
     ├── backend-unavailable    503  retryable
     ├── database-unavailable   503  retryable
+    ├── database-full          507  retryable: there is no room to write; reading goes on
     ├── overloaded             503  retryable: the queue is full
     ├── stopping               503  retryable: the service is about to end
     └── internal               500
@@ -38,7 +39,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from bridge.client.models import Problem, ProblemField
-from bridge.lineage.errors import DatabaseUnavailable
+from bridge.lineage.errors import DatabaseFull, DatabaseUnavailable
 
 TYPE_PREFIX = "urn:kfbridge:problem:"
 MEDIA_TYPE = "application/problem+json"
@@ -65,11 +66,13 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "backend-refused": (502, "The backend refused", False),
     "backend-unavailable": (503, "The backend cannot be reached", True),
     "database-unavailable": (503, "The database cannot be reached", True),
+    "database-full": (507, "The database's disk is full", True),
     "overloaded": (503, "The queue is full", True),
     "stopping": (503, "The service is stopping", True),
 }
 _SLUG_OF_STATUS = {400: "invalid-request", 401: "unauthorized", 404: "not-found", 405: "method-not-allowed"}
 _DATABASE_RETRY_SECONDS = 5.0
+_DATABASE_FULL_RETRY_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +147,12 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_database(request: Request, error: Exception) -> Response:
+    if isinstance(error, DatabaseFull):
+        log.error("database full", extra={"path": request.url.path, "error": str(error)})
+        full = "the disk of the bridge's database is full: nothing was changed; what is stored can be read"
+        return problem_response(
+            ProblemError("database-full", full, retry_after_seconds=_DATABASE_FULL_RETRY_SECONDS)
+        )
     log.error("database unavailable", extra={"path": request.url.path, "error": str(error)})
     detail = "the database of the bridge cannot be reached; nothing was changed, the request can be repeated"
     return problem_response(

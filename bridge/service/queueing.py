@@ -18,14 +18,15 @@ from bridge.service.store import Store
 
 # How long a count of the queue is good for, this process's own submissions being added to it.
 _COUNT_HOLDS_SECONDS = 1.0
+_RECOUNT_SECONDS = 0.1
 _RETRY_SECONDS = 5.0
 
 
 class QueueBounds:
     """Refuses submissions while the queue is full.
 
-    The queue is counted once a second at most, and only while submissions come: with several processes
-    it may hold more than its bound by what the others take on within that second.
+    The queue is counted once a second while submissions come, and before one is refused: with several
+    processes it may hold more than its bound by what the others take on within that second.
     """
 
     def __init__(self, store: Store, settings: ServiceSettings) -> None:
@@ -36,26 +37,42 @@ class QueueBounds:
 
     async def check(self, project: str) -> None:
         """Raise ``ProblemError`` (``queue-full`` or ``overloaded``), which says when to come again."""
-        if time.monotonic() - self._counted_at >= _COUNT_HOLDS_SECONDS:
-            self._lengths = await self._store.read(queue.lengths)
-            self._counted_at = time.monotonic()
+        if self._age >= _COUNT_HOLDS_SECONDS:
+            await self._count()
+        refusal = self._refusal(project)
+        if refusal is not None and self._age >= _RECOUNT_SECONDS:
+            # Runs that were counted as they came may have been sent since.
+            await self._count()
+            refusal = self._refusal(project)
+        if refusal is not None:
+            raise refusal
+
+    @property
+    def _age(self) -> float:
+        return time.monotonic() - self._counted_at
+
+    async def _count(self) -> None:
+        self._counted_at = time.monotonic()
+        self._lengths = await self._store.read(queue.lengths)
+
+    def _refusal(self, project: str) -> ProblemError | None:
         mine, bound = self._lengths.get(project, 0), self._settings.max_queued_of(project)
         if mine >= bound:
-            raise ProblemError(
+            return ProblemError(
                 "queue-full",
                 f"{mine:,} runs of project {project} wait in the queue, which takes {bound:,}; nothing was "
                 "recorded, send it again later",
                 retry_after_seconds=_RETRY_SECONDS,
             )
-        overall = sum(self._lengths.values())
-        bound = self._settings.max_queued_runs_overall
+        overall, bound = sum(self._lengths.values()), self._settings.max_queued_runs_overall
         if overall >= bound:
-            raise ProblemError(
+            return ProblemError(
                 "overloaded",
-                f"{overall:,} runs wait in the queue, which takes {bound:,}; "
-                "nothing was recorded, send it again later",
+                f"{overall:,} runs wait in the queue, which takes {bound:,}; nothing was recorded, send it "
+                "again later",
                 retry_after_seconds=_RETRY_SECONDS,
             )
+        return None
 
     def accepted(self, project: str) -> None:
         """Count a submission that was recorded since."""

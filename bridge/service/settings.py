@@ -245,6 +245,12 @@ class ServiceSettings(BaseModel):
     lease_seconds: float = Field(
         default=30.0, gt=1, le=3600, description="How long a worker's claim holds without being extended."
     )
+    quarantine_after_failures: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Work on one record that fails so often in a row for a reason of its own is set aside.",
+    )
     mirror_patience_seconds: float = Field(
         default=30.0,
         ge=0,
@@ -280,6 +286,13 @@ class ServiceSettings(BaseModel):
     )
     heartbeat_seconds: float = Field(
         default=15.0, gt=0, le=300, description="How often an idle event stream sends a heartbeat."
+    )
+    drain_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        le=60,
+        description="How long a stopping service still answers, not ready and taking nothing on, before it "
+        "closes its port: as long as a load balancer takes to notice.",
     )
     shutdown_seconds: float = Field(
         default=8.0, gt=0, le=300, description="How long a stopping service waits for work under way."

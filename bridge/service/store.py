@@ -16,7 +16,9 @@ from bridge.service.wakeups import Wakeups
 T = TypeVar("T")
 ChangedT = TypeVar("ChangedT", bound=Run | Sequence[Run])
 
-_THREADS = 8
+# A process's requests, and its workers beside them: neither waits behind the other's queue of calls.
+REQUEST_THREADS = 8
+WORKER_THREADS = 6
 
 
 class Store:
@@ -25,10 +27,10 @@ class Store:
     A cancelled caller waits until the thread is done: a transaction is never left behind half known.
     """
 
-    def __init__(self, database: Database, wakeups: Wakeups) -> None:
+    def __init__(self, database: Database, wakeups: Wakeups, *, threads: int = REQUEST_THREADS) -> None:
         self._database = database
         self._wakeups = wakeups
-        self._limiter = CapacityLimiter(_THREADS)
+        self._limiter = CapacityLimiter(threads)
 
     @property
     def database(self) -> Database:

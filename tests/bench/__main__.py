@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench import accepting, comparing, load, local_speed, overhead, waiting
+from tests.bench import accepting, backfill, comparing, load, local_speed, overhead, waiting
 from tests.bench.servers import local_backend
 
 
@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "--only",
-        choices=("accepting", "overhead", "load", "waiting", "local", "comparing"),
+        choices=("accepting", "overhead", "load", "waiting", "local", "comparing", "backfill"),
         help="one of them alone",
     )
     for name, unit in (("runs", "waiting at once"), ("seconds", "of each run"), ("slots", "of Airflow")):
@@ -44,6 +44,7 @@ def main() -> int:
             ("load", _load),
             ("waiting", waiting.measure),
             ("local", local_speed.measure),
+            ("backfill", backfill.measure),
             ("comparing", lambda place: comparing.measure(place, setting)),
         )
         for name, measure in benches:
@@ -90,6 +91,10 @@ def _table(figures: dict[str, Any]) -> str:
         lines.append(f"{waiting.WAITING} triggers in one process, {what:<40} {figure:8.2f}")
     lines.extend(
         f"local backend: {what:<52} {figure:8.2f}" for what, figure in figures.get("local", {}).items()
+    )
+    lines.extend(
+        f"backfill of {backfill.RUNS} runs: {what:<46} {figure:8.2f}"
+        for what, figure in figures.get("backfill", {}).items()
     )
     if "comparing" in figures:
         lines += comparing.table(figures["comparing"])

@@ -54,23 +54,36 @@ def local_backend(home: Path, *, max_parallel: int = 2) -> Iterator[str]:
 
 
 @contextmanager
-def bridge_service(home: Path, kfp_url: str, database_url: str, *, workers: bool = True) -> Iterator[str]:
+def bridge_service(
+    home: Path,
+    kfp_url: str,
+    database_url: str,
+    *,
+    workers: bool = True,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[str]:
     """A bridge service; its URL. A database that is not migrated is migrated."""
     port = free_port()
-    with bridge_process(home, kfp_url, database_url, port=port, workers=workers):
+    with bridge_process(home, kfp_url, database_url, port=port, workers=workers, env=env):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
 def bridge_process(
-    home: Path, kfp_url: str, database_url: str, *, port: int, workers: bool = True
+    home: Path,
+    kfp_url: str,
+    database_url: str,
+    *,
+    port: int,
+    workers: bool = True,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[ManagedProcess]:
     """The process of a bridge service at that port of 127.0.0.1."""
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "bridge.cli", "serve", "--port", str(port), "--migrate"]
     command += ["--database-url", database_url, "--kfp-url", kfp_url, "--log-level", "WARNING"]
     command += [] if workers else ["--no-workers"]
-    with serving("kfbridge serve", command, f"{url}/readyz", home / "serve.log") as process:
+    with serving("kfbridge serve", command, f"{url}/readyz", home / "serve.log", env) as process:
         yield process
 
 

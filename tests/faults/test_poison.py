@@ -13,6 +13,7 @@ import psutil
 from sqlalchemy import func, select
 from sqlmodel import Session
 
+from bridge import cli
 from bridge.lineage.database import Database
 from bridge.lineage.tables import JOB_RUNS, OUTBOX, RUNS, SPECS, SUBMISSIONS
 from tests.faults.invariants import check_invariants
@@ -220,4 +221,42 @@ def test_22_one_run_that_cannot_be_read_does_not_stop_the_sweeps(stage: Stage) -
         stage.proxy.behave()
         go.touch()
         assert service.wait(broken, over=True)["state"] == "SUCCEEDED"
+        check_invariants(stage, service)
+
+
+@on_both
+def test_22_a_record_that_makes_no_sense_is_set_aside_and_released(stage: Stage) -> None:
+    with stage.serving({"KFBRIDGE_QUARANTINE_AFTER_FAILURES": "2"}) as service:
+        go = stage.folder / "go"
+        odd = service.wait(service.submit(waits(go), key="odd"), state="RUNNING")
+        nonsense = edit(lambda row: {**row, "created_at": "yesterday"})
+        stage.proxy.when("GET", f"/runs/{odd['kfp_run_id']}$", nonsense, times=None)
+        stage.proxy.when(
+            *LIST_RUNS, edit(lambda page: {**page, "runs": [*page.get("runs", []), BAD_ROWS[0]]}), times=None
+        )
+        go.touch()
+        ended = service.wait(odd, phase="ENDED")
+        number = 0
+
+        def aside() -> dict[str, dict[str, Any]]:
+            nonlocal number
+            # What fails is this run's own trouble only if others are read meanwhile.
+            healthy = service.submit(trains(), key=f"healthy-{number}", arguments=EPOCHS)
+            number += 1
+            assert service.wait(healthy, over=True)["state"] == "SUCCEEDED"
+            found = service.client.get("/api/v1/quarantine").json()["items"]
+            return {one["work"]: one for one in found}
+
+        found = eventually(lambda: set(told := aside()) == {"mirror", "list"} and told, "both are set aside")
+        assert (found["mirror"]["run_id"], found["mirror"]["failures"]) == (odd["run_id"], 2)
+        assert "created_at" in found["mirror"]["reason"]
+        assert found["list"]["subject"] == BAD_ROWS[0]["run_id"]
+        assert service.status()["quarantined"] == 2
+        told = service.wait(ended, over=True)
+        assert (told["state"], told["mirror"]) == ("SUCCEEDED", "PARTIAL")
+        assert "set aside" in told["warnings"][0]
+        stage.proxy.behave()
+        assert cli.main(["quarantine", "release", "--all", "--url", service.process.url]) == 0
+        service.wait(odd, mirror="COMPLETE")
+        assert service.client.get("/api/v1/quarantine").json()["items"] == []
         check_invariants(stage, service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ import httpx
 
 from tests.faults.invariants import check_invariants
 from tests.faults.pipelines import trains
-from tests.faults.stage import Stage, eventually, on_both
+from tests.faults.stage import SHORT_GRACE, Stage, eventually, on_both
+from tests.support.fault_proxy import hang
 
 GRACE_SECONDS = 10.0
 KEYS = [f"load-{number}" for number in range(16)]
@@ -61,4 +63,30 @@ def test_23_sigterm_under_load_loses_nothing(stage: Stage) -> None:
             again = service.submit(trains(), key=key, arguments={"epochs": 1})
             assert run_id in (None, again["run_id"]), "an accepted run was lost"
         assert {service.succeeds(key)["attempt"] for key in KEYS} == {1}
+        check_invariants(stage, service)
+
+
+@on_both
+def test_23_a_stopping_service_says_so_and_gives_back_what_it_holds(stage: Stage) -> None:
+    gate = stage.proxy.gate()
+    # The claim would hold for an hour, and the backend's answer never comes.
+    slow = {"KFBRIDGE_LEASE_SECONDS": "3600", "KFBRIDGE_KFP_TIMEOUT_SECONDS": "60"}
+    with stage.serving({**slow, "KFBRIDGE_DRAIN_SECONDS": "3", "KFBRIDGE_SHUTDOWN_SECONDS": "2"}) as service:
+        stage.proxy.when("POST", r"/apis/v2beta1/runs$", hang(gate))
+        run = service.submit(trains(), key="k", arguments={"epochs": 1})
+        gate.wait_reached()
+        began = time.monotonic()
+        service.process.process.send_signal(signal.SIGTERM)
+        eventually(lambda: service.client.get("/readyz").json() == {"status": "stopping"}, "it says so")
+        refused = service.post(trains(), key="late", arguments={"epochs": 1})
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:kfbridge:problem:stopping")
+        assert (refused.json()["retryable"], int(refused.headers["retry-after"]) >= 1) == (True, True)
+        assert service.run(run)["phase"] == "SUBMITTING"
+        code = service.process.stop()
+        took = time.monotonic() - began
+        assert (code, took < GRACE_SECONDS) == (0, True), f"exit code {code} after {took:.1f} s"
+    gate.open()
+    with stage.serving(SHORT_GRACE) as service:
+        # Another process has the claim at once, and finds the run that the lost answer told of.
+        assert service.succeeds("k")["attempt"] == 1
         check_invariants(stage, service)

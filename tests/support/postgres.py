@@ -5,6 +5,7 @@ Import ``postgres_server`` and ``postgres_url`` into the ``conftest.py`` that ne
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import warnings
@@ -49,6 +50,32 @@ class PostgresServer:
         name = f"test_{next(self._numbers)}"
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return name
+
+    @contextmanager
+    def database_in(self, folder: Path) -> Iterator[str]:
+        """The URL of an empty database whose tables are in that folder; both are gone at the end."""
+        name = f"test_{next(self._numbers)}"
+        place = folder / name
+        place.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(place, self._server.system_user)
+        self.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'")
+        self.execute(f"CREATE DATABASE {name} TABLESPACE {name}")
+        try:
+            yield self.url(name)
+        finally:
+            self.drop_database(name)
+            self.execute(f"DROP TABLESPACE {name}")
+
+    @contextmanager
+    def folder_of_its_own(self) -> Iterator[Path]:
+        """A folder that the server's user can reach, removed at the end."""
+        folder = Path(tempfile.mkdtemp(prefix="kfb-pg-"))
+        folder.chmod(0o755)
+        try:
+            yield folder / "disk"
+        finally:
+            shutil.rmtree(folder)
 
     def stop(self, mode: str = "fast") -> None:
         """Take the server away as ``pg_ctl`` does: ``fast`` breaks off, ``immediate`` crashes."""

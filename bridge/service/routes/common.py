@@ -16,7 +16,7 @@ from pydantic.json_schema import models_json_schema
 from bridge.client.models import RunModel
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase
-from bridge.lineage import runs
+from bridge.lineage import quarantine, runs
 from bridge.service.backends import waiting_for
 from bridge.service.context import Context
 from bridge.service.problems import ProblemError
@@ -173,7 +173,13 @@ def present(
 async def present_whole(context: Context, request: Request, run: Run) -> RunModel:
     """The same, with all that keeps it from being sent."""
     why = await waiting_reasons(context.store, context.settings, [run])
-    return present(context, request, run, await waiting_warnings(context, run), why.get(run.run_id))
+    aside = await context.store.read(lambda s: quarantine.of_run(s, run.run_id))
+    told = [
+        f"the work to {one.work} this run was set aside after {one.failures} failures: {one.reason}; "
+        f"kfbridge quarantine release {one.number} has it tried again"
+        for one in aside
+    ]
+    return present(context, request, run, [*told, *await waiting_warnings(context, run)], why.get(run.run_id))
 
 
 async def present_all(context: Context, request: Request, found: Sequence[Run]) -> list[RunModel]:

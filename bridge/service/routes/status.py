@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from bridge.client.models import BackendStatus, QueueStatus, StatusModel
 from bridge.domain.states import RunPhase
-from bridge.lineage import backends, leases, queue, runs
+from bridge.lineage import backends, leases, quarantine, queue, runs
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.records import BackendState, Duty
@@ -22,6 +22,8 @@ from bridge.service.context import Context
 from bridge.service.routes.common import ContextDep
 
 _Ordered = TypeVar("_Ordered", datetime, float)
+
+_FULL = "the disk of the database is full: what is stored can be read, nothing can be written"
 
 router = APIRouter(tags=["status"])
 probes = APIRouter(tags=["status"])
@@ -41,32 +43,40 @@ async def livez() -> dict[str, str]:
 
 @probes.get("/readyz")
 async def readyz(context: ContextDep) -> Response:
-    """Whether requests can be served: the database answers and the service is not stopping. A backend
-    that is away does not count: submissions are taken all the same."""
+    """Whether requests can be served: the database answers and has room, the service is not stopping. A
+    backend that is away does not count: submissions are taken all the same."""
     if context.stopping:
         return JSONResponse({"status": "stopping"}, status_code=503)
     try:
         await context.store.read(lambda s: leases.backlog(s, Duty.MIRROR))
     except DatabaseUnavailable as error:
         return JSONResponse({"status": "no database", "detail": str(error)}, status_code=503)
+    if context.store.database.is_full:
+        return JSONResponse({"status": "read-only", "detail": _FULL}, status_code=503)
     return JSONResponse({"status": "ready"})
 
 
 async def status_of(context: Context) -> StatusModel:
     """The installation's status as one message."""
 
-    def read(
-        session: Session,
-    ) -> tuple[
-        int, dict[str, list[BackendState]], dict[str, dict[RunPhase, int]], dict[str, list[QueueStatus]]
-    ]:
+    def read(session: Session) -> tuple[int, list[BackendStatus]]:
         states: dict[str, list[BackendState]] = {}
         for state in backends.all_backend_states(session):
             states.setdefault(state.backend, []).append(state)
-        counts = {name: runs.count_by_phase(session, name) for name in context.backends}
-        return leases.backlog(session, Duty.MIRROR), states, counts, _queues(context, session)
+        queues, aside = _queues(context, session), quarantine.counts(session)
+        told = [
+            _backend_status(
+                backend,
+                states.get(name, []),
+                runs.count_by_phase(session, name),
+                queues[name],
+                aside.get(name, 0),
+            )
+            for name, backend in context.backends.items()
+        ]
+        return leases.backlog(session, Duty.MIRROR), told
 
-    backlog, states, counts, queues = await context.store.read(read)
+    backlog, told = await context.store.read(read)
     running = sum(one.running for one in context.supervisor.health.values()) if context.supervisor else 0
     return StatusModel(
         version=package_version(),
@@ -74,10 +84,8 @@ async def status_of(context: Context) -> StatusModel:
         schema_revision=context.store.database.head(),
         workers=running,
         mirror_backlog=backlog,
-        backends=[
-            _backend_status(backend, states.get(name, []), counts[name], queues[name])
-            for name, backend in context.backends.items()
-        ],
+        read_only=_FULL if context.store.database.is_full else None,
+        backends=told,
     )
 
 
@@ -99,6 +107,7 @@ def _backend_status(
     states: list[BackendState],
     counts: dict[RunPhase, int],
     queues: list[QueueStatus],
+    quarantined: int,
 ) -> BackendStatus:
     # Another process may be the one that follows the backend; what it wrote down counts then.
     stale = [state.stale_since for state in states if state.stale_since]
@@ -122,6 +131,7 @@ def _backend_status(
         queued_runs=counts.get(RunPhase.QUEUED, 0) + counts.get(RunPhase.SUBMITTING, 0),
         max_active_runs=backend.settings.max_active_runs,
         queues=queues,
+        quarantined=quarantined,
     )
 
 

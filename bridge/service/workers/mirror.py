@@ -25,7 +25,8 @@ from bridge.service.workers.cause import error_of_run, errors_of_tasks, read_log
 from bridge.service.workers.claiming import ClaimWorker
 from bridge.service.workers.keep import kept
 from bridge.service.workers.record import Recorded, observation_of, record
-from bridge.service.workers.settle import settle
+from bridge.service.workers.settle import settle, unjudged
+from bridge.service.workers.suspects import cannot_be_read
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,7 @@ class MirrorWorker(ClaimWorker):
             told = await self._backend.client.get_run(claim.run.kfp_run_id)
             reading = await self._read(claim.run, told)
         except KfpError as error:
-            log.warning("mirror failed", extra={"run_id": claim.run.run_id, "error": str(error)})
-            await self._retry_later(claim)
+            await self._failed(claim, error)
             return
         recorded = await self._record(claim, told)
         if recorded is not None and recorded.run.phase is not RunPhase.ACTIVE:
@@ -83,6 +83,7 @@ class MirrorWorker(ClaimWorker):
             return run
 
         changed = await self._store.transact(write, repeatable=True)
+        self._worked(claim)
         if changed is not None:
             self._store.announce(changed)
 
@@ -94,8 +95,7 @@ class MirrorWorker(ClaimWorker):
             state = MirrorState.COMPLETE if reading is not None else await self._why_nothing(run)
             tails = await self._tails(run, reading)
         except (KfpError, MetadataNotThere) as error:
-            log.warning("mirror failed", extra={"run_id": run.run_id, "error": str(error)})
-            await self._give_callers_up(claim)
+            await self._failed(claim, error)
             return
         crash_point("mirror.before_store")
 
@@ -124,6 +124,7 @@ class MirrorWorker(ClaimWorker):
             return settled
 
         settled = await self._store.change(write, repeatable=True)
+        self._worked(claim)
         crash_point("mirror.after_store")
         if settled.settled_at is None:
             return
@@ -135,6 +136,37 @@ class MirrorWorker(ClaimWorker):
                 "mirror": settled.mirror,
                 "good": settled.is_good,
             },
+        )
+
+    async def _failed(self, claim: Claim, error: KfpError | MetadataNotThere) -> None:
+        log.warning("mirror failed", extra={"run_id": claim.run.run_id, "error": str(error)})
+        if cannot_be_read(error):
+            known = self._is_its_own(claim, error)
+            if known:
+                await self._blame(claim, error)
+                return
+            self._suspects.suspect(claim.run.run_id)
+        await self._try_again(claim)
+
+    async def _try_again(self, claim: Claim) -> None:
+        if claim.run.phase is RunPhase.ENDED:
+            await self._give_callers_up(claim)
+        else:
+            await super()._try_again(claim)
+
+    def _when_set_aside(self, session: Session, claim: Claim) -> Run | None:
+        """Nobody waits for a mirror that does not come. What it failed of may be the gate's own numbers."""
+        run = runs.get_run(session, claim.run.run_id)
+        if run is None or run.phase is not RunPhase.ENDED or run.settled_at is not None:
+            return None
+        gate = unjudged(session, run)
+        return runs.change_run(
+            session,
+            run.run_id,
+            fence=claim.fence,
+            event="run.settled",
+            settled_at=database_now(session),
+            gate=gate,
         )
 
     async def _read_run(self, run: Run) -> messages.Run:
@@ -214,9 +246,6 @@ class MirrorWorker(ClaimWorker):
         outbox.append(
             session, "run.mirrored", run.run_id, {"changed": counts}, project=run.project, backend=run.backend
         )
-
-    async def _retry_later(self, claim: Claim) -> None:
-        await self._release(claim, backoff_seconds(claim.failures + 1), failures=claim.failures + 1)
 
 
 def _end_of(run: Run) -> tuple[object, ...]:

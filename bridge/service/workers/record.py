@@ -23,8 +23,8 @@ from bridge.domain.decide import (
 from bridge.domain.lineage import Run, RunError
 from bridge.domain.states import MirrorState, RunPhase
 from bridge.kfp_api import messages
-from bridge.lineage import runs
-from bridge.lineage.records import Fence
+from bridge.lineage import quarantine, runs
+from bridge.lineage.records import Duty, Fence
 
 _LOST = RunError(
     code="LOST",
@@ -125,6 +125,7 @@ def _progress(
 def _end(
     session: Session, run: Run, seen: Observation, now: datetime, fence: Fence | None
 ) -> tuple[Run, ...]:
+    quarantine.lift(session, run.run_id, Duty.MIRROR)
     # The change of state and the duty to mirror are one transaction: neither can be lost alone.
     ended = runs.change_run(
         session,

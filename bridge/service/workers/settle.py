@@ -50,6 +50,16 @@ def verdict(session: Session, run: Run) -> GateVerdict | None:
     return judge(submission.gate, metrics, last_good(session, run))
 
 
+def unjudged(session: Session, run: Run) -> GateVerdict | None:
+    """The verdict of a run whose mirror was set aside; ``None`` without a gate."""
+    key = run.submission_key
+    submission = submissions.find_submission(session, key) if key else None
+    if submission is None or submission.gate is None:
+        return None
+    reason = "the run's metrics could not be read (its mirror is set aside)"
+    return GateVerdict(expression=submission.gate, passed=None, numbers={}, reason=reason)
+
+
 def last_good(session: Session, run: Run) -> LastGood | None:
     """The newest other good run of the run's pipeline and project, with its metrics."""
     found = runs.last_good_run(session, run.project, run.pipeline.name, excluding=run.run_id)

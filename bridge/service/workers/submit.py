@@ -32,6 +32,7 @@ from bridge.service.workers.backoff import backoff_seconds
 from bridge.service.workers.claiming import ClaimWorker
 from bridge.service.workers.record import Recorded, observation_of, record
 from bridge.service.workers.refusals import refusal
+from bridge.service.workers.suspects import cannot_be_read
 from bridge.service.workers.upload import (
     DEFAULT_EXPERIMENT,
     SpecGone,
@@ -202,6 +203,7 @@ class SubmitWorker(ClaimWorker):
             await self._not_created(claim, error)
         else:
             crash_point("submit.after_post")
+            self._worked(claim)
             self._context.note_answer(self._backend)
             await self._created(claim, created)
 
@@ -277,10 +279,16 @@ class SubmitWorker(ClaimWorker):
         except KfpNotFound:
             seen = Missing()
         except KfpError as error:
+            if self._is_its_own(claim, error):
+                await self._blame(claim, error)
+                return
+            if cannot_be_read(error):
+                self._suspects.suspect(claim.run.run_id)
             self._note_error(error)
             await self._release(claim, self._pause(claim, error), failures=claim.failures + 1)
             return
         else:
+            self._worked(claim)
             told = observation_of(found, asked_at=self._claimed_at(claim))
             assert told is not None, "get_run gives the run that was asked for"
             seen = told

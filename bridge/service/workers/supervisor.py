@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from bridge.lineage.errors import DatabaseUnavailable
+from bridge.lineage.errors import DatabaseFull, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ class Supervisor:
         told = self._database_told_at
         if told is None or now - told >= _DATABASE_TOLD_EVERY_SECONDS:
             self._database_told_at = now
-            log.warning("workers wait for the database", extra={"error": str(error)})
+            tell = log.error if isinstance(error, DatabaseFull) else log.warning
+            tell("workers wait for the database", extra={"error": str(error)})
         else:
             log.debug("worker waits for the database", extra={"worker": name})
 

@@ -19,6 +19,7 @@ from bridge.kfp_api import messages
 from bridge.kfp_api.errors import KfpBadAnswer, KfpNotFound, KfpServerError
 from bridge.kfp_api.filters import Filter, finished_since, unfinished
 from bridge.service.workers.record import observation_of
+from bridge.service.workers.suspects import cannot_be_read
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,10 @@ class Asking(Protocol):
 
     async def followed(self, namespace: str) -> tuple[set[UUID], datetime]:
         """The runs that are followed there, and the database's time before they were read."""
+        ...
+
+    async def blame(self, kfp_run_id: UUID, error: Exception) -> None:
+        """Count that what is told of a run makes no sense; after too many it is passed over."""
         ...
 
     def is_known_end(self, run: messages.Run) -> bool:
@@ -166,6 +171,8 @@ class NamespaceSweep:
         except (KfpServerError, KfpBadAnswer) as error:
             # This one cannot be shown; the next list tells whether the backend is in trouble.
             log.warning("a run cannot be read", extra={"kfp_run_id": kfp_run_id, "error": str(error)})
+            if cannot_be_read(error):
+                await self.asking.blame(kfp_run_id, error)
             return
         if seen is not None:
             await self.asking.record({kfp_run_id: seen})

@@ -27,10 +27,12 @@ from bridge.kfp_api.errors import KfpError, KfpInvalid
 from bridge.kfp_api.filters import Filter
 from bridge.lineage import backends, leases, runs
 from bridge.lineage.database import now as database_now
+from bridge.lineage.errors import LineageError
 from bridge.lineage.records import BackendChanges
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.crash import crash_point
+from bridge.service.workers.aside import LIST, SWEEP, RowsAside
 from bridge.service.workers.backoff import backoff_seconds
 from bridge.service.workers.budget import DUTY_FACTOR, FAST_FACTOR
 from bridge.service.workers.found import FoundRuns
@@ -55,9 +57,10 @@ class TrackWorker:
 
     def __init__(self, context: Context, backend: Backend) -> None:
         self._context = context
-        self._store = context.store
+        self._store = context.background
         self._backend = backend
         self._found = FoundRuns(context, backend)
+        self._aside = RowsAside(context, backend)
         self._sweeps = [NamespaceSweep(name, self) for name in backend.settings.namespaces]
         self._leads = False
         self._failures = 0
@@ -93,6 +96,7 @@ class TrackWorker:
         if opened is None:
             return Pause(settings.idle_tick_seconds, settings.idle_tick_seconds)
         now, busy = opened
+        await self._aside.load()
         slow_ended = False
         self._spent = 0.0
         try:
@@ -158,7 +162,7 @@ class TrackWorker:
     ) -> messages.ListRuns:
         """See ``sweep.Asking``."""
         with self._counted():
-            return await self._backend.client.list_runs(
+            page = await self._backend.client.list_runs(
                 namespace=namespace or None,
                 filter=where,
                 sort_by=sort_by,
@@ -167,6 +171,8 @@ class TrackWorker:
                 # Waits between repetitions are no time of the backend's; the next sweep is the repetition.
                 repeat=False,
             )
+        await self._set_rows_aside(page.broken)
+        return page
 
     async def get_run(self, kfp_run_id: UUID) -> messages.Run:
         """See ``sweep.Asking``."""
@@ -176,9 +182,14 @@ class TrackWorker:
     async def followed(self, namespace: str) -> tuple[set[UUID], datetime]:
         """See ``sweep.Asking``."""
         name = self._backend.name
-        return await self._store.read(
+        found, moment = await self._store.read(
             lambda s: (runs.unfinished_kfp_ids(s, name, namespace or None), database_now(s))
         )
+        return {one for one in found if not self._aside.holds(SWEEP, str(one))}, moment
+
+    async def blame(self, kfp_run_id: UUID, error: Exception) -> None:
+        """See ``sweep.Asking``."""
+        await self._aside.blame(SWEEP, str(kfp_run_id), error)
 
     async def observe(self, page: Sequence[messages.Run], namespace: str, asked_at: datetime) -> None:
         """See ``sweep.Asking``."""
@@ -187,9 +198,10 @@ class TrackWorker:
         for run in page:
             observation = observation_of(run, asked_at=asked_at)
             if observation is None:
-                log.warning(
-                    "run without a usable id", extra={"backend": self._backend.name, "id": run.run_id}
-                )
+                nameless = messages.BrokenRow(name=(run.run_id or "no id")[:200], error="run_id is no UUID")
+                await self._set_rows_aside([nameless])
+                continue
+            if self._aside.holds(SWEEP, str(observation.kfp_run_id)):
                 continue
             if observation.state is RuntimeState.UNKNOWN:
                 log.warning(
@@ -200,10 +212,46 @@ class TrackWorker:
             told[observation.kfp_run_id] = run
         if not seen:
             return
+        try:
+            await self._take_in(seen, told, namespace)
+        except (KfpError, LineageError):
+            raise
+        except Exception:
+            # One of them cannot be taken in: each on its own, so that the others are.
+            log.exception("page of runs cannot be recorded", extra={"backend": self._backend.name})
+            await self._take_in_singly(seen, told, namespace)
+
+    async def _take_in(
+        self,
+        seen: dict[UUID, Observation | Missing],
+        told: Mapping[UUID, messages.Run],
+        namespace: str,
+    ) -> None:
         unknown = await self.record(seen)
         if unknown:
             await self._found.add([told[kfp_run_id] for kfp_run_id in unknown], namespace)
             await self.record({kfp_run_id: seen[kfp_run_id] for kfp_run_id in unknown})
+
+    async def _take_in_singly(
+        self,
+        seen: dict[UUID, Observation | Missing],
+        told: Mapping[UUID, messages.Run],
+        namespace: str,
+    ) -> None:
+        for kfp_run_id, one in seen.items():
+            try:
+                await self._take_in({kfp_run_id: one}, told, namespace)
+            except (KfpError, LineageError):
+                raise
+            except Exception as error:
+                await self.blame(kfp_run_id, error)
+
+    async def _set_rows_aside(self, rows: Sequence[messages.BrokenRow]) -> None:
+        for row in rows:
+            if not self._aside.holds(LIST, row.name):
+                facts = {"backend": self._backend.name, "kfp_run_id": row.name, "error": row.error}
+                log.warning("row of a list is no run", extra=facts)
+                await self._aside.blame(LIST, row.name, ValueError(row.error))
 
     async def record(self, seen: dict[UUID, Observation | Missing]) -> list[UUID]:
         """See ``sweep.Asking``."""

@@ -20,7 +20,18 @@ from tests.unit.commands.conftest import Shell
 ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 FOR_RUNS = ["run", "runs", "show", "logs", "explain", "cancel", "retry"]
-COMMANDS = ["submit", "push", *FOR_RUNS, "webhooks", "replay", "local", "serve", "worker", "migrate"]
+COMMANDS = [
+    "submit",
+    "push",
+    *FOR_RUNS,
+    "quarantine",
+    "webhooks",
+    "replay",
+    "local",
+    "serve",
+    "worker",
+    "migrate",
+]
 HEAVY = ("asyncio", "httpx", "pydantic", "yaml", "tenacity", "rich", "fastapi", "sqlmodel", "google", "kfp")
 
 

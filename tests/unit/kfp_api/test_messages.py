@@ -113,18 +113,22 @@ def test_states_are_parsed(word: str | None, state: RuntimeState) -> None:
     assert messages.TaskDetail(state=word).runtime_state is state
 
 
-def test_a_row_that_is_no_run_does_not_hide_the_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_row_that_is_no_run_does_not_hide_the_others() -> None:
     rows = [
         {"run_id": "1"},
         {"run_id": {"not": "text"}},
         {"run_id": "2", "state": 7},
         "text",
+        {"run_id": "4", "created_at": "0001-01-01T00:00:00+14:00"},
         {"run_id": "3"},
     ]
     page = messages.ListRuns.model_validate({"runs": rows, "next_page_token": "t"})
     assert [run.run_id for run in page.runs] == ["1", "3"]
     assert page.next_page_token == "t"
-    assert len(caplog.records) == 3
+    assert [row.name for row in page.broken if len(row.name) < 64] == ["2", "4"]
+    assert len({row.name for row in page.broken}) == 4
+    assert all(row.error for row in page.broken)
+    assert "broken" not in page.to_json()
     with pytest.raises(ValidationError):
         messages.ListRuns.model_validate({"runs": "none"})
 

@@ -1,0 +1,224 @@
+"""Row 24 of the failure matrix: a disk that is full; metadata that the backend has collected."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from bridge import cli
+from bridge.kfp_api.filters import rfc3339
+from bridge.kfp_api.grpcweb import encode_response
+from tests.faults.invariants import check_invariants
+from tests.faults.pipelines import needs, trains, waits
+from tests.faults.stage import Service, Stage, eventually
+from tests.support.fault_proxy import Answer, answers, edit, fault_proxy
+from tests.support.handmade import artifacts, component, document, sh, task
+from tests.support.local_backend import LocalBackend, start_local_backend
+from tests.support.postgres import PostgresServer
+from tests.support.small_disk import SmallDisk, small_disk
+
+EPOCHS = {"epochs": 1}
+SQLITE_MEGABYTES = 8
+POSTGRESQL_MEGABYTES = 24
+# Larger than what is free in pages that the database has already.
+BULKY = {"text": "x" * 400_000}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def full_stage(
+    request: pytest.FixtureRequest, tmp_path: Path, local_backend: LocalBackend
+) -> Iterator[tuple[Stage, SmallDisk]]:
+    """A stage whose database is on a small disk."""
+    place = database_on_disk(tmp_path, request)
+    with place as (url, disk), fault_proxy(local_backend.url) as proxy:
+        stage = Stage(tmp_path, url, local_backend, proxy)
+        yield stage, disk
+        stage.clear_backend()
+
+
+@contextmanager
+def database_on_disk(folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, SmallDisk]]:
+    place = folder / "disk"
+    if request.param == "sqlite":
+        with small_disk(place, SQLITE_MEGABYTES, lambda: services(folder)) as disk:
+            yield f"sqlite:///{place / 'bridge.db'}", disk
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with (
+        server.folder_of_its_own() as data,
+        small_disk(data, POSTGRESQL_MEGABYTES, lambda: family(server.process_id)) as disk,
+        server.database_in(disk.folder) as url,
+    ):
+        yield url, disk
+
+
+def family(pid: int) -> list[int]:
+    """A process and those below it."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
+def services(folder: Path) -> list[int]:
+    """The services that were started for this folder, by their configuration."""
+    wanted = str(folder / "bridge" / "bridge.toml")
+    mine = psutil.Process().children(recursive=True)
+    return [one.pid for one in mine if one.environ().get("KFBRIDGE_CONFIG") == wanted]
+
+
+def is_refused(service: Service, number: list[int]) -> dict[str, Any] | None:
+    """The problem with which a bulky submission is refused, if it is."""
+    number.append(len(number))
+    answer = service.post(trains(), key=f"bulky-{len(number)}", arguments=EPOCHS, labels=BULKY)
+    if answer.status_code == 202:
+        return None
+    problem: dict[str, Any] = answer.json()
+    assert (answer.status_code, problem["type"]) == (507, "urn:kfbridge:problem:database-full"), problem
+    assert problem["retryable"] is True
+    assert int(answer.headers["retry-after"]) >= 1
+    return problem
+
+
+def test_24_a_full_disk_is_read_only_and_loud_until_there_is_room(
+    full_stage: tuple[Stage, SmallDisk],
+) -> None:
+    stage, disk = full_stage
+    go = stage.folder / "go"
+    with stage.serving() as service:
+        done = service.wait(service.submit(trains(), key="before", arguments=EPOCHS), over=True)
+        run = service.wait(service.submit(waits(go), key="k"), state="RUNNING")
+        disk.fill()
+        numbers: list[int] = []
+        eventually(lambda: is_refused(service, numbers), "a submission is refused")
+        ready = service.client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (503, "read-only")
+        assert service.client.get("/livez").status_code == 200
+        # What is stored is read as ever.
+        assert service.run(done)["state"] == "SUCCEEDED"
+        assert service.items(done, "tasks")
+        assert "full" in service.client.get("/api/v1/status").json()["read_only"]
+        go.touch()
+        stage.backend_ends(run)
+        disk.make_room()
+        eventually(lambda: service.client.get("/readyz").status_code == 200, "it is ready again")
+        assert service.wait(run, over=True)["state"] == "SUCCEEDED"
+        again = service.submit(trains(), key="after", arguments=EPOCHS)
+        assert service.wait(again, over=True)["state"] == "SUCCEEDED"
+        assert "no room" in service.log
+        check_invariants(stage, service)
+
+
+def writes(megabytes: int) -> str:
+    """A pipeline of one component that writes so much into its artifact."""
+    return json.dumps(
+        document(
+            {"write": task("write", "comp-write")},
+            {
+                "comp-write": component(
+                    output_artifacts=artifacts(found="Dataset"), executorLabel="exec-write"
+                )
+            },
+            {
+                "exec-write": sh(
+                    f'mkdir -p "$(dirname "$0")" && head -c {megabytes}M /dev/zero > "$0"',
+                    "{{$.outputs.artifacts['found'].path}}",
+                )
+            },
+            name="writes",
+        )
+    )
+
+
+def test_24_a_full_disk_of_the_local_backend_fails_its_runs_with_the_cause(tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    started: list[int] = []
+    with (
+        small_disk(
+            place, SQLITE_MEGABYTES * 2, lambda: [pid for one in started for pid in family(one)]
+        ) as disk,
+        start_local_backend(place / "home", max_parallel=2) as backend,
+        fault_proxy(backend.url) as proxy,
+    ):
+        started.append(backend.pid)
+        stage = Stage(tmp_path, f"sqlite:///{tmp_path / 'bridge.db'}", backend, proxy)
+        with stage.serving() as service:
+            # The first uploads and settles everything that later ones use.
+            service.wait(service.submit(trains(), key="before", arguments=EPOCHS), over=True)
+            disk.fill()
+            run = service.submit(writes(megabytes=64), key="k")
+            eventually(lambda: "disk" in (service.status()["last_error"] or ""), "the backend says so")
+            assert service.run(run)["phase"] == "QUEUED"
+            disk.make_room()
+            # Now it is sent, and fills the disk by itself.
+            eventually(lambda: service.run(run)["phase"] == "ACTIVE", "it is sent, once")
+            eventually(lambda: is_full(place), "its component filled the disk")
+            for written in (place / "home").rglob("found"):
+                written.unlink()
+            failed = service.wait(run, over=True)
+            assert failed["state"] == "FAILED"
+            told = json.dumps(failed["error"])
+            assert "No space left on device" in told or "is full" in told, told
+            again = service.submit(trains(), key="after", arguments=EPOCHS)
+            assert service.wait(again, over=True)["state"] == "SUCCEEDED"
+
+
+def is_full(place: Path) -> bool:
+    """Whether a file there takes up what there was, or its writer has given up."""
+    usage = shutil.disk_usage(place)
+    written = [path.stat().st_size for path in (place / "home").rglob("found") if path.is_file()]
+    return usage.free < 64 * 1024 or max(written, default=0) >= (SQLITE_MEGABYTES - 2) * 1024 * 1024
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def stage_of_old_runs(
+    request: pytest.FixtureRequest, tmp_path: Path, local_backend: LocalBackend
+) -> Iterator[Stage]:
+    """A stage whose backend says of every end that it was hours ago."""
+    url = f"sqlite:///{tmp_path / 'bridge.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    with fault_proxy(local_backend.url) as proxy:
+        stage = Stage(tmp_path, url, local_backend, proxy)
+        yield stage
+        stage.clear_backend()
+
+
+def hours_ago(row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a run, or a page of them, whose ends were long ago."""
+    if "runs" in row:
+        return {**row, "runs": [hours_ago(one) for one in row["runs"]]}
+    if row.get("state") not in ("SUCCEEDED", "FAILED"):
+        return row
+    return {**row, "finished_at": rfc3339(datetime.now(UTC) - timedelta(hours=3))}
+
+
+def test_24_metadata_that_was_collected_is_expired_and_not_none(
+    stage_of_old_runs: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = stage_of_old_runs
+    collected = answers(Answer(200, encode_response(b""), (("content-type", "application/grpc-web+proto"),)))
+    go = stage.folder / "go"
+    with stage.serving() as service:
+        run = service.wait(service.submit(waits(go), key="k"), state="RUNNING")
+        eventually(lambda: service.items(run, "tasks"), "its tasks are read while it goes on")
+        stage.proxy.when("POST", r"/ml_metadata\..*/GetContextByTypeAndName$", collected, times=None)
+        never = service.submit(needs(stage.folder / "nothing"), key="none")
+        Path(f"{stage.folder / 'nothing'}.go").touch()
+        # It ended a moment ago and there is nothing: it has none.
+        assert service.wait(never, over=True)["mirror"] == "COMPLETE"
+        assert service.items(never, "tasks") == []
+        stage.proxy.when("GET", r"/apis/v2beta1/runs(/[0-9a-f-]+)?$", edit(hours_ago), times=None)
+        go.touch()
+        expired = service.wait(run, over=True)
+        assert (expired["state"], expired["mirror"]) == ("SUCCEEDED", "EXPIRED")
+        assert service.items(run, "tasks"), "what was read before is kept"
+        assert cli.main(["show", run["run_id"], "--url", service.process.url]) == 0
+        assert "the backend has dropped the metadata" in capsys.readouterr().out
+        assert cli.main(["show", never["run_id"], "--url", service.process.url]) == 0
+        assert "dropped the metadata" not in capsys.readouterr().out
