@@ -102,15 +102,15 @@ async def test_trouble_that_everybody_has_sets_nothing_aside(database: Database)
 async def test_rows_that_are_no_runs_are_set_aside(database: Database) -> None:
     kfp = OddKfp()
     beyond = {"run_id": str(uuid4()), "state": "RUNNING", "created_at": "0001-01-01T00:00:00+14:00"}
-    kfp.rows = ({"run_id": "no uuid", "state": 7}, beyond, 3)
+    kfp.rows = ({"run_id": "no uuid", "state": 7}, {"run_id": "nor this", "state": "RUNNING"}, beyond, 3)
     async with harness(database, kfp=kfp, quarantine_after_failures=TRIES) as service:
         run = await service.submitted()
         for _ in range(TRIES):
             await service.sweep()
         aside = {one["subject"]: one for one in await quarantined(service)}
         assert {one["work"] for one in aside.values()} == {"list"}
-        assert {"no uuid", beyond["run_id"]} < set(aside)
-        assert len(aside) == 3
+        assert {"no uuid", "nor this", beyond["run_id"]} < set(aside)
+        assert len(aside) == 4
         assert (await service.ended(run))["over"] is True
 
 
