@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ from bridge.kfp_api.filters import rfc3339
 from bridge.kfp_api.grpcweb import encode_response
 from tests.faults.invariants import check_invariants
 from tests.faults.pipelines import needs, trains, waits
-from tests.faults.stage import Service, Stage, eventually
+from tests.faults.stage import Service, Stage, eventually, on_both
+from tests.support.bridge_service import Launch
 from tests.support.fault_proxy import Answer, answers, edit, fault_proxy
 from tests.support.handmade import artifacts, component, document, sh, task
-from tests.support.local_backend import LocalBackend, start_local_backend
-from tests.support.postgres import PostgresServer
+from tests.support.local_backend import start_local_backend
 from tests.support.small_disk import SmallDisk, small_disk
 
 EPOCHS = {"epochs": 1}
@@ -32,44 +33,26 @@ POSTGRESQL_MEGABYTES = 24
 BULKY = {"text": "x" * 400_000}
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def full_stage(
-    request: pytest.FixtureRequest, tmp_path: Path, local_backend: LocalBackend
-) -> Iterator[tuple[Stage, SmallDisk]]:
-    """A stage whose database is on a small disk."""
-    place = database_on_disk(tmp_path, request)
-    with place as (url, disk), fault_proxy(local_backend.url) as proxy:
-        stage = Stage(tmp_path, url, local_backend, proxy)
-        yield stage, disk
-        stage.clear_backend()
-
-
 @contextmanager
-def database_on_disk(folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, SmallDisk]]:
-    place = folder / "disk"
-    if request.param == "sqlite":
-        with small_disk(place, SQLITE_MEGABYTES, lambda: services(folder)) as disk:
-            yield f"sqlite:///{place / 'bridge.db'}", disk
+def on_small_disk(stage: Stage, writers: list[int]) -> Iterator[tuple[Stage, SmallDisk]]:
+    """The stage with another database, which is on a small disk; ``writers`` are the processes at work."""
+    place = stage.folder / "disk"
+    if stage.postgres is None:
+        with small_disk(place, SQLITE_MEGABYTES, lambda: writers) as disk:
+            yield replace(stage, database_url=f"sqlite:///{place / 'bridge.db'}"), disk
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
+    server = stage.postgres
     with (
         server.folder_of_its_own() as data,
         small_disk(data, POSTGRESQL_MEGABYTES, lambda: family(server.process_id)) as disk,
         server.database_in(disk.folder) as url,
     ):
-        yield url, disk
+        yield replace(stage, database_url=url), disk
 
 
 def family(pid: int) -> list[int]:
     """A process and those below it."""
     return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-
-
-def services(folder: Path) -> list[int]:
-    """The services that were started for this folder, by their configuration."""
-    wanted = str(folder / "bridge" / "bridge.toml")
-    mine = psutil.Process().children(recursive=True)
-    return [one.pid for one in mine if one.environ().get("KFBRIDGE_CONFIG") == wanted]
 
 
 def is_refused(service: Service, number: list[int]) -> dict[str, Any] | None:
@@ -85,12 +68,12 @@ def is_refused(service: Service, number: list[int]) -> dict[str, Any] | None:
     return problem
 
 
-def test_24_a_full_disk_is_read_only_and_loud_until_there_is_room(
-    full_stage: tuple[Stage, SmallDisk],
-) -> None:
-    stage, disk = full_stage
+@on_both
+def test_24_a_full_disk_is_read_only_and_loud_until_there_is_room(stage: Stage) -> None:
     go = stage.folder / "go"
-    with stage.serving() as service:
+    writers: list[int] = []
+    with on_small_disk(stage, writers) as (small, disk), small.serving() as service:
+        writers.append(service.process.pid)
         done = service.wait(service.submit(trains(), key="before", arguments=EPOCHS), over=True)
         run = service.wait(service.submit(waits(go), key="k"), state="RUNNING")
         disk.fill()
@@ -111,7 +94,7 @@ def test_24_a_full_disk_is_read_only_and_loud_until_there_is_room(
         again = service.submit(trains(), key="after", arguments=EPOCHS)
         assert service.wait(again, over=True)["state"] == "SUCCEEDED"
         assert "no room" in service.log
-        check_invariants(stage, service)
+        check_invariants(small, service)
 
 
 def writes(megabytes: int) -> str:
@@ -135,7 +118,9 @@ def writes(megabytes: int) -> str:
     )
 
 
-def test_24_a_full_disk_of_the_local_backend_fails_its_runs_with_the_cause(tmp_path: Path) -> None:
+def test_24_a_full_disk_of_the_local_backend_fails_its_runs_with_the_cause(
+    tmp_path: Path, launch: Launch
+) -> None:
     place = tmp_path / "disk"
     started: list[int] = []
     with (
@@ -146,7 +131,7 @@ def test_24_a_full_disk_of_the_local_backend_fails_its_runs_with_the_cause(tmp_p
         fault_proxy(backend.url) as proxy,
     ):
         started.append(backend.pid)
-        stage = Stage(tmp_path, f"sqlite:///{tmp_path / 'bridge.db'}", backend, proxy)
+        stage = Stage(tmp_path, f"sqlite:///{tmp_path / 'bridge.db'}", backend, proxy, launch)
         with stage.serving() as service:
             # The first uploads and settles everything that later ones use.
             service.wait(service.submit(trains(), key="before", arguments=EPOCHS), over=True)
@@ -175,20 +160,6 @@ def is_full(place: Path) -> bool:
     return usage.free < 64 * 1024 or max(written, default=0) >= (SQLITE_MEGABYTES - 2) * 1024 * 1024
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def stage_of_old_runs(
-    request: pytest.FixtureRequest, tmp_path: Path, local_backend: LocalBackend
-) -> Iterator[Stage]:
-    """A stage whose backend says of every end that it was hours ago."""
-    url = f"sqlite:///{tmp_path / 'bridge.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    with fault_proxy(local_backend.url) as proxy:
-        stage = Stage(tmp_path, url, local_backend, proxy)
-        yield stage
-        stage.clear_backend()
-
-
 def hours_ago(row: dict[str, Any]) -> dict[str, Any]:
     """The row of a run, or a page of them, whose ends were long ago."""
     if "runs" in row:
@@ -198,10 +169,10 @@ def hours_ago(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "finished_at": rfc3339(datetime.now(UTC) - timedelta(hours=3))}
 
 
+@on_both
 def test_24_metadata_that_was_collected_is_expired_and_not_none(
-    stage_of_old_runs: Stage, capsys: pytest.CaptureFixture[str]
+    stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = stage_of_old_runs
     collected = answers(Answer(200, encode_response(b""), (("content-type", "application/grpc-web+proto"),)))
     go = stage.folder / "go"
     with stage.serving() as service:

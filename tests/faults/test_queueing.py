@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
@@ -22,29 +22,22 @@ from tests.support.fault_proxy import fault_proxy
 from tests.support.local_backend import LocalBackend
 
 EPOCHS = {"epochs": 1}
-BACKFILL = 500
-CAP = 60
+BACKFILL = 100
+CAP = 30
 SLOTS = 50
 RUN_SECONDS = 0.4
 START_WITHIN_SECONDS = 5.0
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'bridge.db'}"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
 @contextmanager
-def busy_stage(folder: Path, database_url: str) -> Iterator[tuple[Stage, Busy]]:
-    """A stage before a backend of so many slots."""
+def before_busy_kfp(stage: Stage) -> Iterator[tuple[Stage, Busy]]:
+    """The stage with another backend, one of so many slots."""
     with (
-        busy_kfp(folder / "busy.log", slots=SLOTS, seconds=RUN_SECONDS) as busy,
+        busy_kfp(stage.folder / "busy.log", slots=SLOTS, seconds=RUN_SECONDS) as busy,
         fault_proxy(busy.url) as proxy,
     ):
-        yield Stage(folder, database_url, LocalBackend(busy.url, folder, busy.process), proxy), busy
+        backend = LocalBackend(busy.url, stage.folder, busy.process)
+        yield replace(stage, backend=backend, proxy=proxy), busy
 
 
 def dag_run(name: str, project: str) -> SubmitRequest:
@@ -70,14 +63,15 @@ def keep_asking(service: Service, until: threading.Event) -> dict[str, float]:
 
 
 @pytest.mark.timeout(300)
-def test_21_a_backfill_of_500_holds_its_cap_and_delays_nobody(tmp_path: Path, database_url: str) -> None:
+@on_both
+def test_21_a_backfill_of_500_holds_its_cap_and_delays_nobody(stage: Stage) -> None:
     settings = {
         "KFBRIDGE_MAX_ACTIVE_RUNS": str(CAP),
         "KFBRIDGE_KFP_METADATA": "native",
         "KFBRIDGE_DATABASE_PATIENCE_SECONDS": "10",
         "KFBRIDGE_LEASE_SECONDS": "10",
     }
-    with busy_stage(tmp_path, database_url) as (stage, busy), stage.serving(settings) as service:
+    with before_busy_kfp(stage) as (busy_stage, busy), busy_stage.serving(settings) as service:
         done = threading.Event()
         with ThreadPoolExecutor(1) as beside:
             others = beside.submit(keep_asking, service, done)
@@ -100,7 +94,7 @@ def test_21_a_backfill_of_500_holds_its_cap_and_delays_nobody(tmp_path: Path, da
         assert len(waited) >= 5
         assert max(waited.values()) <= START_WITHIN_SECONDS, waited
         assert len([name for name in came if name.startswith("backfill ")]) == BACKFILL
-        check_invariants(stage, service)
+        check_invariants(busy_stage, service)
 
 
 def all_ended(busy: Busy, count: int) -> bool:
