@@ -266,7 +266,10 @@ class ArtifactUseModel(Message):
 
 
 class ArtifactModel(Message):
-    """An artifact, by our opaque id; ``ref`` is what XCom carries."""
+    """An artifact, by our opaque id; ``ref`` is what XCom carries.
+
+    ``content`` tells whether what the URI names was there when the bridge last looked; ``None``: it did not.
+    """
 
     artifact_id: UUID
     type: str
@@ -276,6 +279,9 @@ class ArtifactModel(Message):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     created_at: datetime | None = None
     uses: list[ArtifactUseModel] = Field(default_factory=list)
+    content: Literal["available", "unavailable"] | None = None
+    content_error: str | None = None
+    content_checked_at: datetime | None = None
 
     @property
     def ref(self) -> str:

@@ -222,13 +222,29 @@ class ArtifactUse:
     index: int = 0
 
 
+class ContentState(StrEnum):
+    """Whether what an artifact's URI names was there when the bridge last looked."""
+
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentLook:
+    """What one look at an artifact's URI found; ``error`` says why it is not available."""
+
+    state: ContentState
+    error: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """A typed artifact as the backend's metadata tells it.
 
     ``backend_artifact_id`` is the backend's own id, unique with ``backend``; ``artifact_id`` is
     ours and opaque (``None`` before it was stored). ``type`` is a schema title such as
-    ``system.Model``; ``digest`` is a sha256 where something told or measured it.
+    ``system.Model``; ``digest`` is a sha256 where something told or measured it. ``content`` is
+    ``None`` as long as nobody has looked whether what the URI names is there.
     """
 
     backend_artifact_id: str
@@ -240,6 +256,8 @@ class Artifact:
     created_at: datetime | None = None
     artifact_id: UUID | None = None
     uses: tuple[ArtifactUse, ...] = ()
+    content: ContentLook | None = None
+    content_checked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

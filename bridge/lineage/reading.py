@@ -9,7 +9,16 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Select, select
 from sqlmodel import Session
 
-from bridge.domain.lineage import Artifact, ArtifactUse, Direction, Metric, MetricBlob, Task
+from bridge.domain.lineage import (
+    Artifact,
+    ArtifactUse,
+    ContentLook,
+    ContentState,
+    Direction,
+    Metric,
+    MetricBlob,
+    Task,
+)
 from bridge.domain.states import parse_state
 from bridge.lineage.convert import error_from_json
 from bridge.lineage.records import StoredArtifact
@@ -120,7 +129,14 @@ def _artifact(row: RowMapping, uses: tuple[ArtifactUse, ...]) -> Artifact:
         created_at=row["created_at"],
         artifact_id=row["artifact_id"],
         uses=uses,
+        content=_content(row),
+        content_checked_at=row["content_checked_at"],
     )
+
+
+def _content(row: RowMapping) -> ContentLook | None:
+    state = row["content"]
+    return ContentLook(state=ContentState(state), error=row["content_error"]) if state else None
 
 
 def metrics_of(session: Session, run_id: UUID) -> list[Metric]:

@@ -20,12 +20,14 @@ class Duty(StrEnum):
     """What a worker can owe a run. Each duty has its own due time, lease and fence.
 
     FOLLOW is to submit, look up, follow or stop it (``due_at``), MIRROR to read its metadata
-    (``mirror_due_at``), WAITER to cancel it because nobody was heard of who waits for it.
+    (``mirror_due_at``), WAITER to cancel it because nobody was heard of who waits for it, CONTENT to look
+    whether what its artifacts name is there (``content_due_at``).
     """
 
     FOLLOW = "follow"
     MIRROR = "mirror"
     WAITER = "waiter"
+    CONTENT = "content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +157,10 @@ class RunChanges(TypedDict, total=False):
     labels: Mapping[str, str]
     due_at: datetime | None
     mirror_due_at: datetime | None
+    content_due_at: datetime | None
     failures: int
     mirror_failures: int
+    content_failures: int
     # Only when a run that was found turns out to be a submission's.
     submission_key: UUID | None
     attempt: int

@@ -45,7 +45,11 @@ __all__ = [
 
 # The workers' own columns: of no interest to readers, so they make neither a version nor an event.
 _QUIET = frozenset({"observed_at", "queued_at", "placed_at"})
-_DUE = {"due_at": (Duty.FOLLOW, "failures"), "mirror_due_at": (Duty.MIRROR, "mirror_failures")}
+_DUE = {
+    "due_at": (Duty.FOLLOW, "failures"),
+    "mirror_due_at": (Duty.MIRROR, "mirror_failures"),
+    "content_due_at": (Duty.CONTENT, "content_failures"),
+}
 _DUTY_KEYS = frozenset(_DUE) | {failures for _, failures in _DUE.values()}
 
 

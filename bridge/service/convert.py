@@ -222,6 +222,9 @@ def artifact_model(artifact: Artifact, uses: Iterable[tuple[UUID, ArtifactUse]])
         digest=artifact.digest,
         metadata=dict(artifact.metadata),
         created_at=artifact.created_at,
+        content=artifact.content.state.value if artifact.content else None,
+        content_error=artifact.content.error if artifact.content else None,
+        content_checked_at=artifact.content_checked_at,
         uses=[
             ArtifactUseModel(
                 run_id=run_id,

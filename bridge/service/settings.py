@@ -11,10 +11,12 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from bridge.domain.fairness import Share
+from bridge.domain.uris import local_path
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
 # What a setting with a pattern must look like, in words.
@@ -232,6 +234,20 @@ class ServiceSettings(BaseModel):
         description="Folders whose files are passed through as artifact content. Empty: any file, as long as "
         "host is a loopback address, and none otherwise.",
     )
+    content_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Hosts (host or host:port) that are asked whether an artifact with an http or https URI "
+        "is there. Empty: any, as long as host is a loopback address, and none otherwise.",
+    )
+    content_check_seconds: float = Field(
+        default=5.0, gt=0, le=60, description="How long one look whether an artifact is there may take."
+    )
+    content_retry_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="After how long it is first looked again; the pauses double, up to six hours.",
+    )
     max_wait_seconds: float = Field(default=60.0, gt=0, le=600, description="The longest long-poll.")
     change_poll_seconds: float = Field(
         default=0.5,
@@ -310,6 +326,31 @@ class ServiceSettings(BaseModel):
                 "content_roots": tuple(part for part in value["content_roots"].split(":") if part)
             }
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hosts_from_text(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("content_hosts"), str):
+            hosts = tuple(part.strip() for part in value["content_hosts"].split(",") if part.strip())
+            return value | {"content_hosts": hosts}
+        return value
+
+    def may_look(self, uri: str | None) -> bool:
+        """Whether the bridge may look if what a URI names is there: a file whose content it may give, or an
+        address on one of ``content_hosts``."""
+        try:
+            path = local_path(uri) if uri else None
+            parts = urlsplit(uri or "")
+            place = (parts.hostname, f"{parts.hostname}:{parts.port}")
+        except ValueError:
+            return False
+        if path is not None:
+            return self.may_pass_on(Path(path))
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return False
+        return any(name in self.content_hosts for name in place) or (
+            not self.content_hosts and is_loopback(self.host)
+        )
 
     def may_pass_on(self, path: Path) -> bool:
         """Whether a file's content may be given to callers; links are followed before it is judged."""

@@ -54,6 +54,7 @@ class ArtifactRow(Row, table=True):
     a metadata store that was set up anew under the same backend name counts its ids from 1 again.
 
     ``uri_key`` is the normalised URI (shortened if very long), the key that joins ``datasets``.
+    ``content`` is NULL as long as nobody has looked whether what the URI names is there.
     """
 
     __tablename__ = "artifacts"
@@ -76,6 +77,9 @@ class ArtifactRow(Row, table=True):
     meta: Any = json_column()
     created_at: datetime | None = optional_time()
     dataset: int | None = reference("datasets.id", nullable=True)
+    content: str | None = optional_text()
+    content_error: str | None = optional_text()
+    content_checked_at: datetime | None = optional_time()
 
 
 class ArtifactUseRow(Row, table=True):

@@ -48,6 +48,7 @@ class MirrorWorker(ClaimWorker):
 
     def __init__(self, context: Context, backend: Backend) -> None:
         super().__init__(context, backend, context.wakeups.mirror(backend.name), pool_size=_POOL_SIZE)
+        self._may_look = context.settings.may_look
 
     async def _work(self, claim: Claim) -> None:
         async with kept(self._store, claim, self._context.settings.lease_seconds):
@@ -119,6 +120,8 @@ class MirrorWorker(ClaimWorker):
                 error=error_of_run(stored, tasks, errors),
                 now=database_now(session),
                 fence=claim.fence,
+                look_at_content=reading is not None
+                and any(self._may_look(one.uri) for one in reading.artifacts),
             )
             leases.release(session, claim)
             return settled

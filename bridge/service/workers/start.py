@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from bridge.service.context import Context
 from bridge.service.workers.cancel import CancelWorker
+from bridge.service.workers.content import ContentWorker
 from bridge.service.workers.deliver import Deliverer
 from bridge.service.workers.hold import DatabaseHold
 from bridge.service.workers.mirror import MirrorWorker
@@ -38,6 +39,7 @@ def _workers(context: Context) -> dict[str, Work]:
         work[f"mirror:{name}"] = MirrorWorker(context, backend).run
         work[f"watch:{name}"] = MetadataWatch(context, backend).run
         work[f"cancel:{name}"] = CancelWorker(context, backend).run
+        work[f"content:{name}"] = ContentWorker(context, backend).run
         if context.settings.orphan_after_seconds is not None:
             orphans = OrphanWorker(context, backend, context.settings.orphan_after_seconds)
             work[f"orphans:{name}"] = orphans.run

@@ -146,3 +146,23 @@ def test_workers_do_not_start_in_a_folder_that_is_not_there(
     with pytest.raises(main.StartError, match=f"{tmp_path}/none .* does not exist"):
         main.worker(load_settings(environ))
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "uri", "may"),
+    [
+        ({}, "http://store/data", True),
+        ({}, "file:///data/model", True),
+        ({}, "s3://bucket/key", False),
+        ({}, None, False),
+        ({}, "http://[half", False),
+        ({"host": "0.0.0.0", "api_token": "t"}, "http://store/data", False),
+        ({"host": "0.0.0.0", "api_token": "t"}, "file:///data/model", False),
+        ({"content_hosts": "store, other:8080"}, "https://store:9000/data", True),
+        ({"content_hosts": "store, other:8080"}, "http://user:secret@other:8080/data", True),
+        ({"content_hosts": "store, other:8080"}, "http://other/data", False),
+        ({"content_hosts": "store"}, "http://store.evil.example/data", False),
+    ],
+)
+def test_where_the_bridge_may_look_for_artifacts(given: dict[str, str], uri: str | None, may: bool) -> None:
+    assert ServiceSettings.model_validate(given).may_look(uri) is may

@@ -86,6 +86,7 @@ async def test_every_kind_of_work_has_a_worker(service: Harness) -> None:
         "mirror:default",
         "watch:default",
         "cancel:default",
+        "content:default",
     }
 
 
