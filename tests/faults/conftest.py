@@ -11,10 +11,10 @@ from bridge.lineage.database import Database
 from tests.faults.stage import PATIENCE_SECONDS, Stage
 from tests.support.fault_proxy import fault_proxy
 from tests.support.local_backend import LocalBackend, start_local_backend
-from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.postgres import PostgresServer, postgres_server, postgres_url
 from tests.support.prefork import Prefork, preforked
 
-__all__ = ["postgres_server"]
+__all__ = ["postgres_server", "postgres_url"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -14,6 +16,7 @@ from bridge.lineage.errors import DatabaseUnavailable
 from tests.faults.invariants import check_invariants
 from tests.faults.pipelines import trains, waits
 from tests.faults.stage import Service, Stage, eventually, on_postgresql
+from tests.support.bridge_service import Launch
 from tests.support.fault_proxy import fault_proxy, hang, status
 from tests.support.local_backend import LocalBackend
 from tests.support.postgres import running_postgres
@@ -50,10 +53,10 @@ def freezes_between_transactions(stage: Stage, service: Service) -> bool:
 @pytest.mark.postgres
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_09_a_database_that_goes_away_and_comes_back(
-    tmp_path: Path, local_backend: LocalBackend, mode: str
+    tmp_path: Path, local_backend: LocalBackend, launch: Launch, mode: str
 ) -> None:
     with running_postgres() as server, fault_proxy(local_backend.url) as proxy:
-        stage = Stage(tmp_path, server.url(server.create_database()), local_backend, proxy)
+        stage = Stage(tmp_path, server.url(server.create_database()), local_backend, proxy, launch)
         go = stage.folder / "go"
         with stage.serving() as service:
             run = service.wait(service.submit(waits(go), key="k"), state="RUNNING")
@@ -78,6 +81,28 @@ def test_09_a_database_that_goes_away_and_comes_back(
             assert service.wait(again, over=True)["state"] == "SUCCEEDED"
             check_invariants(stage, service)
         stage.clear_backend()
+
+
+def test_09_a_sqlite_file_that_another_process_locks(stage: Stage) -> None:
+    path = stage.database_url.removeprefix("sqlite:///")
+    with stage.serving() as service, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        go = stage.folder / "go"
+        run = service.wait(service.submit(waits(go), key="k"), state="RUNNING")
+        other.execute("PRAGMA busy_timeout = 30000")
+        other.execute("BEGIN IMMEDIATE")
+        away = service.post(trains(), key="away", arguments=EPOCHS)
+        assert (away.status_code, away.json()["retryable"]) == (503, True)
+        assert away.json()["type"] == "urn:kfbridge:problem:database-unavailable"
+        assert service.client.get("/livez").status_code == 200
+        # Reading goes on; the end waits for whoever can write it down.
+        go.touch()
+        stage.backend_ends(run)
+        assert service.run(run)["state"] == "RUNNING"
+        other.execute("ROLLBACK")
+        assert service.wait(run, over=True)["state"] == "SUCCEEDED"
+        again = service.submit(trains(), key="away", arguments=EPOCHS)
+        assert service.wait(again, over=True)["state"] == "SUCCEEDED"
+        check_invariants(stage, service)
 
 
 @on_postgresql
