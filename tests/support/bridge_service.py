@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 _READY = "kfbridge serve ready on "
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _STOP_SECONDS = 20.0
 
 
