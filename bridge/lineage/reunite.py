@@ -33,7 +33,7 @@ from bridge.lineage.tables import (
 )
 
 # Which attempts are looked for: earlier ones may have been given up and never have been at the backend.
-_MOST_ATTEMPTS = 20
+_MOST_ATTEMPTS = 8
 _OF_A_RUN = (TASKS, METRICS, METRIC_BLOBS, ARTIFACT_USES, RUN_HISTORY, DUTIES)
 
 

@@ -22,7 +22,7 @@ from bridge.kfp_api.errors import (
     KfpInvalid,
     KfpNotFound,
 )
-from bridge.lineage import backends, leases, queue, runs, submissions
+from bridge.lineage import leases, queue, runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.records import BackendVersion, Claim, Duty
 from bridge.service.backends import Backend
@@ -33,6 +33,7 @@ from bridge.service.workers.claiming import ClaimWorker
 from bridge.service.workers.record import Recorded, observation_of, record
 from bridge.service.workers.refusals import refusal
 from bridge.service.workers.suspects import cannot_be_read
+from bridge.service.workers.swept import SweptSince
 from bridge.service.workers.upload import (
     DEFAULT_EXPERIMENT,
     SpecGone,
@@ -58,8 +59,7 @@ class SubmitWorker(ClaimWorker):
     def __init__(self, context: Context, backend: Backend) -> None:
         bell = context.wakeups.submit(backend.name)
         super().__init__(context, backend, bell, pool_size=backend.settings.max_submitting)
-        self._first_claim_at: datetime | None = None
-        self._is_swept = False
+        self._swept = SweptSince(context.store, backend)
 
     def _claim_due(self, session: Session, room: int) -> list[Claim]:
         """What is due already has its place, or needs none; what room is left goes to the queue."""
@@ -90,7 +90,7 @@ class SubmitWorker(ClaimWorker):
                 await self._release(claim, _AFTER_RUN_CHECK_SECONDS)
             elif claim.run.placed_at is None:
                 await self._queue(claim)
-            elif await self._knows_the_backend(claim) or not await self._is_there(claim):
+            elif await self._is_new(claim) or not await self._is_there(claim):
                 await self._post(claim)
         elif isinstance(action, LookUp):
             await self._look_up(claim)
@@ -114,25 +114,12 @@ class SubmitWorker(ClaimWorker):
         await self._store.transact(write, repeatable=True)
         self._bell.ring()
 
-    async def _knows_the_backend(self, claim: Claim) -> bool:
-        """Whether the backend was swept since this process began.
-
-        Until then the database may be an older one than the backend, restored from a backup: a run that
-        looks new can be there already.
-        """
-        if self._first_claim_at is None:
-            self._first_claim_at = self._claimed_at(claim)
-        since, backend = self._first_claim_at, self._backend
-
-        def read(session: Session) -> bool:
-            states = [
-                backends.backend_state(session, backend.name, namespace)
-                for namespace in backend.settings.namespaces
-            ]
-            return all(one.last_slow_sweep_at and one.last_slow_sweep_at > since for one in states)
-
-        self._is_swept = self._is_swept or await self._store.read(read)
-        return self._is_swept
+    async def _is_new(self, claim: Claim) -> bool:
+        """Whether the backend cannot have the run already, from a time that is not in the database."""
+        # A later try whose first run is asked for: an earlier try may have been forgotten.
+        if claim.run.origin.try_number > claim.run.attempt:
+            return False
+        return await self._swept.is_swept(self._claimed_at(claim))
 
     async def _is_there(self, claim: Claim) -> bool:
         """Look whether the backend has the run before it is sent; if it has, or cannot say, the claim is
