@@ -4,7 +4,7 @@
     ├── missing-key            400  POST /runs without a key or a complete origin
     ├── unauthorized           401  no or a wrong bearer token
     ├── not-found              404
-    ├── superseded             409  a lower try than one already seen, or a stale cancel
+    ├── superseded             409  a lower try than one already seen, a stale cancel or :retry
     ├── canceling              409  retryable: the earlier run is being canceled
     ├── not-retryable          409  ``:retry`` of a run that has not failed
     ├── too-large              413

@@ -10,7 +10,7 @@ from bridge.domain.decide import Observation
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.kfp_api.errors import KfpError, KfpInvalid
-from bridge.lineage import runs
+from bridge.lineage import runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.service.backends import Backend
 from bridge.service.context import Context
@@ -36,6 +36,10 @@ async def retry_failed_tasks(context: Context, run: Run) -> Run:
             "not-retryable",
             f"only a run that failed or was canceled can be retried; this one is {run.shown_state}",
         )
+    if not await context.store.read(lambda s: _is_current(s, run)):
+        raise ProblemError(
+            "superseded", "a later attempt of the same submission took this run's place; retry that one"
+        )
     backend = context.backends.get(run.backend)
     if backend is None:
         raise ProblemError(
@@ -53,6 +57,13 @@ async def retry_failed_tasks(context: Context, run: Run) -> Run:
             ) from error
         raise ProblemError("backend-refused", f"backend {backend.name}: {error.message}") from error
     return await _record(context, backend, run, seen)
+
+
+def _is_current(session: Session, run: Run) -> bool:
+    """Whether a submission's older attempt would not be made to live beside the newest."""
+    key = run.submission_key
+    submission = submissions.find_submission(session, key) if key else None
+    return submission is None or submission.current_run == run.run_id
 
 
 async def _revive(backend: Backend, run: Run) -> Observation:

@@ -77,6 +77,7 @@ class World:
         self.clock = clock
         self.watch = watch
         self.flowing = False
+        self.writes = 0
         self.errors: list[str] = []
         self._pending: list[Pending] = []
         self._loop = asyncio.new_event_loop()
@@ -176,6 +177,7 @@ class _Store(Store):
 
     async def transact(self, work: Callable[[Session], T], *, repeatable: bool = False) -> T:
         await self._world.turn(self._process, "write", _name(work))
+        self._world.writes += 1
         claim = _current_claim.get()
 
         def write() -> T:

@@ -84,6 +84,17 @@ async def test_the_api_s_retry_revives(service: Harness) -> None:
     assert (answer.status_code, answer.json()["phase"]) == (202, "ACTIVE")
 
 
+async def test_an_attempt_that_another_followed_is_not_revived_beside_it(service: Harness) -> None:
+    task = {"dag_id": "d", "dag_run_id": "r", "task_id": "t"}
+    first = await service.submitted(None, origin={**task, "try_number": 1})
+    await service.ended(first, "FAILED")
+    second = await service.submitted(None, origin={**task, "try_number": 2})
+    assert (second["attempt"], second["phase"]) == (2, "ACTIVE")
+    refused = await service.client.post(f"/api/v1/runs/{first['run_id']}:retry")
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:kfbridge:problem:superseded")
+    assert service.kfp.runs[first["kfp_run_id"]]["state"] == "FAILED"
+
+
 async def test_runs_of_others_are_found_followed_and_mirrored(service: Harness) -> None:
     foreign = service.kfp.add_foreign_run(runtime_config={"parameters": {"epochs": 1}})
     service.kfp.mirrors[foreign] = mirror_of(metrics={"evaluate.auc": 0.7})
