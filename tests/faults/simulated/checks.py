@@ -238,7 +238,9 @@ def _check_duties(session: Session) -> None:
         statement = select(RUNS.c.kfp_run_id, RUNS.c.phase).where(RUNS.c.phase.in_(phases), ~mine, *more)
         return list(session.execute(statement).all())
 
-    forgotten = without(("QUEUED", "SUBMITTING"), Duty.FOLLOW)
+    # Who is in the queue is given a place when there is one.
+    forgotten = without(("QUEUED",), Duty.FOLLOW, RUNS.c.queued_at.is_(None))
+    forgotten += without(("SUBMITTING",), Duty.FOLLOW)
     forgotten += without(("ENDED",), Duty.MIRROR, RUNS.c.mirror == "PARTIAL")
     assert not forgotten, f"nobody's duty any more: {forgotten}"
 
