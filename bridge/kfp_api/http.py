@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +36,28 @@ _MAX_ERROR_BYTES = 256 * 1024
 # A connection that the server closes while idle makes the next request fail ambiguously; servers
 # commonly keep theirs for five seconds and more.
 _KEEPALIVE_SECONDS = 3.0
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds that a server was kept busy by the requests of one caller."""
+
+    seconds: float = 0.0
+
+
+_SPENT: ContextVar[Spent | None] = ContextVar("spent", default=None)
+
+
+@contextmanager
+def counting_seconds() -> Iterator[Spent]:
+    """Count what the requests sent inside the block take: each from its first byte to the answer's last,
+    without waits for a turn or between repetitions, and without what this machine does with the answer."""
+    spent = Spent()
+    before = _SPENT.set(spent)
+    try:
+        yield spent
+    finally:
+        _SPENT.reset(before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,12 +221,17 @@ class Exchange:
     async def _send_once(self, request: Request) -> Answer:
         client = self._once if request.once else self._client
         url, kwargs = self._url(request), self._kwargs(request)
+        began = time.monotonic()
         try:
             async with client.stream(request.method, url, **kwargs) as response:
                 limit = MAX_ANSWER_BYTES if response.is_success else _MAX_ERROR_BYTES
                 return await _read(response, str(request), limit)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unreachable(error, str(request)) from error
+        finally:
+            spent = _SPENT.get()
+            if spent is not None:
+                spent.seconds += time.monotonic() - began
 
     def _url(self, request: Request) -> str:
         return request.url if request.url is not None else self.base_url + request.path

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench import accepting, backfill, comparing, load, local_speed, overhead, waiting
+from tests.bench import accepting, backfill, comparing, following, load, local_speed, overhead, waiting
 from tests.bench.servers import local_backend
 
 
@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "--only",
-        choices=("accepting", "overhead", "load", "waiting", "local", "comparing", "backfill"),
+        choices=("accepting", "overhead", "load", "waiting", "local", "comparing", "backfill", "following"),
         help="one of them alone",
     )
     for name, unit in (("runs", "waiting at once"), ("seconds", "of each run"), ("slots", "of Airflow")):
@@ -31,6 +31,7 @@ def main() -> int:
         parser.add_argument(
             f"--{name}", type=int, default=default, help=f"comparing: {unit} (default: {default})"
         )
+    following.add_options(parser)
     options = parser.parse_args()
     # So that what was started is stopped also when this is ended from outside.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -46,6 +47,7 @@ def main() -> int:
             ("local", local_speed.measure),
             ("backfill", backfill.measure),
             ("comparing", lambda place: comparing.measure(place, setting)),
+            ("following", lambda place: following.measure(place, following.scene_of(options))),
         )
         for name, measure in benches:
             if options.only in (None, name):
@@ -98,6 +100,7 @@ def _table(figures: dict[str, Any]) -> str:
     )
     if "comparing" in figures:
         lines += comparing.table(figures["comparing"])
+    lines += following.table(figures.get("following", {}))
     return "\n".join(lines)
 
 

@@ -88,6 +88,21 @@ def bridge_process(
 
 
 @contextmanager
+def worker_process(
+    home: Path, kfp_url: str, database_url: str, env: Mapping[str, str] | None = None
+) -> Iterator[ManagedProcess]:
+    """The process of ``kfbridge worker``: all workers, no API."""
+    command = [sys.executable, "-m", "bridge.cli", "worker"]
+    command += ["--database-url", database_url, "--kfp-url", kfp_url, "--log-level", "WARNING"]
+    environment = {**clean_environment(), **(env or {})}
+    log = home / "worker.log"
+    with ManagedProcess(
+        "kfbridge worker", command, env=environment, log=log, stop_signal=signal.SIGTERM
+    ) as process:
+        yield process
+
+
+@contextmanager
 def counting_proxy(home: Path, target: str) -> Iterator[str]:
     """A proxy before ``target`` that counts requests; its URL."""
     port = free_port()

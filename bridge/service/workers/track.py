@@ -25,6 +25,7 @@ from bridge.domain.states import RuntimeState
 from bridge.kfp_api import messages
 from bridge.kfp_api.errors import KfpError, KfpInvalid
 from bridge.kfp_api.filters import Filter
+from bridge.kfp_api.http import counting_seconds
 from bridge.lineage import backends, leases, runs
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import LineageError
@@ -148,14 +149,14 @@ class TrackWorker:
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        """What goes on inside is the backend's time."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._last_cost = time.monotonic() - began
-            self._spent += self._last_cost
-            self._backend.budget.spend(self._last_cost)
+        """What is asked inside takes the backend's time."""
+        with counting_seconds() as spent:
+            try:
+                yield
+            finally:
+                self._last_cost = spent.seconds
+                self._spent += spent.seconds
+                self._backend.budget.spend(spent.seconds)
 
     async def list_runs(
         self, namespace: str, where: Filter, token: str | None, sort_by: str | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from sqlmodel import Session
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase
 from bridge.kfp_api.errors import KfpError
+from bridge.kfp_api.http import counting_seconds
 from bridge.lineage import backends, runs
 from bridge.lineage.database import now as database_now
 from bridge.service.backends import Backend
@@ -49,19 +49,18 @@ class MetadataWatch:
         since = await self._since()
         if since is None:
             return interval
-        began = time.monotonic()
         try:
-            changes = await self._backend.reader.changed_since(since)
+            with counting_seconds() as spent:
+                changes = await self._backend.reader.changed_since(since)
         except KfpError as error:
             self._failures += 1
             log.warning("metadata watch failed", extra={"backend": self._backend.name, "error": str(error)})
             pause = backoff_seconds(self._failures, first=interval, longest=60.0)
             return max(pause, error.retry_after_seconds or 0.0)
         finally:
-            took = time.monotonic() - began
-            self._backend.budget.spend(took)
+            self._backend.budget.spend(spent.seconds)
         self._failures = 0
-        pause = max(interval, WATCH_FACTOR * took)
+        pause = max(interval, WATCH_FACTOR * spent.seconds)
         if changes is None:
             name = self._backend.name
             await self._make_due(await self._store.read(lambda s: runs.unfinished_kfp_ids(s, name)))

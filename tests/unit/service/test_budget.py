@@ -17,12 +17,14 @@ import pytest
 from sqlalchemy import delete, select
 
 from bridge.domain.states import RunPhase
+from bridge.kfp_api import http
 from bridge.kfp_api.client import KfpClient
-from bridge.kfp_api.metadata import Changes
+from bridge.kfp_api.grpcweb import encode_response
+from bridge.kfp_api.mlmd import MlmdReader
 from bridge.kfp_api.retry import RetryPolicy
 from bridge.lineage.database import Database
 from bridge.lineage.tables import DUTIES, RUNS
-from bridge.service.workers import track, watch
+from bridge.service.workers import track
 from bridge.service.workers.budget import Budget
 from tests.support.crowded_kfp.lists import list_runs, row_json
 from tests.support.crowded_kfp.rows import Rows
@@ -51,6 +53,7 @@ class DearKfp:
     rows: Rows = field(default_factory=Rows)
     list_seconds: float = 0.0
     get_seconds: float = 0.0
+    metadata_seconds: float = 0.0
     lists: list[dict[str, str]] = field(default_factory=list)
     busy: float = 0.0
 
@@ -65,6 +68,9 @@ class DearKfp:
             self.take(self.list_seconds)
             told = list_runs(self.rows, query, lambda row: row_json(self.rows, row, spec=None, tasks=False))
             return httpx.Response(200, json=told)
+        if request.url.path.startswith("/ml_metadata."):
+            self.take(self.metadata_seconds)
+            return httpx.Response(200, content=encode_response(b""))
         self.take(self.get_seconds)
         row = self.rows.by_id.get(request.url.path.rpartition("/")[2])
         if row is None:
@@ -119,7 +125,7 @@ def following(database: Database, monkeypatch: pytest.MonkeyPatch) -> Following:
     clock = Time()
     # Only the modules that count the backend's time.
     frozen = SimpleNamespace(monotonic=clock)
-    for module in (track, watch):
+    for module in (track, http):
         monkeypatch.setattr(module, "time", frozen)
 
     @asynccontextmanager
@@ -231,14 +237,8 @@ async def test_runs_that_are_gone_are_looked_up_one_by_one_within_the_budget(fol
 
 async def test_the_metadata_watch_keeps_to_its_share(following: Following) -> None:
     async with following(10) as followed:
-        clock = followed.kfp.clock
-
-        class Slow:
-            async def changed_since(self, since_ms: int) -> Changes:
-                clock.now += 2.0
-                return Changes(frozenset(), since_ms)
-
-        followed.service.backend.reader = Slow()  # type: ignore[assignment]
+        followed.kfp.metadata_seconds = 2.0
+        followed.service.backend.reader = MlmdReader(followed.service.backend.client)
         assert await followed.service.watch.step() >= 2.0 * 99
 
 
