@@ -43,6 +43,8 @@ from bridge.service.workers.sweep import PAGE_SIZE, NamespaceSweep
 log = logging.getLogger(__name__)
 
 _LEASE_FACTOR = 3.0
+# What can wait may take this process so much of a tick: thousands of rows are read and compared in it.
+_OWN_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,9 @@ class TrackWorker:
             for sweep in self._sweeps:
                 await sweep.begin_slow()
         was_slow = any(sweep.is_slow for sweep in self._sweeps)
-        asked = 0
+        began, asked = time.monotonic(), 0
         pending = list(self._sweeps)
-        while pending and (self._whole_slow or self._may_go_on(asked)):
+        while pending and (self._whole_slow or self._may_go_on(asked, time.monotonic() - began)):
             # Namespace by namespace, so that none of them waits for the others' passes.
             sweep = pending.pop(0)
             piece = sweep.next_piece()
@@ -138,13 +140,15 @@ class TrackWorker:
             self._slow_due = time.monotonic() + self._backend.pace.slow_sweep_seconds
         return slow_ended
 
-    def _may_go_on(self, asked: int) -> bool:
-        """Whether one more piece fits into what the backend can spare, of which this round ``asked`` some.
+    def _may_go_on(self, asked: int, passed: float) -> bool:
+        """Whether one more piece fits into what the backend and this process can spare, of which this round
+        ``asked`` some in ``passed`` seconds.
 
         A cheap one has to fit into the shortest pause as well, so that the next ends are not seen later for
         it; of dear ones there is one in a round.
         """
-        lengthens = DUTY_FACTOR * (self._spent + self._last_cost) > self._backend.pace.tick_seconds
+        tick = self._backend.pace.tick_seconds
+        lengthens = DUTY_FACTOR * (self._spent + self._last_cost) > tick or passed > _OWN_SHARE * tick
         return not (asked and lengthens) and self._backend.budget.allows(self._last_cost)
 
     @contextmanager
