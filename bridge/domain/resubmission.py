@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from bridge.domain.identity import Origin
 from bridge.domain.lineage import OnClear, OnRetry, Run, Submission
 from bridge.domain.states import RunPhase, RuntimeState
 
@@ -53,6 +54,21 @@ class ClearAnswer(StrEnum):
     NEW_RUN = "NEW_RUN"
     CANCEL_THEN_NEW = "CANCEL_THEN_NEW"
     ADOPT = "ADOPT"
+
+
+def is_superseded(asking: Origin, newest: Submission) -> bool:
+    """Whether who asks belongs to an older generation than the family's newest other submission.
+
+    Its task was cleared while its worker was away, and what the newer generation has is not its to end. Only
+    what is older in both respects counts: lowering ``retries`` before a clear lowers ``max_tries``, and
+    schedulers whose clocks differ start DagRuns out of order.
+    """
+    if asking.try_number >= newest.try_number:
+        return False
+    before, after = asking.dag_run_start, newest.origin.dag_run_start
+    if before == after:
+        return asking.max_tries < newest.origin.max_tries
+    return before is not None and after is not None and before < after
 
 
 def answer_clear(older: Run | None, on_clear: OnClear) -> ClearAnswer:

@@ -159,6 +159,21 @@ def _known(session: Session, column: ColumnElement[Any], values: Collection[UUID
     return found
 
 
+def newest_submission(session: Session, family: UUID, *, other_than: UUID) -> Submission | None:
+    """The family's newest submission other than the one with the key ``other_than``."""
+    row = (
+        session.execute(
+            select(SUBMISSIONS)
+            .where(SUBMISSIONS.c.family == family, SUBMISSIONS.c.key != other_than)
+            .order_by(SUBMISSIONS.c.created_at.desc(), SUBMISSIONS.c.id.desc())
+            .limit(1)
+        )
+        .mappings()
+        .first()
+    )
+    return None if row is None else submission_from_row(row)
+
+
 def current_run(session: Session, key: UUID) -> Run | None:
     """The run that answers for the submission now."""
     row = (

@@ -20,7 +20,15 @@ from bridge.service.grouping import Grouped
 from bridge.service.pipelines import Found, PipelineSource
 from bridge.service.problems import ProblemError
 from bridge.service.queueing import QueueBounds
-from bridge.service.recording import STARTED_EARLIER, Accepted, Intent, Recorder, changed_arguments, refuse
+from bridge.service.recording import (
+    STARTED_EARLIER,
+    Accepted,
+    Intent,
+    Recorder,
+    changed_arguments,
+    refuse,
+    refuse_older_generation,
+)
 from bridge.service.requests import arguments_of, check_gate, digest_of, display_name_of, inputs_of
 from bridge.service.revive import retry_failed_tasks
 from bridge.service.workers.upload import DEFAULT_EXPERIMENT
@@ -126,6 +134,7 @@ class Acceptance:
             await self._record_try(identity, try_number)
             return Accepted(run, replayed=True, warnings=warnings)
         if answer is Answer.RETRY_TASKS:
+            await self._store.read(lambda s: refuse_older_generation(s, stored, origin_of(request.origin)))
             revived = await retry_failed_tasks(self._context, run)
             warnings = await self._compared(request, stored, identity)
             await self._record_try(identity, try_number)

@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 
 from sqlmodel import Session
 
-from bridge.domain.identity import kfp_run_id
+from bridge.domain.identity import Origin, kfp_run_id
 from bridge.domain.lineage import OnClear, Run, Submission
-from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
+from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat, is_superseded
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.domain.unchanged import unknown_versions, what_changed
-from bridge.lineage import runs, specs, submissions, waiters
+from bridge.lineage import audit, runs, specs, submissions, waiters
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable, DuplicateSubmission
 from bridge.lineage.reunite import adopt_found_runs, keys_with_found_runs
@@ -161,6 +161,7 @@ def _record(session: Session, intent: Intent) -> Accepted | None:
     answer = answer_repeat(stored, current, wanted.request_digest, wanted.try_number, wanted.on_retry)
     refuse(answer, stored, wanted.try_number)
     if answer is Answer.NEW_RUN:
+        refuse_older_generation(session, stored, wanted.origin)
         run = _new_run(wanted, current.attempt + 1, moment)
         submissions.add_attempt(session, replace(wanted, current_run=run.run_id), run)
         return Accepted(run)
@@ -175,7 +176,11 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, ski
     older = (
         submissions.newest_in_family(session, wanted.family, other_than=wanted.key) if wanted.family else None
     )
+    if older is not None:
+        refuse_older_generation(session, wanted, wanted.origin)
     answer = answer_clear(older, wanted.on_clear)
+    if older is not None and not older.phase.is_over:
+        _audit_clear(session, older, wanted)
     if answer is ClearAnswer.ADOPT and older is not None:
         submissions.add_adopting_submission(session, wanted, older.run_id)
         warning = "the task was cleared while its run was active; that run was adopted (on_clear=adopt)"
@@ -197,6 +202,33 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, ski
         changed = (runs.request_cancel(session, older.run_id, at=moment, reason=reason),)
     submissions.add_submission(session, replace(wanted, current_run=run.run_id), run)
     return Accepted(run, warnings=warnings, changed=changed)
+
+
+def _audit_clear(session: Session, older: Run, wanted: Submission) -> None:
+    audit.record(
+        session,
+        "run.clear",
+        run_id=older.run_id,
+        data={
+            "on_clear": wanted.on_clear.value,
+            "submission_key": str(wanted.key),
+            "try_number": wanted.try_number,
+        },
+        project=older.project,
+        backend=older.backend,
+    )
+
+
+def refuse_older_generation(session: Session, submission: Submission, asking: Origin) -> None:
+    """Raise ``ProblemError`` if the task was cleared since, and its next generation has asked already."""
+    if submission.family is None:
+        return
+    newest = submissions.newest_submission(session, submission.family, other_than=submission.key)
+    if newest is not None and is_superseded(asking, newest):
+        raise ProblemError(
+            "superseded",
+            f"try {asking.try_number} asks, but the task was cleared and try {newest.try_number} asked since",
+        )
 
 
 def _last_good_if_unchanged(session: Session, wanted: Submission) -> Run | None:
