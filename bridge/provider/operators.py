@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import AirflowException
 
@@ -110,7 +110,7 @@ class KubeflowPipelineOperator(BaseOperator):
         "inputs": "json",
         "labels": "json",
     }
-    operator_extra_links = (BridgeRunLink(), KfpRunLink())
+    operator_extra_links: Collection[BaseOperatorLink] = (BridgeRunLink(), KfpRunLink())
     ui_color = "#e8f0fe"
 
     def __init__(
@@ -326,6 +326,7 @@ class KubeflowPipelineOperator(BaseOperator):
     def _defer_until_over(self, context: Context, run_id: str, deadline: float | None) -> NoReturn:
         noted = noted_run(context)
         grace = None if deadline is None else max(1.0, deadline - time.time()) + _DEFERRAL_GRACE_SECONDS
+        self._leave_no_links_to_push()
         self.defer(
             trigger=BridgeRunTrigger(
                 run_id=run_id,
@@ -336,18 +337,30 @@ class KubeflowPipelineOperator(BaseOperator):
                 patience_seconds=self.patience_seconds,
                 deadline=deadline,
                 kill_policy=self.kill_policy,
+                deferred_at=time.time(),
             ),
             method_name="run_ended",
             timeout=None if grace is None else timedelta(seconds=grace),
         )
 
     def _defer_until_ready(self, deadline: float | None, give_up_at: float) -> NoReturn:
+        self._leave_no_links_to_push()
         self.defer(
             trigger=BridgeReadyTrigger(
-                kfbridge_conn_id=self.kfbridge_conn_id, give_up_at=give_up_at, deadline=deadline
+                kfbridge_conn_id=self.kfbridge_conn_id,
+                give_up_at=give_up_at,
+                deadline=deadline,
+                deferred_at=time.time(),
             ),
             method_name="bridge_is_back",
         )
+
+    def _leave_no_links_to_push(self) -> None:
+        """Airflow pushes the links of a task that has deferred already; ``note_run`` has pushed them before.
+
+        The sooner the worker is gone, the less likely is what ``shortest_deferral_seconds`` guards against.
+        """
+        self.operator_extra_links = ()
 
     def _deadline(self, now: float) -> float | None:
         """When the run's time is up; on a worker Airflow itself enforces ``execution_timeout``."""

@@ -144,6 +144,7 @@ class BridgeSensorTrigger(BaseTrigger):
     :param look_seconds: how often to ask while there is no such run.
     :param patience_seconds: how long the bridge may be away.
     :param deadline: seconds since the epoch when waiting ends with ``timeout``; ``None`` for never.
+    :param deferred_at: seconds since the epoch when the task deferred; see ``not_too_soon``.
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class BridgeSensorTrigger(BaseTrigger):
         look_seconds: float,
         patience_seconds: float = 3600.0,
         deadline: float | None = None,
+        deferred_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.wanted = Wanted(**wanted)
@@ -161,6 +163,7 @@ class BridgeSensorTrigger(BaseTrigger):
         self.look_seconds = look_seconds
         self.patience_seconds = patience_seconds
         self.deadline = deadline
+        self.deferred_at = deferred_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and arguments of an equal trigger, JSON primitives only."""
@@ -172,6 +175,7 @@ class BridgeSensorTrigger(BaseTrigger):
                 "look_seconds": self.look_seconds,
                 "patience_seconds": self.patience_seconds,
                 "deadline": self.deadline,
+                "deferred_at": self.deferred_at,
             },
         )
 
@@ -188,7 +192,7 @@ class BridgeSensorTrigger(BaseTrigger):
                 deadline=self.deadline,
                 tell=self.log.info,
             )
-        await not_too_soon(began)
+        await not_too_soon(began, self.deferred_at)
         yield TriggerEvent(
             {
                 "ending": waited.ending,

@@ -196,6 +196,7 @@ class KubeflowPipelineSensor(BaseSensorOperator):
                 look_seconds=self.poke_interval,
                 patience_seconds=self.patience_seconds,
                 deadline=deadline,
+                deferred_at=time.time(),
             ),
             method_name="run_ended",
             timeout=None if left is None else timedelta(seconds=left),

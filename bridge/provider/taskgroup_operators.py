@@ -207,6 +207,7 @@ class KubeflowTaskOperator(BaseOperator):
                 revived=revived,
                 patience_seconds=self.patience_seconds,
                 deadline=deadline,
+                deferred_at=time.time(),
             ),
             method_name="task_ended",
             timeout=None if grace is None else timedelta(seconds=grace),

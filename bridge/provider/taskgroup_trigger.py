@@ -29,6 +29,7 @@ class KubeflowTaskTrigger(BaseTrigger):
     :param revived: handed back with the event: whether this try has seen to the run's retry.
     :param patience_seconds: how long the bridge may be away.
     :param deadline: seconds since the epoch when waiting ends with ``timeout``; ``None`` for never.
+    :param deferred_at: seconds since the epoch when the task deferred; see ``not_too_soon``.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class KubeflowTaskTrigger(BaseTrigger):
         revived: bool = False,
         patience_seconds: float = 3600.0,
         deadline: float | None = None,
+        deferred_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.run_id = run_id
@@ -53,6 +55,7 @@ class KubeflowTaskTrigger(BaseTrigger):
         self.revived = revived
         self.patience_seconds = patience_seconds
         self.deadline = deadline
+        self.deferred_at = deferred_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and arguments of an equal trigger, JSON primitives only."""
@@ -69,6 +72,7 @@ class KubeflowTaskTrigger(BaseTrigger):
                 "revived": self.revived,
                 "patience_seconds": self.patience_seconds,
                 "deadline": self.deadline,
+                "deferred_at": self.deferred_at,
             },
         )
 
@@ -87,7 +91,7 @@ class KubeflowTaskTrigger(BaseTrigger):
             at_least_version=self.at_least_version,
             tell=self.log.info,
         )
-        await not_too_soon(began)
+        await not_too_soon(began, self.deferred_at)
         yield TriggerEvent(
             {
                 "ending": waited.ending,

@@ -24,6 +24,10 @@ _ASK_STATE_SECONDS = 300.0
 _CANCEL_SECONDS = 60.0
 # Beside the worker's part, what the scheduler needs to hear of a deferral; see ``shortest_deferral_seconds``.
 _SCHEDULER_SECONDS = 2.0
+# A triggerer looks for new triggers once a second. One that is later than this is on a busy machine, on which
+# worker and scheduler are late as well; the most that counts of it, for clocks may differ.
+_USUAL_LATENESS_SECONDS = 1.0
+_MOST_LATENESS_SECONDS = 10.0
 # The event loop itself keeps only weak references to tasks.
 _deciding: set[asyncio.Task[None]] = set()
 
@@ -42,6 +46,7 @@ class BridgeRunTrigger(BaseTrigger):
     :param patience_seconds: how long the bridge may be away.
     :param deadline: seconds since the epoch when waiting ends with ``timeout``; ``None`` for never.
     :param kill_policy: ``cancel`` or ``detach``: what a kill of the waiting task means for the run.
+    :param deferred_at: seconds since the epoch when the task deferred; see ``not_too_soon``.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class BridgeRunTrigger(BaseTrigger):
         patience_seconds: float = 3600.0,
         deadline: float | None = None,
         kill_policy: str = "cancel",
+        deferred_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.run_id = run_id
@@ -64,6 +70,7 @@ class BridgeRunTrigger(BaseTrigger):
         self.patience_seconds = patience_seconds
         self.deadline = deadline
         self.kill_policy = kill_policy
+        self.deferred_at = deferred_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and arguments of an equal trigger, JSON primitives only."""
@@ -78,6 +85,7 @@ class BridgeRunTrigger(BaseTrigger):
                 "patience_seconds": self.patience_seconds,
                 "deadline": self.deadline,
                 "kill_policy": self.kill_policy,
+                "deferred_at": self.deferred_at,
             },
         )
 
@@ -93,7 +101,7 @@ class BridgeRunTrigger(BaseTrigger):
                 deadline=self.deadline,
                 tell=self.log.info,
             )
-        await not_too_soon(began)
+        await not_too_soon(began, self.deferred_at)
         yield TriggerEvent(_payload(self.run_id, waited, self.deadline))
 
     async def on_kill(self) -> None:
@@ -152,13 +160,22 @@ class BridgeReadyTrigger(BaseTrigger):
     :param kfbridge_conn_id: the connection to the bridge.
     :param give_up_at: seconds since the epoch; how long the bridge may be away.
     :param deadline: handed back with the event, so that the task's time goes on counting.
+    :param deferred_at: seconds since the epoch when the task deferred; see ``not_too_soon``.
     """
 
-    def __init__(self, *, kfbridge_conn_id: str, give_up_at: float, deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        kfbridge_conn_id: str,
+        give_up_at: float,
+        deadline: float | None = None,
+        deferred_at: float | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kfbridge_conn_id = kfbridge_conn_id
         self.give_up_at = give_up_at
         self.deadline = deadline
+        self.deferred_at = deferred_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and arguments of an equal trigger, JSON primitives only."""
@@ -168,6 +185,7 @@ class BridgeReadyTrigger(BaseTrigger):
                 "kfbridge_conn_id": self.kfbridge_conn_id,
                 "give_up_at": self.give_up_at,
                 "deadline": self.deadline,
+                "deferred_at": self.deferred_at,
             },
         )
 
@@ -178,7 +196,7 @@ class BridgeReadyTrigger(BaseTrigger):
         hook = KubeflowBridgeHook(self.kfbridge_conn_id)
         async with HubSource(await hook.aget_settings(), reread=hook.aget_settings) as source:
             waited = await wait_for_bridge(source, patience_seconds=patience, tell=self.log.info)
-        await not_too_soon(began)
+        await not_too_soon(began, self.deferred_at)
         yield TriggerEvent(
             {
                 "ending": waited.ending,
@@ -199,9 +217,15 @@ def shortest_deferral_seconds() -> float:
     return float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)) + _SCHEDULER_SECONDS
 
 
-async def not_too_soon(began: float) -> None:
-    """Waits until a trigger that began to run then (``time.monotonic()``) may resume its task."""
-    await asyncio.sleep(max(0.0, began + shortest_deferral_seconds() - time.monotonic()))
+async def not_too_soon(began: float, deferred_at: float | None = None) -> None:
+    """Waits until a trigger that began to run then (``time.monotonic()``) may resume its task, which deferred
+    at ``deferred_at`` (seconds since the epoch): the longer, the later the trigger began after that."""
+    late = 0.0
+    if deferred_at is not None:
+        began_at = time.time() - (time.monotonic() - began)
+        late = min(max(0.0, began_at - deferred_at - _USUAL_LATENESS_SECONDS), _MOST_LATENESS_SECONDS)
+    shortest = shortest_deferral_seconds() * (1.0 + late)
+    await asyncio.sleep(max(0.0, began + shortest - time.monotonic()))
 
 
 def _payload(run_id: str, waited: Waited, deadline: float | None) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pkgutil import resolve_name
 from typing import Any
 
 import pytest
 from airflow.triggers.base import BaseTrigger
 
+from bridge.provider import triggers
 from bridge.provider.killing import Unknown, ended_for_good, read_state
 from bridge.provider.origin import TaskKey
 from bridge.provider.triggers import BridgeReadyTrigger, BridgeRunTrigger
@@ -27,6 +30,7 @@ TRIGGERS = [
         try_number=1,
         patience_seconds=7,
         kill_policy="detach",
+        deferred_at=1.5,
     ),
     BridgeReadyTrigger(kfbridge_conn_id="c", give_up_at=99.5, deadline=None),
 ]
@@ -39,6 +43,20 @@ def test_a_trigger_comes_back_as_it_went(trigger: BaseTrigger) -> None:
     again = resolve_name(path)(**through_airflow(kwargs))
     assert type(again) is type(trigger)
     assert again.serialize() == (path, kwargs)
+
+
+@pytest.mark.parametrize(("late_seconds", "factor"), [(0.5, 1.0), (2.5, 2.5), (3600.0, 11.0)])
+def test_a_trigger_that_begins_late_fires_later(
+    monkeypatch: pytest.MonkeyPatch, late_seconds: float, factor: float
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(triggers.asyncio, "sleep", sleep)
+    asyncio.run(triggers.not_too_soon(time.monotonic(), time.time() - late_seconds))
+    assert slept == [pytest.approx(triggers.shortest_deferral_seconds() * factor, abs=1.0)]
 
 
 @pytest.mark.parametrize(
