@@ -37,7 +37,8 @@ env: .venv/.made .venv-airflow/.made ## both environments, from nothing but Pyth
 	@touch $@
 
 .venv-airflow/.made: $(LOCK) | $(filter .uv/bin/uv,$(UV))
-	UV_PROJECT_ENVIRONMENT=.venv-airflow $(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON) --extra airflow --group dags
+	UV_PROJECT_ENVIRONMENT=.venv-airflow $(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON) \
+		--extra airflow --group dags --group airflow-postgres
 	@touch $@
 
 .venv-airflow-%/.made: tests/compat/airflow-%.txt pyproject.toml | $(filter .uv/bin/uv,$(UV))
@@ -86,7 +87,7 @@ test-corpus: .venv/.made ## KFP's own pipelines and ours on the local backend, c
 test-airflow: env ## scenarios in a real Airflow: retry, clear, kill, timeouts, the bridge away
 	$(PYTEST) tests/e2e -q --ignore tests/e2e/test_main_job.py
 
-test-faults: .venv/.made ## the failure matrix
+test-faults: env ## the failure matrix
 	$(PYTEST) tests/faults -q
 
 test-containers: .venv/.made ## components in their images, with a container engine of the tests' own

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -16,6 +19,10 @@ import psutil
 from deploy.laptop.processes import ManagedProcess, clean_environment, descendants, free_port, wait_for
 
 _TERMINAL = frozenset({"success", "failed"})
+# How long what may be asked twice is asked again while Airflow answers with a fault of its own. With SQLite
+# it does so when its database stays locked for longer than one of its requests waits for that.
+_FAULTY_SECONDS = 60.0
+_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class AirflowStandalone:
         self.env["PATH"] = f"{_shim(place)}:{place.venv / 'bin'}:{self.env['PATH']}"
         self._process: ManagedProcess | None = None
         self._more: list[ManagedProcess] = []
-        self._http = httpx.Client(base_url=self.url, timeout=30)
+        self._http = httpx.Client(base_url=self.url, timeout=60)
 
     def start(self) -> None:
         """Starts the processes; returns at once."""
@@ -78,7 +85,7 @@ class AirflowStandalone:
             raise RuntimeError("this Airflow was not started")
         return self._process
 
-    def wait_healthy(self, *, seconds: float = 120) -> None:
+    def wait_healthy(self, *, seconds: float = 600) -> None:
         """Waits until every component reports healthy and a token was given."""
 
         def healthy() -> bool:
@@ -104,11 +111,13 @@ class AirflowStandalone:
 
     def get(self, path: str, **params: Any) -> Any:
         """The JSON answer of ``GET /api/v2<path>``."""
-        return self._http.get(f"/api/v2{path}", params=params).raise_for_status().json()
+        answer, _ = self._ask_again("GET", path, params=params)
+        return answer.raise_for_status().json()
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON answer of ``PATCH /api/v2<path>``."""
-        return self._http.patch(f"/api/v2{path}", json=dict(body)).raise_for_status().json()
+        """The JSON answer of ``PATCH /api/v2<path>``, which does the same if it is done twice."""
+        answer, _ = self._ask_again("PATCH", path, json=dict(body))
+        return answer.raise_for_status().json()
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON answer of ``POST /api/v2<path>``."""
@@ -118,7 +127,22 @@ class AirflowStandalone:
         """``DELETE /api/v2<path>``."""
         self._http.delete(f"/api/v2{path}").raise_for_status()
 
-    def wait_dag(self, dag_id: str, *, seconds: float = 60) -> None:
+    def _ask_again(self, method: str, path: str, **more: Any) -> tuple[httpx.Response, bool]:
+        """Airflow's answer, asked for again while it is a fault of its own; whether it was asked again."""
+        until, again = time.monotonic() + _FAULTY_SECONDS, False
+        while True:
+            try:
+                answer = self._http.request(method, f"/api/v2{path}", **more)
+                if not answer.is_server_error or time.monotonic() > until:
+                    return answer, again
+            except httpx.TransportError:
+                if time.monotonic() > until:
+                    raise
+            self.process.ensure_alive()
+            time.sleep(_PAUSE_SECONDS)
+            again = True
+
+    def wait_dag(self, dag_id: str, *, seconds: float = 120) -> None:
         """Waits until the DAG was parsed; import errors of any DAG file are raised as they are."""
 
         def known() -> bool:
@@ -142,11 +166,15 @@ class AirflowStandalone:
         logical_date: str | None = None,
         conf: Mapping[str, Any] | None = None,
     ) -> str:
-        """Triggers a DagRun and returns its id."""
-        body: dict[str, Any] = {"logical_date": logical_date, "conf": dict(conf or {})}
-        if dag_run_id:
-            body["dag_run_id"] = dag_run_id
-        return str(self.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        """Triggers a DagRun and returns its id. The id is known before Airflow is asked, so that asking again
+        after a fault makes no second DagRun; one that was there already is ``httpx.HTTPStatusError``."""
+        dag_run_id = dag_run_id or f"manual__{datetime.now(UTC).isoformat()}_{uuid4().hex[:8]}"
+        body = {"dag_run_id": dag_run_id, "logical_date": logical_date, "conf": dict(conf or {})}
+        answer, again = self._ask_again("POST", f"/dags/{dag_id}/dagRuns", json=body)
+        if again and answer.status_code == httpx.codes.CONFLICT:
+            # One of the requests that were answered with a fault made it.
+            return str(self.dag_run(dag_id, dag_run_id)["dag_run_id"])
+        return str(answer.raise_for_status().json()["dag_run_id"])
 
     def dag_runs(self, dag_id: str) -> list[dict[str, Any]]:
         """The newest hundred DagRuns of a DAG, newest first."""
@@ -201,7 +229,8 @@ def _settings(place: AirflowPlace, port: int) -> dict[str, str]:
     database = place.home / "airflow.db"
     return {
         "AIRFLOW_HOME": str(place.home),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
+        # Who finds the database locked waits; after the 5 s that are usual, requests fail on a busy machine.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}?timeout=60",
         "AIRFLOW__CORE__DAGS_FOLDER": str(place.dags_folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -248,6 +277,8 @@ def _shim(place: AirflowPlace) -> Path:
     real = place.venv / "bin" / "airflow"
     shim.write_text(
         "#!/bin/sh\n"
+        # By this name PostgreSQL tells whose a connection is, where Airflow's database is one.
+        'export PGAPPNAME="airflow-$$"\n'
         'case "$1" in\n'
         f'  scheduler|triggerer) exec "{real}" "$@" --skip-serve-logs ;;\n'
         f'  *) exec "{real}" "$@" ;;\n'

@@ -12,12 +12,23 @@ import pytest
 
 from deploy.laptop.stack import ROOT, Stack
 from tests.e2e.scene import Scene
+from tests.support.postgres import PostgresServer, postgres_server
+
+__all__ = ["postgres_server"]
 
 DAGS = Path(__file__).parent / "dags"
 # What of the examples runs here too, beside the scenarios' own DAGs.
 EXAMPLES = ROOT / "airflow_dags"
 EXAMPLE_FILES = ("approved_deployment.py",)
 EXAMPLE_PACKAGE = "flights"
+# A scenario that counts slots has a pool of its own: other scenarios may be at work. In the backfill's, who
+# waits deferred counts too, so that so many of its runs begin and no more.
+BACKFILL_POOL, BACKFILL_SLOTS = "e2e_backfill", 8
+POOLS = (
+    {"name": "e2e_alone", "slots": 8},
+    {"name": "e2e_mapped", "slots": 8},
+    {"name": BACKFILL_POOL, "slots": BACKFILL_SLOTS, "include_deferred": True},
+)
 
 
 class MakeScene:
@@ -41,14 +52,21 @@ class MakeScene:
 
 
 @pytest.fixture(scope="session")
-def scenario_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole laptop on free ports, with SQLite and the DAGs of the scenarios."""
+def scenario_stack(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[Stack]:
+    """The whole laptop on free ports with the DAGs of the scenarios, both databases in PostgreSQL: on a busy
+    machine Airflow's own would be locked for so long with SQLite that it answers some requests with 500."""
     home = tmp_path_factory.mktemp("scenarios")
     dags = shutil.copytree(DAGS, home / "dags")
     for name in EXAMPLE_FILES:
         shutil.copy(EXAMPLES / name, dags)
     shutil.copytree(EXAMPLES / EXAMPLE_PACKAGE, dags / EXAMPLE_PACKAGE)
+    airflow_database = postgres_server.url(postgres_server.create_database())
+    airflow_database = airflow_database.replace("postgresql:", "postgresql+psycopg:")
     environment = {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow_database,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": airflow_database,
         "KFBRIDGE_PIPELINES_DIR": str(ROOT / "kfp_pipelines" / "compiled"),
         # How long after its last heartbeat a triggerer is given up; the defaults are 5 and 30.
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
@@ -62,7 +80,13 @@ def scenario_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
     }
     options = ["--max-parallel", "8"]
-    stack = Stack(home, dags_folder=dags, airflow_env=environment, local_options=options)
+    stack = Stack(
+        home,
+        database_url=postgres_server.url(postgres_server.create_database()),
+        dags_folder=dags,
+        airflow_env=environment,
+        local_options=options,
+    )
     transport = {"type": "http", "url": stack.bridge_url, "endpoint": "api/v1/lineage"}
     stack.airflow.env |= {
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
@@ -71,6 +95,8 @@ def scenario_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",
     }
     with stack:
+        for pool in POOLS:
+            stack.airflow.post("/pools", pool)
         yield stack
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from sqlalchemy import select
 
 from bridge.client.models import RunModel
 from bridge.client.sync import BridgeClient
+from bridge.lineage.database import Database
+from bridge.lineage.tables import AUDIT
 from deploy.laptop.airflow import AirflowStandalone
 from deploy.laptop.processes import TookTooLong, wait_for
 from deploy.laptop.stack import Stack
@@ -18,7 +21,7 @@ from deploy.laptop.stack import Stack
 T = TypeVar("T")
 
 # Generous: what is waited for usually comes within seconds, but machines are shared.
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 180.0
 TASK = "run"
 OVER = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
 _ENDED = frozenset({"success", "failed"})
@@ -224,6 +227,15 @@ class Scene:
         assert self.backend_runs() == {str(run.kfp_run_id): "SUCCEEDED"}
         assert self.executed() == [("prepare", str(run.kfp_run_id)), ("work", str(run.kfp_run_id))]
         assert self.xcom("run_id") == str(run.run_id)
+
+    def audited(self, run: RunModel) -> list[str]:
+        """What was done to the run, as the bridge's audit log has it."""
+        database = Database(self.stack.database_url)
+        try:
+            done = select(AUDIT.c.action).where(AUDIT.c.run_id == run.run_id).order_by(AUDIT.c.id)
+            return database.read(lambda session: list(session.scalars(done)))
+        finally:
+            database.close()
 
     def check_live(self) -> None:
         """The promise: at most so many unfinished runs of this DagRun at the backend, at any moment."""

@@ -14,7 +14,7 @@ from bridge.lineage.database import Database
 from bridge.lineage.tables import JOB_RUNS, RUNS
 from tests.e2e.conftest import MakeScene
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 
 def test_the_airflow_task_the_run_and_its_kfp_tasks_are_one_graph(scene: MakeScene) -> None:

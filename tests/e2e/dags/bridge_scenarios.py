@@ -57,12 +57,16 @@ def told(*, triggering_asset_events: Any = None) -> list[Any]:
 
 
 one_task("waiting")
+one_task("in_a_pool", pool="e2e_alone")
 one_task("adopting", on_clear="adopt")
+one_task("adopting_blocking", on_clear="adopt", **BLOCKING)
+one_task("detaching", on_clear="detach")
 one_task("retried_anew", **RETRY_ONCE)
 one_task("retried_in_place", on_retry="retry_failed_tasks", **RETRY_ONCE)
-one_task("limited", timeout=timedelta(seconds=10))
-one_task("limited_by_airflow", execution_timeout=timedelta(seconds=10))
-one_task("limited_blocking", execution_timeout=timedelta(seconds=20), **BLOCKING)
+# Long enough for a busy machine to submit the run before the time is up.
+one_task("limited", timeout=timedelta(seconds=30))
+one_task("limited_by_airflow", execution_timeout=timedelta(seconds=30))
+one_task("limited_blocking", execution_timeout=timedelta(seconds=30), **BLOCKING)
 one_task("blocking", **BLOCKING, **RETRY_ONCE)
 one_task("producing", outlets=[ASSET])
 
@@ -71,7 +75,7 @@ with scenario("traced") as traced:
 enable_lineage(traced)
 
 with scenario("mapped"):
-    KubeflowPipelineOperator.partial(task_id="run", pipeline=PIPELINE).expand(
+    KubeflowPipelineOperator.partial(task_id="run", pipeline=PIPELINE, pool="e2e_mapped").expand(
         arguments=[arguments(score=score) for score in (0.1, 0.2, 0.3)]
     )
 
@@ -105,7 +109,7 @@ with scenario(
     catchup=False,
     max_active_runs=31,
 ):
-    run()
+    run(pool="e2e_backfill")
 
 with scenario("shaped"):
     KubeflowPipelineTaskGroup("kfp", pipeline="pipelines/shaped.yaml", arguments=arguments())
