@@ -119,6 +119,23 @@ class Exchange:
         await self._writer.drain()
         self.seen.status = answer.status
 
+    async def stream(self) -> None:
+        """Let the backend do what is asked, and hand its answer on as it comes, for as long as it comes."""
+        self.seen.forwarded += 1
+        headers = {name: value for name, value in self.seen.headers.items() if name not in _HOP_HEADERS}
+        url = self._proxy.target + self._target
+        try:
+            async with self._proxy.http.stream("GET", url, headers=headers, timeout=None) as told:
+                kept = [f"{k}: {v}" for k, v in told.headers.items() if k not in _DROPPED_ANSWER_HEADERS]
+                lines = [f"HTTP/1.1 {told.status_code} -", *kept, "connection: close", "", ""]
+                self._writer.write("\r\n".join(lines).encode("latin-1"))
+                self.seen.status = told.status_code
+                async for chunk in told.aiter_raw():
+                    self._writer.write(chunk)
+                    await self._writer.drain()
+        except httpx.HTTPError:
+            self.reset()
+
     def reset(self) -> None:
         """Break the connection off."""
         connection: socket.socket = self._writer.get_extra_info("socket")
@@ -324,6 +341,15 @@ def status(code: int, **headers: str) -> Fault:
 
     async def fault(exchange: Exchange) -> None:
         await exchange.answer(error_answer(code, f"as the test wants it: {code}", headers=headers))
+
+    return fault
+
+
+def streams() -> Fault:
+    """No fault: an answer that has no end, such as server-sent events, passes."""
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.stream()
 
     return fault
 
