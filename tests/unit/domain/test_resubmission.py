@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from bridge.domain.identity import Origin
 from bridge.domain.lineage import OnClear, OnRetry
-from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat
+from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat, is_superseded
 from bridge.domain.states import RunPhase, RuntimeState
 from tests.unit.domain.builders import NOON, a_run, a_submission
 
@@ -55,3 +57,21 @@ def test_repeats(run: dict[str, Any], body: str, try_number: int, on_retry: OnRe
 )
 def test_clears(older: dict[str, Any] | None, on_clear: OnClear, answer: ClearAnswer) -> None:
     assert answer_clear(None if older is None else a_run(**older), on_clear) is answer
+
+
+@pytest.mark.parametrize(
+    ("asks", "superseded"),
+    [
+        ({"try_number": 2, "max_tries": 1}, True),
+        ({"try_number": 3, "max_tries": 1}, False),
+        ({"try_number": 4, "max_tries": 1}, False),  # retries were lowered before the clear
+        ({"try_number": 1, "max_tries": 4}, False),
+        ({"try_number": 2, "dag_run_start": NOON - timedelta(hours=1)}, True),
+        ({"try_number": 3, "dag_run_start": NOON - timedelta(hours=1)}, False),  # clocks differ
+        ({"try_number": 1, "dag_run_start": NOON + timedelta(hours=1)}, False),  # the DagRun was made again
+        ({"try_number": 1, "dag_run_start": None}, False),
+    ],
+)
+def test_what_is_older_in_every_respect_is_superseded(asks: dict[str, Any], superseded: bool) -> None:
+    newest = a_submission(try_number=3, origin=Origin(dag_run_start=NOON, try_number=3, max_tries=3))
+    assert is_superseded(Origin(**{"dag_run_start": NOON, "max_tries": 3, **asks}), newest) is superseded
