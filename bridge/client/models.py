@@ -135,12 +135,40 @@ class CancelRequest(Request):
 
 
 class ErrorModel(Message):
-    """Why a run or task failed; ``task`` is the failed component's path, ``log_tail`` its last lines."""
+    """Why a run or task failed; ``task`` is the failed component's path, ``log_tail`` its last lines,
+    ``kind`` what kind of cause comes first (``CauseModel``), if causes were ranked."""
 
     message: str
     code: str | None = None
     task: str | None = None
     log_tail: list[str] = Field(default_factory=list)
+    kind: str | None = None
+
+
+class EvidenceModel(Message):
+    """One thing that was seen; ``witness`` is ``pod``, ``container``, ``event``, ``step`` (of the Workflow),
+    ``backend`` or ``log``, ``reason`` Kubernetes' own word."""
+
+    witness: str
+    reason: str | None = None
+    message: str = ""
+    exit_code: int | None = None
+    pod: str | None = None
+    container: str | None = None
+    at: datetime | None = None
+
+
+class CauseModel(Message):
+    """What a run failed of or, if ``waiting``, what keeps a task of it from starting. ``kind`` is one of
+    ``code``, ``out_of_memory``, ``image``, ``unschedulable``, ``quota``, ``timeout``, ``data``, ``backend``,
+    ``node``, ``canceled``; ``weight`` (0 – 100) is how strongly the evidence speaks for it."""
+
+    kind: str
+    message: str
+    task: str | None = None
+    weight: int = 0
+    waiting: bool = False
+    evidence: list[EvidenceModel] = Field(default_factory=list)
 
 
 class GateModel(Message):
@@ -226,6 +254,7 @@ class RunModel(Message):
     cancel_requested_at: datetime | None = None
     revivals: int = 0
     error: ErrorModel | None = None
+    causes: list[CauseModel] = Field(default_factory=list)
     gate: GateModel | None = None
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
@@ -251,6 +280,7 @@ class TaskModel(Message):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: ErrorModel | None = None
+    causes: list[CauseModel] = Field(default_factory=list)
     inputs: dict[str, JsonValue] = Field(default_factory=dict)
     outputs: dict[str, JsonValue] = Field(default_factory=dict)
 
@@ -417,6 +447,25 @@ class QuarantineModel(Message):
     since: datetime
 
 
+class WatchStatus(Message):
+    """How the watch on a backend's Workflows gets on. ``state``: ``healthy``, ``starting``, ``reconnecting``,
+    ``off`` (a person has to put ``off_because`` right) or ``idle`` (no process follows the backend).
+    ``lag_seconds``: from the last end the cluster told to KFP telling it too, recorded."""
+
+    state: str
+    namespaces: list[str] = Field(default_factory=list)
+    healthy_since: datetime | None = None
+    off_because: str | None = None
+    last_error: str | None = None
+    last_heard_at: datetime | None = None
+    lag_seconds: float | None = None
+    restarts: int = 0
+    lists: int = 0
+    events: int = 0
+    unreadable: int = 0
+    pods_off_because: str | None = None
+
+
 class BackendStatus(Message):
     """How the bridge gets on with one backend; times in seconds.
 
@@ -436,6 +485,7 @@ class BackendStatus(Message):
     circuit: str = "closed"
     held_seconds: float = 0.0
     waiting_requests: int = 0
+    watch: WatchStatus | None = None
     active_runs: int = 0
     queued_runs: int = 0
     max_active_runs: int | None = None

@@ -13,7 +13,14 @@ from bridge.commands.options import add_bridge_options, add_command, add_json_op
 from bridge.commands.tasktree import task_lines
 
 if TYPE_CHECKING:
-    from bridge.client.models import ArtifactModel, ExplainInput, MetricsModel, RunModel, TaskModel
+    from bridge.client.models import (
+        ArtifactModel,
+        CauseModel,
+        ExplainInput,
+        MetricsModel,
+        RunModel,
+        TaskModel,
+    )
     from bridge.commands.console import Console
 
 _MOST_ROWS = 40
@@ -79,6 +86,11 @@ def summary_lines(
     if run.error is not None:
         why = render.error_lines(run.error, paint=console.paint)
         page.section("Why it did not succeed", why, cut=False)
+    page.section("What it waits for", cause_lines([cause for cause in run.causes if cause.waiting]))
+    told = run.error.message if run.error else ""
+    ended = [cause for cause in run.causes if not cause.waiting]
+    if len(ended) > 1 or any(cause.message != told for cause in ended):
+        page.section("Likely causes", cause_lines(ended))
     page.section(
         "Tasks", task_lines(tasks, paint=console.paint, unicode=console.has_unicode, whole=whole), cut=False
     )
@@ -100,6 +112,11 @@ def summary_lines(
     page.section("Links", render.pairs([(name, url or "") for name, url in links]))
     page.section("Warnings", [f"  {warning}" for warning in run.warnings])
     return page.lines
+
+
+def cause_lines(causes: Sequence[CauseModel]) -> list[str]:
+    """Each cause with its kind and task, the likeliest first."""
+    return render.columns([(cause.kind, cause.task or "the run", cause.message) for cause in causes])
 
 
 def input_lines(inputs: Sequence[ExplainInput], *, whole: bool = False) -> list[str]:

@@ -105,12 +105,14 @@ class GateVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunError:
-    """Why a run failed, as the backend or the bridge tells it. ``log_tail`` holds last lines."""
+    """Why a run failed, as the backend or the bridge tells it. ``log_tail`` holds last lines; ``kind`` is the
+    likeliest cause's (``CauseKind``), if causes were ranked."""
 
     message: str
     code: str | None = None
     task: str | None = None
     log_tail: tuple[str, ...] = ()
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

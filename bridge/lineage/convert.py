@@ -90,6 +90,7 @@ def error_to_json(error: RunError | None) -> dict[str, Any] | None:
         "code": error.code,
         "task": error.task,
         "log_tail": list(error.log_tail),
+        "kind": error.kind,
     }
 
 
@@ -102,6 +103,7 @@ def error_from_json(record: Mapping[str, Any] | None) -> RunError | None:
         code=record.get("code"),
         task=record.get("task"),
         log_tail=tuple(record.get("log_tail", ())),
+        kind=record.get("kind"),
     )
 
 

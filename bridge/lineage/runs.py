@@ -152,6 +152,18 @@ def change_run(
     return changed
 
 
+def touch_run(session: Session, run_id: UUID, *, event: str) -> Run:
+    """Something that is kept beside a run changed: version + 1 and an event, so that whoever waits for
+    news of the run gets it. Raises ``NotStored``."""
+    row = session.execute(select(RUNS).where(RUNS.c.run_id == run_id).with_for_update()).mappings().first()
+    if row is None:
+        raise NotStored(f"there is no run {run_id}")
+    changed = replace(run_from_row(row), version=row["version"] + 1)
+    session.execute(update(RUNS).where(RUNS.c.id == row["id"]).values(version=changed.version))
+    outbox.append_all(session, [_event(event, changed)])
+    return changed
+
+
 def _set_duties(session: Session, key: int, run: Run, given: Mapping[str, Any], fence: Fence | None) -> None:
     for due_name, (duty, failures_name) in _DUE.items():
         if due_name not in given and failures_name not in given:

@@ -24,6 +24,7 @@ from bridge.kfp_api.errors import (
 )
 from bridge.kfp_api.guard import Guard, GuardPolicy, GuardState
 from bridge.kfp_api.metadata import MetadataReader
+from bridge.service.cluster import Cluster, open_cluster
 from bridge.service.settings import BackendSettings
 from bridge.service.workers.budget import Budget
 
@@ -62,7 +63,11 @@ class Pace:
 
 @dataclass(slots=True)
 class Backend:
-    """One backend, with what this process remembers of it between two requests."""
+    """One backend, with what this process remembers of it between two requests.
+
+    ``leads`` says that this process is the one that follows it; ``cluster`` is the Kubernetes behind it, if
+    that is to be asked.
+    """
 
     settings: BackendSettings
     client: KfpClient
@@ -75,6 +80,8 @@ class Backend:
     budget: Budget = field(default_factory=Budget)
     experiments: dict[tuple[str, str], str] = field(default_factory=dict)
     upload_locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    cluster: Cluster | None = None
+    leads: bool = False
 
     @property
     def name(self) -> str:
@@ -83,8 +90,15 @@ class Backend:
 
     @property
     def pace(self) -> Pace:
-        """How often the backend is swept at most."""
-        return Pace(self.settings.tick_seconds, self.settings.slow_sweep_seconds)
+        """How often the backend is swept at most: more seldom while a healthy watch tells of every end."""
+        settings = self.settings
+        if self.cluster is None or not self.cluster.healthy:
+            return Pace(settings.tick_seconds, settings.slow_sweep_seconds)
+        watched = self.cluster.settings
+        return Pace(
+            max(settings.tick_seconds, watched.watched_tick_seconds),
+            max(settings.slow_sweep_seconds, watched.watched_slow_sweep_seconds),
+        )
 
     def note_error(self, error: KfpError, at: datetime) -> bool:
         """Remember what is wrong, in plain words; whether the trouble begins with it."""
@@ -165,6 +179,7 @@ def open_backend(settings: BackendSettings) -> Backend:
             shape=None if settings.metadata == "auto" else settings.metadata,
         ),
         policy=policy_of(settings),
+        cluster=open_cluster(settings.kubernetes, settings.namespaces),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -11,7 +11,9 @@ from uuid import UUID
 from bridge.client.models import (
     ArtifactModel,
     ArtifactUseModel,
+    CauseModel,
     ErrorModel,
+    EvidenceModel,
     GateModel,
     InputModel,
     JobRunModel,
@@ -24,6 +26,7 @@ from bridge.client.models import (
     RunModel,
     TaskModel,
 )
+from bridge.domain.causes import Cause
 from bridge.domain.explain import JobRun
 from bridge.domain.identity import LineageParent, Origin
 from bridge.domain.lineage import (
@@ -37,7 +40,7 @@ from bridge.domain.lineage import (
     RunError,
     Task,
 )
-from bridge.domain.states import RunPhase
+from bridge.domain.states import RunPhase, RuntimeState
 from bridge.domain.uris import normalise_uri
 from bridge.service.settings import ServiceSettings
 
@@ -102,6 +105,7 @@ class Presenter:
         stale_since: datetime | None = None,
         warnings: list[str] | None = None,
         waiting: str | None = None,
+        causes: Sequence[Cause] = (),
     ) -> RunModel:
         """A run as readers see it; ``stale_since`` is since when its backend has not answered, ``waiting``
         why it was not sent yet."""
@@ -135,6 +139,7 @@ class Presenter:
             cancel_requested_at=run.cancel_requested_at,
             revivals=run.revivals,
             error=error_model(run.error),
+            causes=[cause_model(cause) for cause in shown_causes(run, causes)],
             gate=gate_model(run.gate),
             arguments=dict(run.arguments),
             labels=dict(run.labels),
@@ -174,7 +179,43 @@ def error_model(error: RunError | None) -> ErrorModel | None:
     """An error as the API shows it."""
     if error is None:
         return None
-    return ErrorModel(message=error.message, code=error.code, task=error.task, log_tail=list(error.log_tail))
+    return ErrorModel(
+        message=error.message,
+        code=error.code,
+        task=error.task,
+        log_tail=list(error.log_tail),
+        kind=error.kind,
+    )
+
+
+def shown_causes(run: Run, causes: Sequence[Cause]) -> list[Cause]:
+    """The causes that hold for a run as it is: what it waits for while it goes on, why it failed after."""
+    if run.phase is RunPhase.ACTIVE:
+        return [cause for cause in causes if cause.waiting]
+    return [cause for cause in causes if not cause.waiting and run.state is RuntimeState.FAILED]
+
+
+def cause_model(cause: Cause) -> CauseModel:
+    """A cause as the API shows it."""
+    return CauseModel(
+        kind=cause.kind.value,
+        message=cause.message,
+        task=cause.task,
+        weight=cause.weight,
+        waiting=cause.waiting,
+        evidence=[
+            EvidenceModel(
+                witness=one.witness.value,
+                reason=one.reason,
+                message=one.message,
+                exit_code=one.exit_code,
+                pod=one.pod,
+                container=one.container,
+                at=one.at,
+            )
+            for one in cause.evidence
+        ],
+    )
 
 
 def gate_model(gate: GateVerdict | None) -> GateModel | None:
@@ -190,8 +231,8 @@ def gate_model(gate: GateVerdict | None) -> GateModel | None:
     )
 
 
-def task_model(task: Task) -> TaskModel:
-    """A task as the API shows it."""
+def task_model(task: Task, causes: Sequence[Cause] = ()) -> TaskModel:
+    """A task as the API shows it; of the run's ``causes`` those that are about it."""
     return TaskModel(
         task_id=task.task_id,
         name=task.name,
@@ -206,6 +247,7 @@ def task_model(task: Task) -> TaskModel:
         started_at=task.started_at,
         finished_at=task.finished_at,
         error=error_model(task.error),
+        causes=[cause_model(cause) for cause in causes if cause.task == (task.path or task.name)],
         inputs=dict(task.inputs),
         outputs=dict(task.outputs),
     )

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from bridge.domain.fairness import Share
 from bridge.domain.uris import local_path
+from bridge.service.kube_settings import KubernetesSettings
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
 # What a setting with a pattern must look like, in words.
@@ -149,6 +150,10 @@ class BackendSettings(BaseModel):
     )
     found_runs_project: str = Field(
         default="default", min_length=1, description="The project of runs that others started there."
+    )
+    kubernetes: KubernetesSettings = Field(
+        default_factory=KubernetesSettings,
+        description="Whether and how the cluster behind it is asked: docs/kubernetes-watch.md.",
     )
 
     @model_validator(mode="before")

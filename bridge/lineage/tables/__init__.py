@@ -17,7 +17,14 @@ from bridge.lineage.tables.keeping import (
     OutboxRow,
     QuarantineRow,
 )
-from bridge.lineage.tables.mirrored import ArtifactRow, ArtifactUseRow, MetricBlobRow, MetricRow, TaskRow
+from bridge.lineage.tables.mirrored import (
+    ArtifactRow,
+    ArtifactUseRow,
+    MetricBlobRow,
+    MetricRow,
+    TaskCauseRow,
+    TaskRow,
+)
 from bridge.lineage.tables.running import (
     BackendVersionRow,
     DutyRow,
@@ -57,6 +64,7 @@ RUN_LABELS = table(RunLabelRow)
 SPECS = table(SpecRow)
 SUBMISSIONS = table(SubmissionRow)
 TASKS = table(TaskRow)
+TASK_CAUSES = table(TaskCauseRow)
 WEBHOOKS = table(WebhookRow)
 WEBHOOK_DELIVERIES = table(DeliveryRow)
 
@@ -88,6 +96,7 @@ __all__ = [
     "SPECS",
     "SUBMISSIONS",
     "TASKS",
+    "TASK_CAUSES",
     "WEBHOOKS",
     "WEBHOOK_DELIVERIES",
     "Row",

@@ -19,6 +19,7 @@ from bridge.lineage.tables.base import (
     reference,
     surrogate,
     text_column,
+    time_column,
     uid_column,
 )
 
@@ -47,6 +48,26 @@ class TaskRow(Row, table=True):
     error: Any = optional_json()
     inputs: Any = json_column()
     outputs: Any = json_column()
+
+
+class TaskCauseRow(Row, table=True):
+    """One thing that may be why a run's task (``''``: the run itself) failed or, if ``waiting``, what it
+    waits for; ``position`` 0 is the likeliest of the run."""
+
+    __tablename__ = "task_causes"
+    __table_args__ = (UniqueConstraint("run", "task_path", "kind"),)
+
+    id: int | None = surrogate()
+    run: int = reference("runs.id")
+    task_path: str = text_column()
+    kind: str = text_column()
+    message: str = text_column()
+    weight: int = Field(default=0)
+    position: int = Field(default=0)
+    waiting: bool = Field(default=False)
+    evidence: Any = json_column()
+    first_seen_at: datetime = time_column()
+    seen_at: datetime = time_column()
 
 
 class ArtifactRow(Row, table=True):

@@ -14,9 +14,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from bridge.client.models import RunModel
+from bridge.domain.causes import Cause
 from bridge.domain.lineage import Run
-from bridge.domain.states import RunPhase
+from bridge.domain.states import RunPhase, RuntimeState
 from bridge.lineage import quarantine, runs
+from bridge.lineage.causes import causes_of
 from bridge.service.backends import waiting_for
 from bridge.service.context import Context
 from bridge.service.problems import ProblemError
@@ -152,12 +154,23 @@ async def waiting_warnings(context: Context, run: Run) -> list[str]:
     return [waiting_for(backend.settings, since, told, then=then)]
 
 
+async def stored_causes(context: Context, run: Run) -> list[Cause]:
+    """Why the run failed or waits, the likeliest first; for most runs the database need not be asked."""
+    backend = context.backends.get(run.backend)
+    may_wait = run.phase is RunPhase.ACTIVE and backend is not None and backend.cluster is not None
+    if not may_wait and run.state is not RuntimeState.FAILED:
+        return []
+    return await context.store.read(lambda s: causes_of(s, run.run_id))
+
+
 def present(
     context: Context,
     request: Request,
     run: Run,
     warnings: list[str] | None = None,
     waiting: str | None = None,
+    *,
+    causes: Sequence[Cause] = (),
 ) -> RunModel:
     """The run as this request's caller sees it."""
     backend = context.backends.get(run.backend)
@@ -167,6 +180,7 @@ def present(
         stale_since=backend.stale_since if backend else None,
         warnings=warnings,
         waiting=waiting,
+        causes=causes,
     )
 
 
@@ -179,7 +193,9 @@ async def present_whole(context: Context, request: Request, run: Run) -> RunMode
         f"kfbridge quarantine release {one.number} has it tried again"
         for one in aside
     ]
-    return present(context, request, run, [*told, *await waiting_warnings(context, run)], why.get(run.run_id))
+    warnings = [*told, *await waiting_warnings(context, run)]
+    causes = await stored_causes(context, run)
+    return present(context, request, run, warnings, why.get(run.run_id), causes=causes)
 
 
 async def present_all(context: Context, request: Request, found: Sequence[Run]) -> list[RunModel]:

@@ -28,10 +28,11 @@ from bridge.service.convert import (
     job_run_model,
     metric_model,
     origin_model,
+    shown_causes,
     task_model,
 )
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep, present_whole, stored_run
+from bridge.service.routes.common import ContextDep, present_whole, stored_causes, stored_run
 from bridge.service.workers.cause import failed_tasks
 from bridge.spec.load import Pipeline, SpecError, load_pipeline
 
@@ -43,9 +44,10 @@ _MAX_LOG_BYTES = 1024 * 1024
 @router.get("/runs/{run_id}/tasks", response_model=Page[TaskModel])
 async def tasks(context: ContextDep, run_id: UUID) -> Page[TaskModel]:
     """The run's tasks as far as they are mirrored; the root DAG has the path ``""``."""
-    await stored_run(context, run_id)
+    run = await stored_run(context, run_id)
     found = await context.store.read(lambda s: mirror.tasks_of(s, run_id))
-    return Page(items=[task_model(task) for task in found])
+    causes = shown_causes(run, await stored_causes(context, run))
+    return Page(items=[task_model(task, causes) for task in found])
 
 
 @router.get("/runs/{run_id}/artifacts", response_model=Page[ArtifactModel])

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from sqlmodel import Session
 
-from bridge.client.models import BackendStatus, QueueStatus, StatusModel
+from bridge.client.models import BackendStatus, QueueStatus, StatusModel, WatchStatus
 from bridge.domain.states import RunPhase
 from bridge.lineage import backends, leases, quarantine, queue, runs
 from bridge.lineage.database import now as database_now
@@ -127,6 +127,7 @@ def _backend_status(
         circuit=spared.circuit if spared else "closed",
         held_seconds=round(spared.held_seconds, 1) if spared else 0.0,
         waiting_requests=spared.waiting if spared else 0,
+        watch=_watch_status(backend, states),
         active_runs=counts.get(RunPhase.ACTIVE, 0),
         queued_runs=counts.get(RunPhase.QUEUED, 0) + counts.get(RunPhase.SUBMITTING, 0),
         max_active_runs=backend.settings.max_active_runs,
@@ -152,3 +153,12 @@ def _queues(context: Context, session: Session) -> dict[str, list[QueueStatus]]:
         ]
         for name in context.backends
     }
+
+
+def _watch_status(backend: Backend, states: list[BackendState]) -> WatchStatus | None:
+    if backend.cluster is None:
+        return None
+    noted = next((state.facts["watch"] for state in states if "watch" in state.facts), None)
+    # The process that follows the backend is the one that watches; others tell what it wrote down.
+    facts = backend.cluster.facts() if backend.leads or noted is None else noted
+    return WatchStatus.model_validate(facts)

@@ -13,7 +13,7 @@ from bridge.domain.lineage import Run, RunMirror
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.kfp_api import messages
 from bridge.kfp_api.errors import KfpError, KfpNotFound
-from bridge.lineage import leases, outbox, runs
+from bridge.lineage import causes, leases, outbox, runs
 from bridge.lineage import mirror as mirrors
 from bridge.lineage.database import now as database_now
 from bridge.lineage.records import Claim, Duty
@@ -21,8 +21,15 @@ from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.crash import crash_point
 from bridge.service.workers.backoff import backoff_seconds
-from bridge.service.workers.cause import error_of_run, errors_of_tasks, read_log_tails
+from bridge.service.workers.cause import (
+    causes_of_failure,
+    error_of_run,
+    errors_of_tasks,
+    read_log_tails,
+    with_seen_logs,
+)
 from bridge.service.workers.claiming import ClaimWorker
+from bridge.service.workers.evidence import read_pods
 from bridge.service.workers.keep import kept
 from bridge.service.workers.record import Recorded, observation_of, record
 from bridge.service.workers.settle import settle, unjudged
@@ -95,6 +102,7 @@ class MirrorWorker(ClaimWorker):
             reading = await self._read(run, told)
             state = MirrorState.COMPLETE if reading is not None else await self._why_nothing(run)
             tails = await self._tails(run, reading)
+            seen = await read_pods(self._backend.cluster, run)
         except (KfpError, MetadataNotThere) as error:
             await self._failed(claim, error)
             return
@@ -110,14 +118,18 @@ class MirrorWorker(ClaimWorker):
                 leases.release(session, claim, due_at=database_now(session))
                 return stored
             tasks = mirrors.tasks_of(session, run.run_id)
-            errors = errors_of_tasks(tasks, tails)
+            logs = with_seen_logs(tails, tasks, seen)
+            ranked = causes_of_failure(stored, tasks, tails, seen)
+            if stored.state is RuntimeState.FAILED:
+                causes.store_causes(session, run.run_id, ranked, waiting=False, now=database_now(session))
+            errors = errors_of_tasks(tasks, logs, ranked)
             for task_id, task_error in errors.items():
                 mirrors.set_task_error(session, run.run_id, task_id, task_error)
             settled = settle(
                 session,
                 stored,
                 mirror=state,
-                error=error_of_run(stored, tasks, errors),
+                error=error_of_run(stored, tasks, errors, ranked, logs.get("", ())),
                 now=database_now(session),
                 fence=claim.fence,
                 look_at_content=reading is not None

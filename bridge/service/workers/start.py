@@ -9,12 +9,14 @@ from bridge.service.workers.cancel import CancelWorker
 from bridge.service.workers.content import ContentWorker
 from bridge.service.workers.deliver import Deliverer
 from bridge.service.workers.hold import DatabaseHold
+from bridge.service.workers.kube_watch import KubeWatch
 from bridge.service.workers.mirror import MirrorWorker
 from bridge.service.workers.orphans import OrphanWorker
 from bridge.service.workers.sequencer import Sequencer
 from bridge.service.workers.submit import SubmitWorker
 from bridge.service.workers.supervisor import Supervisor
 from bridge.service.workers.track import TrackWorker
+from bridge.service.workers.waiting import WaitingPods
 from bridge.service.workers.watch import MetadataWatch
 
 Work = Callable[[], Awaitable[None]]
@@ -40,6 +42,9 @@ def _workers(context: Context) -> dict[str, Work]:
         work[f"watch:{name}"] = MetadataWatch(context, backend).run
         work[f"cancel:{name}"] = CancelWorker(context, backend).run
         work[f"content:{name}"] = ContentWorker(context, backend).run
+        if backend.cluster is not None:
+            work[f"kube:{name}"] = KubeWatch(context, backend, backend.cluster).run
+            work[f"waiting:{name}"] = WaitingPods(context, backend, backend.cluster).run
         if context.settings.orphan_after_seconds is not None:
             orphans = OrphanWorker(context, backend, context.settings.orphan_after_seconds)
             work[f"orphans:{name}"] = orphans.run

@@ -96,6 +96,7 @@ class TrackWorker:
         settings, pace = self._backend.settings, self._backend.pace
         began = time.monotonic()
         opened = await self._open_round()
+        self._backend.leads = opened is not None
         if opened is None:
             return Pause(settings.idle_tick_seconds, settings.idle_tick_seconds)
         now, busy = opened
@@ -112,8 +113,10 @@ class TrackWorker:
         self._context.note_answer(self._backend)
         self._failures = 0
         passed = time.monotonic() - began
-        least = max(pace.tick_seconds - passed, FAST_FACTOR * fast, DUTY_FACTOR * self._spent)
-        pause = Pause(least, least if busy else max(least, settings.idle_tick_seconds))
+        least = max(settings.tick_seconds - passed, FAST_FACTOR * fast, DUTY_FACTOR * self._spent)
+        # While a watch tells of ends the pause is longer; a ring, such as at the watch's end, cuts it short.
+        usual = max(least, pace.tick_seconds - passed)
+        pause = Pause(least, usual if busy else max(usual, settings.idle_tick_seconds))
         await self._remember_round(self._spent, max(pause.seconds, pace.tick_seconds), slow=slow_ended)
         return pause
 

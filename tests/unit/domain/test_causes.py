@@ -296,9 +296,8 @@ FAULTS: dict[str, tuple[CauseKind, list[Evidence]]] = {
         [
             _died(1),
             _step(
-                "KFP driver: driver.Container(pipelineName=train) failed: rpc error: "
-                "code = Unavailable desc = connection error: dial tcp 10.0.0.5:8080: "
-                "connect: connection refused"
+                "KFP driver: driver.Container(pipelineName=train) failed: rpc error: code = "
+                "Unavailable desc = connection error: dial tcp 10.0.0.5:8080: connect: connection refused"
             ),
         ],
     ),

@@ -1,6 +1,6 @@
 """Webhooks, and the messages owed to them.
 
-Revision: 0007, after 0005.
+Revision: 0007, after 0006.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 from bridge.lineage.columns import BigId, CleanText, JsonText, Uid, UtcTime
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
