@@ -149,19 +149,21 @@ class KubeWatch:
 
     async def _ask_due(self) -> None:
         now = time.monotonic()
-        due = sorted((hint.due, key) for key, hint in self._hints.items() if hint.due <= now)
+        due = [key for key, hint in self._hints.items() if hint.due <= now]
         if len(due) > _SWEEP_INSTEAD:
-            self._context.wakeups.track(self._backend.name).ring()
-            await self._keep_unfinished()
+            await self._leave_to_sweep(due)
+            return
         for start in range(0, len(due), _AT_A_TIME):
-            keys = [key for _, key in due[start : start + _AT_A_TIME]]
-            await asyncio.gather(*(self._ask(key) for key in keys if key in self._hints))
+            await asyncio.gather(*(self._ask(key) for key in due[start : start + _AT_A_TIME]))
 
-    async def _keep_unfinished(self) -> None:
-        """After a flood: what a sweep has seen the end of meanwhile need not be asked about."""
-        unfinished = await self._unfinished()
-        for key in [key for key, hint in self._hints.items() if hint.tries and key not in unfinished]:
-            del self._hints[key]
+    async def _leave_to_sweep(self, due: Sequence[UUID]) -> None:
+        """A flood: bring the next sweep forward, forget what one has seen the end of, put the others off."""
+        self._context.wakeups.track(self._backend.name).ring()
+        unfinished, now = await self._unfinished(), time.monotonic()
+        for key in due:
+            hint = self._hints[key]
+            if (hint.tries and key not in unfinished) or not hint.later(now):
+                del self._hints[key]
 
     async def _ask(self, kfp_run_id: UUID) -> None:
         hint = self._hints[kfp_run_id]

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from bridge.client.models import (
+    CauseModel,
     ErrorModel,
     ExplainInput,
     GateModel,
@@ -282,3 +283,29 @@ def test_retry_goes_on_and_can_be_waited_for(kfbridge: Shell, bridge: FakeBridge
     assert f"run {run.run_id} goes on" in kfbridge("retry", "latest").out
     assert kfbridge("retry", "latest", "--wait").code == 0
     assert len(bridge.asked("POST", ":retry$")) == 2
+
+
+def test_what_a_run_waits_for_is_told(bridge: FakeBridge, kfbridge: Shell) -> None:
+    cause = CauseModel(
+        kind="unschedulable",
+        message="no node can take its pod: 4 Insufficient gpu.",
+        task="train",
+        waiting=True,
+    )
+    bridge.add(make_run("nightly", state="RUNNING", phase="ACTIVE", causes=[cause]))
+    said = kfbridge("show", "latest").out
+    assert "What it waits for" in said
+    assert "unschedulable  train  no node can take its pod: 4 Insufficient gpu." in said
+    assert "Likely causes" not in said
+
+
+def test_causes_that_say_more_than_the_error_are_listed(bridge: FakeBridge, kfbridge: Shell) -> None:
+    error = ErrorModel(message="out of memory", task="train", kind="out_of_memory")
+    first = CauseModel(kind="out_of_memory", message="out of memory", task="train", weight=99)
+    second = CauseModel(kind="node", message="its node went away", weight=60)
+    bridge.add(make_run("nightly", error=error, causes=[first], **over("FAILED")))
+    assert "Likely causes" not in kfbridge("show", "latest").out
+    bridge.add(make_run("nightly", error=error, causes=[first, second], **over("FAILED")))
+    said = kfbridge("show", "latest").out
+    assert "Likely causes" in said
+    assert said.index("out_of_memory") < said.index("its node went away")

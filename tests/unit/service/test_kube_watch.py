@@ -204,9 +204,18 @@ async def test_a_run_of_somebody_else_brings_the_sweep_forward(watched: Watched)
 async def test_a_flood_of_ends_is_left_to_one_sweep(watched: Watched) -> None:
     bell = watched.service.context.wakeups.track("default")
     await bell.wait(0)
-    watched.worker.tell([Change(uuid4(), "Succeeded", True, False) for _ in range(50)])
+    followed = await watched.service.submitted()
+    before = len(watched.service.kfp.requests)
+    ends = [Change(uuid4(), "Succeeded", True, False) for _ in range(50)]
+    watched.worker.tell([*ends, Change(UUID(followed["kfp_run_id"]), "Succeeded", True, False)])
     await watched.worker.step()
     assert await bell.wait(0)
+    for hint in watched.worker._hints.values():
+        hint.due = 0.0
+    await watched.worker.step()
+    # What is not followed, or was seen to end, is forgotten; nobody was asked about one by one.
+    assert list(watched.worker._hints) == [UUID(followed["kfp_run_id"])]
+    assert len(watched.service.kfp.requests) == before
 
 
 async def test_a_backend_that_is_away_is_asked_again(watched: Watched) -> None:
