@@ -11,7 +11,7 @@ import logging
 import math
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -24,6 +24,7 @@ from bridge.client.models import (
     CancelRequest,
     EventModel,
     ExplainModel,
+    LineageGraphModel,
     MetricsModel,
     Page,
     PipelineAliasModel,
@@ -265,6 +266,19 @@ class AsyncBridgeClient:
     async def artifact(self, artifact_id: UUID | str) -> ArtifactModel:
         """One artifact by its id."""
         return await self._exchange(calls.artifact(artifact_id))
+
+    async def lineage(
+        self,
+        node: UUID | str,
+        *,
+        direction: Literal["up", "down", "both"] = "both",
+        depth: int | None = None,
+        nodes: int | None = None,
+    ) -> LineageGraphModel:
+        """What a node came from and what came of it. The node is an artifact's id, ``run:<run_id>``, or the
+        ``id`` of a node of another graph, such as one of its ``frontier``."""
+        known = f"artifact:{node}" if isinstance(node, UUID) or ":" not in node else node
+        return await self._exchange(calls.lineage(known, direction, depth, nodes))
 
     async def open_artifact(self, artifact_id: UUID | str) -> IO[bytes]:
         """The artifact's content as a seekable file at its start; close it after use.

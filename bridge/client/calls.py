@@ -13,6 +13,7 @@ from bridge.client.models import (
     ArtifactModel,
     CancelRequest,
     ExplainModel,
+    LineageGraphModel,
     MetricsModel,
     Page,
     PipelineAliasModel,
@@ -173,6 +174,13 @@ def artifact(artifact_id: UUID | str) -> Call[ArtifactModel]:
 def artifact_content(artifact_id: UUID | str) -> Call[None]:
     """``GET /artifacts/{id}/content``, to be streamed."""
     return Call(method="GET", path=f"/artifacts/{_segment(artifact_id)}/content", parse=read_nothing)
+
+
+def lineage(node: str, direction: str, depth: int | None, nodes: int | None) -> Call[LineageGraphModel]:
+    """``GET /lineage``."""
+    given = {"node": node, "direction": direction, "depth": depth, "nodes": nodes}
+    params = {name: str(value) for name, value in given.items() if value is not None}
+    return Call(method="GET", path="/lineage", parse=model_reader(LineageGraphModel), params=params)
 
 
 def post_lineage(events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Call[None]:

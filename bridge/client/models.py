@@ -401,6 +401,47 @@ class ExplainModel(Message):
     unknown: list[str] = Field(default_factory=list)
 
 
+class LineageNodeModel(Message):
+    """A node of the lineage's graph: an artifact, a task, a run, one version of a dataset, or a run of an
+    Airflow job. ``depth`` is the number of steps from where the graph begins; what a kind does not have
+    is null. ``id`` is opaque and good for ``GET /lineage?node=``."""
+
+    id: str
+    kind: Literal["artifact", "task", "run", "dataset", "job_run"]
+    depth: int
+    name: str
+    project: str
+    type: str | None = None
+    uri: str | None = None
+    version: str | None = None
+    state: str | None = None
+    artifact_id: UUID | None = None
+    run_id: UUID | None = None
+    dataset_id: UUID | None = None
+    dag_id: str | None = None
+    dag_run_id: str | None = None
+    task_id: str | None = None
+    at: datetime | None = None
+
+
+class LineageEdgeModel(Message):
+    """What flowed from the node ``source`` to the node ``target``; ``name`` is the input's or output's."""
+
+    source: str
+    target: str
+    name: str = ""
+
+
+class LineageGraphModel(Message):
+    """``GET /artifacts/{id}/lineage``: nodes by distance and the edges between them. ``truncated`` says that
+    more hangs on the nodes in ``frontier`` than depth and node limits let through."""
+
+    nodes: list[LineageNodeModel]
+    edges: list[LineageEdgeModel]
+    truncated: bool
+    frontier: list[str] = Field(default_factory=list)
+
+
 class EventModel(Message):
     """One numbered event of the outbox."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Literal, TypeVar
 from uuid import UUID
 
 import httpx
@@ -17,6 +17,7 @@ from bridge.client.models import (
     ArtifactModel,
     EventModel,
     ExplainModel,
+    LineageGraphModel,
     MetricsModel,
     Page,
     PipelineAliasModel,
@@ -186,6 +187,16 @@ class BridgeClient:
 
     def artifact(self, artifact_id: UUID | str) -> ArtifactModel:
         return run_blocking(self._client.artifact(artifact_id))
+
+    def lineage(
+        self,
+        node: UUID | str,
+        *,
+        direction: Literal["up", "down", "both"] = "both",
+        depth: int | None = None,
+        nodes: int | None = None,
+    ) -> LineageGraphModel:
+        return run_blocking(self._client.lineage(node, direction=direction, depth=depth, nodes=nodes))
 
     def open_artifact(self, artifact_id: UUID | str) -> IO[bytes]:
         return run_blocking(self._client.open_artifact(artifact_id))

@@ -28,6 +28,7 @@ from bridge.client.models import (
 )
 from bridge.domain.causes import Cause
 from bridge.domain.explain import JobRun
+from bridge.domain.graph import LineageGraph, NodeKind
 from bridge.domain.identity import LineageParent, Origin
 from bridge.domain.lineage import (
     Artifact,
@@ -296,3 +297,36 @@ def _utc(moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+_UIDS = {
+    NodeKind.ARTIFACT: "artifact_id",
+    NodeKind.TASK: "run_id",
+    NodeKind.RUN: "run_id",
+    NodeKind.DATASET: "dataset_id",
+}
+_NODE_TEXTS = ("type", "uri", "version", "state", "dag_id", "dag_run_id", "task_id")
+
+
+def graph_record(graph: LineageGraph) -> dict[str, object]:
+    """A ``LineageGraphModel`` as plain values: making tens of thousands of messages takes too long."""
+    nodes = []
+    for one in graph.nodes:
+        record: dict[str, object] = {
+            "id": one.id,
+            "kind": one.kind.value,
+            "depth": one.depth,
+            "name": one.name,
+            "project": one.project,
+        }
+        for name in _NODE_TEXTS:
+            value = getattr(one, name)
+            if value is not None:
+                record[name] = value
+        if one.uid is not None:
+            record[_UIDS[one.kind]] = one.uid
+        if one.at is not None:
+            record["at"] = one.at.isoformat().replace("+00:00", "Z")
+        nodes.append(record)
+    edges = [{"source": source, "target": target, "name": name} for source, target, name in graph.edges]
+    return {"nodes": nodes, "edges": edges, "truncated": graph.truncated, "frontier": graph.frontier}

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 from uuid import UUID
 
 import anyio.to_thread
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
+from pydantic import BaseModel, Field
 
-from bridge.client.models import ArtifactModel
+from bridge.client.models import ArtifactModel, LineageGraphModel
 from bridge.domain.uris import local_path
 from bridge.lineage import mirror
+from bridge.lineage.graph import MOST_DEPTH, MOST_NODES, GraphDirection, lineage_of
 from bridge.lineage.records import StoredArtifact
 from bridge.service.context import Context
-from bridge.service.convert import artifact_model
+from bridge.service.convert import artifact_model, graph_record
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep
 from bridge.service.settings import ServiceSettings
 
 router = APIRouter(tags=["artifacts"])
+
+
+class GraphQuery(BaseModel):
+    """How far a graph goes."""
+
+    direction: GraphDirection = Field(
+        default="both", description="up: what it came from; down: what came of it."
+    )
+    depth: int = Field(default=20, ge=1, le=MOST_DEPTH, description="Steps, at most.")
+    nodes: int = Field(default=1000, ge=1, le=MOST_NODES, description="Nodes, at most; the nearest first.")
+
+
+class NodeQuery(GraphQuery):
+    """Around which node."""
+
+    node: str = Field(
+        max_length=100, description="`artifact:<id>`, `run:<id>`, or the `id` of a node of another graph."
+    )
+
 
 # Shown as text or downloaded, never run: the dashboard's origin must not execute what a component wrote.
 _SHOWN_TYPES = frozenset(
@@ -48,6 +71,36 @@ async def content(context: ContextDep, artifact_id: UUID) -> Response:
             f"the content of {uri or 'an artifact without URI'} is not passed through; read it there",
         )
     return await anyio.to_thread.run_sync(_file, Path(path), stored, context.settings)
+
+
+@router.get("/artifacts/{artifact_id}/lineage", response_model=LineageGraphModel)
+async def artifact_lineage(
+    context: ContextDep, artifact_id: UUID, query: Annotated[GraphQuery, Query()]
+) -> Response:
+    """What the artifact came from and what came of it, across runs, tasks, datasets and Airflow's jobs."""
+    return await _graph(context, f"artifact:{artifact_id}", query)
+
+
+@router.get("/lineage", response_model=LineageGraphModel)
+async def lineage(context: ContextDep, query: Annotated[NodeQuery, Query()]) -> Response:
+    """The same around any node: to go on from a node of a graph's frontier, or to begin with a run."""
+    return await _graph(context, query.node, query)
+
+
+async def _graph(context: Context, node: str, query: GraphQuery) -> Response:
+    try:
+        found = await context.store.read(
+            lambda s: lineage_of(s, node, direction=query.direction, depth=query.depth, nodes=query.nodes)
+        )
+    except ValueError as error:
+        told = f"{node} is no node's id"
+        raise ProblemError("invalid-request", told, errors=[("/node", told)]) from error
+    if found is None:
+        raise ProblemError("not-found", f"there is no {node.replace(':', ' ')}")
+    return Response(
+        await anyio.to_thread.run_sync(lambda: json.dumps(graph_record(found), separators=(",", ":"))),
+        media_type="application/json",
+    )
 
 
 def _file(path: Path, stored: StoredArtifact, settings: ServiceSettings) -> Response:

@@ -150,6 +150,11 @@ async def test_what_is_not_there_is_a_problem_too(service: Harness) -> None:
     for path in ("", "/tasks", "/artifacts", "/metrics", "/explain", "/logs"):
         problem(await service.client.get(f"/api/v1/runs/{nothing}{path}"), 404, "not-found")
     problem(await service.client.get(f"/api/v1/artifacts/{nothing}"), 404, "not-found")
+    problem(await service.client.get(f"/api/v1/artifacts/{nothing}/lineage"), 404, "not-found")
+    problem(await service.client.get("/api/v1/lineage?node=task:7"), 404, "not-found")
+    for node in ("", "run", "run:7", "moon:7", "task:x", "task:99999999999999999999"):
+        refused = await service.client.get("/api/v1/lineage", params={"node": node})
+        problem(refused, 422, "invalid-request")
     problem(await service.client.get("/api/v1/nothing"), 404, "not-found")
     problem(await service.client.get("/api/v1/runs/no-uuid"), 422, "invalid-request")
     problem(await service.client.delete("/api/v1/runs"), 405, "method-not-allowed")

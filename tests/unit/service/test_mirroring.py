@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from bridge.client.models import LineageGraphModel
 from bridge.domain.lineage import Artifact, ArtifactUse, Direction, RunError, RunMirror, Task
 from bridge.domain.states import RuntimeState
 from bridge.kfp_api.messages import TaskDetail
@@ -123,6 +124,12 @@ async def test_artifacts_are_shown_with_their_uses_and_content(service: Harness,
     assert (shown["uri"], shown["uses"][0]["key"]) == (model.as_uri(), "model")
     one = await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}")
     assert one.json()["uses"][0]["run_id"] == run["run_id"]
+    graph = (await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}/lineage")).json()
+    assert LineageGraphModel.model_validate(graph).nodes[0].artifact_id == UUID(shown["artifact_id"])
+    assert {node["kind"] for node in graph["nodes"]} >= {"artifact", "task", "run"}
+    node = next(node for node in graph["nodes"] if node["kind"] == "run")
+    again = await service.client.get("/api/v1/lineage", params={"node": node["id"], "direction": "down"})
+    assert shown["artifact_id"] in {node.get("artifact_id") for node in again.json()["nodes"]}
     content = await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}/content")
     assert (content.text, content.headers["content-type"]) == ("a model", "text/plain; charset=utf-8")
     assert content.headers["content-security-policy"].startswith("sandbox")

@@ -1,0 +1,178 @@
+"""One step through the lineage, for many nodes at once: the SQL of each kind of edge, and of the nodes.
+
+Each statement takes surrogate keys (``near``) and gives pairs of near and far with the edge's name. They
+read the same on both databases but for the list of keys they begin with.
+"""
+
+# Each statement is put together from texts of this module alone.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Row, Text, TextClause, bindparam, column, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import BigInteger
+from sqlmodel import Session
+
+from bridge.domain.graph import NodeKind
+from bridge.lineage.columns import UtcTime
+
+_GIVEN = {
+    "postgresql": "unnest(:near) AS w (id)",
+    # CROSS JOIN keeps SQLite from putting the list anywhere but first.
+    "sqlite": "(SELECT value AS id FROM json_each(:near)) AS w",
+}
+# A DAG puts out what its tasks made; an importer, what others made.
+_NO_DAG = "COALESCE(t.kind, '') <> 'dag'"
+_NO_IMPORTER = "COALESCE(t.kind, '') NOT IN ('dag', 'importer')"
+_MADE = (
+    "EXISTS (SELECT 1 FROM artifact_uses AS u JOIN tasks AS t ON t.id = u.task"
+    f" WHERE u.artifact = a.id AND u.direction = 'OUTPUT' AND {_NO_IMPORTER})"
+)
+_SAME_DATA = "a.dataset = v.dataset AND (v.version = a.digest OR v.version = '')"
+
+
+def _use_of_artifact(direction: str) -> str:
+    return (
+        "SELECT u.artifact, u.task, u.key FROM {given} CROSS JOIN artifact_uses AS u CROSS JOIN tasks AS t"
+        f" WHERE u.artifact = w.id AND u.direction = '{direction}' AND t.id = u.task AND {_NO_DAG}"
+    )
+
+
+def _use_by_task(direction: str) -> str:
+    return (
+        "SELECT u.task, u.artifact, u.key FROM {given} CROSS JOIN tasks AS t CROSS JOIN artifact_uses AS u"
+        f" WHERE t.id = w.id AND u.run = t.run AND u.task = t.id AND u.direction = '{direction}'"
+    )
+
+
+def _version(of: str, to: str, direction: str) -> str:
+    return (
+        f"SELECT d.{of}, d.{to}, d.name FROM {{given}} CROSS JOIN dataset_uses AS d"
+        f" WHERE d.{of} = w.id AND d.direction = '{direction}' AND d.{to} IS NOT NULL"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Edges from nodes of one kind to nodes of another."""
+
+    near: NodeKind
+    far: NodeKind
+    sql: str
+
+
+_ARTIFACT, _TASK, _RUN, _DATA, _JOB = NodeKind
+UP = (
+    Step(_ARTIFACT, _TASK, _use_of_artifact("OUTPUT")),
+    Step(_TASK, _ARTIFACT, _use_by_task("INPUT")),
+    Step(_TASK, _RUN, "SELECT t.id, t.run, '' FROM {given} CROSS JOIN tasks AS t WHERE t.id = w.id"),
+    Step(_RUN, _DATA, _version("run", "version", "INPUT")),
+    Step(
+        *(_RUN, _JOB),
+        "SELECT r.id, j.id, '' FROM {given} CROSS JOIN runs AS r CROSS JOIN job_runs AS j"
+        " WHERE r.id = w.id AND j.project = r.project AND j.ol_run_id = r.parent_ol_run_id",
+    ),
+    Step(
+        *(_DATA, _JOB),
+        "SELECT v.id, v.producer, '' FROM {given} CROSS JOIN dataset_versions AS v"
+        " WHERE v.id = w.id AND v.producer IS NOT NULL",
+    ),
+    Step(_DATA, _JOB, _version("version", "job_run", "OUTPUT")),
+    Step(
+        *(_DATA, _ARTIFACT),
+        "SELECT v.id, a.id, '' FROM {given} CROSS JOIN dataset_versions AS v CROSS JOIN artifacts AS a"
+        f" WHERE v.id = w.id AND {_SAME_DATA} AND {_MADE}",
+    ),
+    Step(_JOB, _DATA, _version("job_run", "version", "INPUT")),
+)
+DOWN = (
+    Step(_ARTIFACT, _TASK, _use_of_artifact("INPUT")),
+    Step(
+        *(_ARTIFACT, _DATA),
+        "SELECT a.id, v.id, '' FROM {given} CROSS JOIN artifacts AS a CROSS JOIN dataset_versions AS v"
+        f" WHERE a.id = w.id AND {_SAME_DATA} AND {_MADE}",
+    ),
+    Step(_TASK, _ARTIFACT, _use_by_task("OUTPUT")),
+    Step(_DATA, _RUN, _version("version", "run", "INPUT")),
+    Step(_DATA, _JOB, _version("version", "job_run", "INPUT")),
+    Step(
+        *(_RUN, _TASK),
+        "SELECT DISTINCT u.run, u.task, '' FROM {given} CROSS JOIN artifact_uses AS u"
+        " CROSS JOIN tasks AS t"
+        f" WHERE u.run = w.id AND u.direction = 'OUTPUT' AND t.id = u.task AND {_NO_DAG}",
+    ),
+    Step(_JOB, _DATA, _version("job_run", "version", "OUTPUT")),
+    Step(
+        *(_JOB, _DATA),
+        "SELECT v.producer, v.id, '' FROM {given} CROSS JOIN dataset_versions AS v WHERE v.producer = w.id",
+    ),
+    Step(
+        *(_JOB, _RUN),
+        "SELECT j.id, r.id, '' FROM {given} CROSS JOIN job_runs AS j CROSS JOIN runs AS r"
+        " WHERE j.id = w.id AND r.project = j.project AND r.parent_ol_run_id = j.ol_run_id",
+    ),
+)
+# What is told of a node, by kind, in the order of ``LineageNode`` from its name on.
+_TOLD = {
+    _ARTIFACT: "SELECT a.id, COALESCE(a.name, a.type), a.project, a.type, a.uri, a.digest, NULL,"
+    " CAST(a.artifact_id AS text), NULL, NULL, NULL, a.created_at"
+    " FROM {given} CROSS JOIN artifacts AS a WHERE a.id = w.id",
+    _TASK: "SELECT t.id, t.path, t.project, t.kind, NULL, NULL, t.state, CAST(r.run_id AS text), NULL, NULL,"
+    " t.task_id, t.started_at FROM {given} CROSS JOIN tasks AS t CROSS JOIN runs AS r"
+    " WHERE t.id = w.id AND r.id = t.run",
+    _RUN: "SELECT r.id, r.display_name, r.project, r.pipeline_name, NULL, r.pipeline_digest, r.shown_state,"
+    " CAST(r.run_id AS text), r.dag_id, r.dag_run_id, r.task_id, r.created_at"
+    " FROM {given} CROSS JOIN runs AS r WHERE r.id = w.id",
+    _DATA: "SELECT v.id, d.uri, d.project, v.version_kind, d.uri, NULLIF(v.version, ''), NULL,"
+    " CAST(d.dataset_id AS text), NULL, NULL, NULL, v.written_at"
+    " FROM {given} CROSS JOIN dataset_versions AS v CROSS JOIN datasets AS d"
+    " WHERE v.id = w.id AND d.id = v.dataset",
+    _JOB: "SELECT j.id, COALESCE(b.name, j.dag_id, ''), j.project, b.job_type, NULL, NULL, j.state, NULL,"
+    " j.dag_id, j.dag_run_id, NULLIF(j.task_id, ''), j.started_at"
+    " FROM {given} CROSS JOIN job_runs AS j LEFT JOIN jobs AS b ON b.id = j.job WHERE j.id = w.id",
+}
+_COLUMNS = (
+    *("id", "name", "project", "type", "uri", "version", "state", "uid"),
+    *("dag_id", "dag_run_id", "task_id", "at"),
+)
+_TYPES: dict[str, Any] = {"at": UtcTime()}
+
+
+def take(session: Session, step: Step, near: Collection[int], *, most: int) -> Sequence[Row[Any]]:
+    """The edges of one step from these nodes, at most ``most``: near, far, name."""
+    dialect = session.get_bind().dialect.name
+    return session.execute(_step(step.sql, dialect), {"near": _keys(near, dialect), "most": most}).all()
+
+
+def told(session: Session, kind: NodeKind, keys: Collection[int]) -> Sequence[Row[Any]]:
+    """What is stored of the nodes of one kind: the key, then what ``LineageNode`` has from ``name`` on."""
+    dialect = session.get_bind().dialect.name
+    return session.execute(_node(kind, dialect), {"near": _keys(keys, dialect)}).all()
+
+
+def _keys(keys: Collection[int], dialect: str) -> Any:
+    return list(keys) if dialect == "postgresql" else f"[{','.join(map(str, keys))}]"
+
+
+@cache
+def _step(sql: str, dialect: str) -> TextClause:
+    return _statement(f"{sql} LIMIT :most", dialect)
+
+
+@cache
+def _node(kind: NodeKind, dialect: str) -> Any:
+    columns = [column(name, _TYPES.get(name, Text())) for name in _COLUMNS]
+    return _statement(_TOLD[kind], dialect).columns(*columns)
+
+
+def _statement(sql: str, dialect: str) -> TextClause:
+    statement = text(sql.format(given=_GIVEN[dialect]))
+    if dialect == "postgresql":
+        return statement.bindparams(bindparam("near", type_=ARRAY(BigInteger)))
+    return statement
