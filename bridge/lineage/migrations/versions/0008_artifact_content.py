@@ -1,6 +1,6 @@
 """Whether what an artifact's URI names is there.
 
-Revision: 0009, after 0007.
+Revision: 0008, after 0007.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from alembic import op
 
 from bridge.lineage.columns import CleanText, UtcTime
 
-revision = "0009"
+revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
