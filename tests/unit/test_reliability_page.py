@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 MATRIX = set(range(1, 31))
-# Rows that no test with their number plays yet; the page's last section says so.
-NOT_YET = {8, 18, 19, 20, 21, 24, 27, 28, 30}
 NUMBERED = re.compile(r"test_(\d\d)_(\w+)")
 
 
@@ -33,23 +30,28 @@ def names(cell: str) -> set[str]:
 @cache
 def scenarios(folder: str) -> dict[str, str]:
     """The databases of each test of a folder, by its name without ``test_``."""
-    return {
-        function.name.removeprefix("test_"): databases(function)
-        for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))
-        for function in functions(ast.parse(path.read_text(encoding="utf-8")))
-    }
+    found = {}
+    for path in sorted((ROOT / "tests" / folder).glob("test_*.py")):
+        functions = [
+            node
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        fixtures = {one.name: decorators(one) for one in functions if "fixture" in decorators(one)}
+        for one in functions:
+            if one.name.startswith("test_"):
+                given = [fixtures.get(argument.arg, "") for argument in one.args.args]
+                found[one.name.removeprefix("test_")] = databases(" ".join([decorators(one), *given]))
+    return found
 
 
-def functions(module: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """The test functions of a module."""
-    for node in module.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            yield node
+def decorators(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """A function's decorators, as they are written."""
+    return " ".join(ast.unparse(one) for one in function.decorator_list)
 
 
-def databases(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """On which databases a test runs, from its decorators."""
-    told = " ".join(ast.unparse(one) for one in function.decorator_list)
+def databases(told: str) -> str:
+    """On which databases a test runs, from its decorators and those of its module's fixtures."""
     if "on_both" in told or ("postgres" in told and "sqlite" in told):
         return "both"
     return "PostgreSQL" if "postgres" in told else "SQLite"
@@ -79,7 +81,7 @@ def test_every_scenario_of_airflow_that_the_page_names_is_there() -> None:
 def test_every_row_of_the_matrix_has_a_test_of_its_number() -> None:
     numbered = [*scenarios("faults"), *scenarios("e2e")]
     played = {int(found[1]) for name in numbered if (found := NUMBERED.fullmatch(f"test_{name}"))}
-    assert played | NOT_YET == MATRIX
+    assert played == MATRIX
 
 
 @pytest.mark.parametrize("column", [1, 2, 3], ids=["happens", "seen", "to do"])
