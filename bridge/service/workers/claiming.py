@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase
+from bridge.kfp_api.errors import KfpError
 from bridge.lineage import leases, quarantine
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable, FencedOut
@@ -96,6 +97,11 @@ class ClaimWorker(ABC):
         except (FencedOut, DatabaseUnavailable):
             self._held.pop(id(claim))
             raise
+        except KfpError as error:
+            # The backend's trouble, and not the record's.
+            self._held.pop(id(claim))
+            self._context.note_error(self._backend, error)
+            await self._try_again(claim)
         except Exception as error:
             self._held.pop(id(claim))
             log.exception("job failed", extra={"run_id": claim.run.run_id, "worker": self.name})
