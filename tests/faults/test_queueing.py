@@ -22,8 +22,8 @@ from tests.support.fault_proxy import fault_proxy
 from tests.support.local_backend import LocalBackend
 
 EPOCHS = {"epochs": 1}
-BACKFILL = 100
-CAP = 30
+BACKFILL = 500
+CAP = 60
 SLOTS = 50
 RUN_SECONDS = 0.4
 START_WITHIN_SECONDS = 5.0
