@@ -55,6 +55,15 @@ class Crowd:
         """Refuse connections for so long; rows are kept."""
         self._post("/restart", {"seconds": seconds})
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Refuse connections inside the block; rows are kept, and runs go on."""
+        self._post("/down", {})
+        try:
+            yield
+        finally:
+            self._post("/up", {})
+
     def requests(self) -> dict[str, int]:
         """How many requests there were, by route."""
         return {route: told["requests"] for route, told in self._get("/counts").items()}

@@ -150,6 +150,12 @@ class Control:
             case "/restart":
                 self._go_on(self._restart(wish["seconds"]))
                 return _ok({})
+            case "/down":
+                await self._server.stop()
+                return _ok({})
+            case "/up":
+                await self._server.start()
+                return _ok({})
         return self._tell(asked.path)
 
     def _tell(self, path: str) -> Answered:
