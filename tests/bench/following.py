@@ -94,7 +94,11 @@ def _measure(home: Path, database_url: str, scene: Scene) -> dict[str, float]:
     try:
         database.migrate()
         with crowded_kfp(
-            home / "kfp.log", runs=RUNS_IN_ALL, active=scene.active, list_seconds=scene.list_seconds
+            home / "kfp.log",
+            runs=RUNS_IN_ALL,
+            active=scene.active,
+            list_seconds=scene.list_seconds,
+            stateless_every=0,
         ) as crowd:
             follow_runs(database, crowd.open_runs())
             return _follow(home, database, database_url, crowd, scene)
@@ -106,7 +110,7 @@ def _follow(
     home: Path, database: Database, database_url: str, crowd: Crowd, scene: Scene
 ) -> dict[str, float]:
     with worker_process(home, crowd.url, database_url) as worker:
-        wait_for(lambda: database.read(_slow_swept), seconds=180, what="a whole slow sweep", pause=0.5)
+        wait_for(lambda: database.read(_swept), seconds=60, what="a sweep", pause=0.5)
         idle = _load(worker, crowd, 10.0)
         before = set(crowd.told())
         use = _Use(worker)
@@ -135,8 +139,8 @@ def _follow(
         }
 
 
-def _slow_swept(session: Session) -> bool:
-    return backend_state(session, "default").last_slow_sweep_at is not None
+def _swept(session: Session) -> bool:
+    return backend_state(session, "default").last_fast_sweep_at is not None
 
 
 def _load(worker: ManagedProcess, crowd: Crowd, seconds: float) -> float:

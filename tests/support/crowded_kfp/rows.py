@@ -72,8 +72,9 @@ class Rows:
         self.random = Random(seed)
         self._reports: list[tuple[float, int]] = []
 
-    def fill(self, ended: int, active: int) -> None:
-        """The rows that are there from the start: ended over the last months, and running ones."""
+    def fill(self, ended: int, active: int, *, stateless_every: int = 50) -> None:
+        """The rows that are there from the start: ended over the last months, and running ones, one in so
+        many of them without a state (0: none)."""
         now = now_ms()
         for number in range(ended):
             row = self.add(run_id_of(number), created_ms=now - (ended - number) * 60_000 - 7_200_000)
@@ -82,7 +83,7 @@ class Rows:
         for number in range(ended, ended + active):
             row = self.add(run_id_of(number), created_ms=now - 3_600_000 + number)
             # A Workflow without a phase is stored without a state.
-            row.state = "" if number % 50 == 0 else "RUNNING"
+            row.state = "" if stateless_every and number % stateless_every == 0 else "RUNNING"
 
     def add(self, run_id: str, *, created_ms: int | None = None, namespace: str | None = None) -> Row:
         """A new row without a state, as fresh ones are."""

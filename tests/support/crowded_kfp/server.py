@@ -210,7 +210,7 @@ class Control:
 
 async def _serve(options: argparse.Namespace) -> None:
     rows = Rows(tuple(name for name in options.namespaces.split(",") if name))
-    rows.fill(options.runs - options.active, options.active)
+    rows.fill(options.runs - options.active, options.active, stateless_every=options.stateless_every)
     kfp = CrowdedKfp(rows, list_seconds=options.list_seconds, inline=options.inline)
     kfp.others.multi_user = bool(rows.namespaces)
     server = PlainServer(kfp.handle)
@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("--active", type=int, default=10_000, help="how many of them go on")
     parser.add_argument("--list-seconds", type=float, default=0.0)
     parser.add_argument("--namespaces", default="", help="multi-user: their names, with commas")
+    parser.add_argument("--stateless-every", type=int, default=50, help="every so many rows have no state")
     parser.add_argument("--inline", action="store_true", help="rows carry an inline spec")
     asyncio.run(_serve(parser.parse_args()))
 
