@@ -264,6 +264,12 @@ class Interleavings(RuleBasedStateMachine):
         pending = self.world.pending
         self._go(pending[step % len(pending)], fault)
 
+    @precondition(lambda self: self.world.pending)
+    @rule(place=places)
+    def finish(self, place: int) -> None:
+        """A process comes to the end of all it has begun."""
+        self.world.flow(self.processes[place])
+
     @rule(worker=workers, place=places)
     def work(self, worker: str, place: int) -> None:
         """A worker's whole round, undisturbed."""
@@ -498,3 +504,92 @@ def test_any_interleaving_on_sqlite(sqlite_databases: Databases) -> None:
 def test_any_interleaving_on_postgresql(postgresql_databases: Databases) -> None:
     Interleavings.databases = postgresql_databases
     play(Interleavings, settings=_settings(12))
+
+
+@pytest.fixture
+def history(sqlite_databases: Databases) -> Iterator[Interleavings]:
+    """A history that a test writes down; at its end everything comes to rest and is checked."""
+    Interleavings.databases = sqlite_databases
+    played = Interleavings()
+    yield played
+    played.holds()
+    played.teardown()
+
+
+# What random histories meet seldom is met each time: every step of a submission, and what can befall it.
+every_step = pytest.mark.parametrize("steps", range(1, 9))
+
+
+@every_step
+def test_a_worker_may_freeze_at_any_step_of_a_submission(history: Interleavings, steps: int) -> None:
+    history.start(seed=0, sent=False)
+    history.freeze("submit", 0, steps, PAUSES[-1])
+
+
+@every_step
+def test_a_worker_may_die_at_any_step_of_a_submission(history: Interleavings, steps: int) -> None:
+    history.start(seed=0, sent=False)
+    history.begin("submit", 0, steps, "ok")
+    history.crash(0)
+    history.holds()
+    history.wait(PAUSES[-1])
+    history.work_all(1)
+
+
+@pytest.mark.parametrize("fault", sorted(set(FAULTS)))
+def test_anything_may_befall_a_post(history: Interleavings, fault: str) -> None:
+    history.start(seed=0, sent=False)
+    while not any(one.what == "POST /apis/v2beta1/runs" for one in history.world.pending):
+        history.begin("submit", 0, 1, "ok")
+    history.go_on(0, 4, fault)
+    for pause in PAUSES[1:]:
+        history.work_all(1)
+        history.holds()
+        history.wait(pause)
+    history.at_backend(0, "late", 0.0)
+    history.work_all(1)
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+def test_a_run_may_end_anew_at_any_step_of_its_mirror(history: Interleavings, steps: int) -> None:
+    history.start(seed=0, sent=True)
+    history.at_backend(0, "progress", 0.0)
+    history.at_backend(0, "fail", 300.0)
+    history.work("track", 0)
+    history.begin("mirror", 0, steps, "ok")
+    history.at_backend(0, "retry", 0.0)
+    history.at_backend(0, "progress", 0.0)
+    if steps % 2:
+        history.work("track", 1)
+    history.at_backend(0, "succeed", 0.0)
+    history.work("track", 1)
+    history.finish(0)
+
+
+@pytest.mark.parametrize("on_clear", ["cancel_then_new", "adopt", "detach"])
+def test_a_cleared_task_asks_while_its_run_is_alive(history: Interleavings, on_clear: str) -> None:
+    history.start(seed=0, sent=True)
+    history.ask(0, 1, "clear", "new_run", on_clear, True)
+    history.work_all(1)
+    history.holds()
+    history.ask(0, 0, "zombie", "new_run", on_clear, True)
+    history.at_backend(0, "succeed", 0.0)
+    history.work_all(0)
+
+
+def test_a_later_try_asks_after_a_failure_and_an_earlier_one_wakes(history: Interleavings) -> None:
+    history.start(seed=0, sent=True)
+    history.at_backend(0, "fail", 0.0)
+    history.work_all(0)
+    history.ask(0, 1, "retry", "new_run", "adopt", True)
+    history.ask(0, 0, "zombie", "new_run", "adopt", True)
+    history.ask(0, 0, "another body", "new_run", "adopt", True)
+    history.work_all(1)
+
+
+def test_a_deleted_run_is_lost_and_its_task_may_ask_again(history: Interleavings) -> None:
+    history.start(seed=0, sent=True)
+    history.at_backend(0, "delete", 0.0)
+    history.work_all(0)
+    history.holds()
+    history.ask(0, 1, "retry", "new_run", "adopt", True)
