@@ -399,7 +399,10 @@ class Interleavings(RuleBasedStateMachine):
             bodies = {one.epochs for one in same if one.try_number == asking.try_number}
             assert len(bodies) > 1, "the same body was called another one"
         elif kind == "superseded":
-            assert max(one.try_number for one in same) > asking.try_number, "nobody asked since"
+            # Of the same task: a higher try, or a later generation.
+            mine = (asking.generation, asking.try_number)
+            since = {(one.generation, one.try_number) for one in self.asked if one.name == asking.name}
+            assert max(since) > mine, "nobody asked since"
         else:
             assert kind in ("canceling", "backend-unavailable", "backend-refused", "not-retryable"), kind
 
