@@ -20,7 +20,7 @@ COMPAT_3.1 := 3.1.8 2026-04-15
 COMPAT_3.2 := 3.2.2 2026-06-30
 
 .PHONY: help env demo test test-unit test-contract test-database test-integration test-provider test-main-job test-all \
-	test-corpus test-containers test-airflow test-faults test-web test-compat test-compat-% lock-compat \
+	test-corpus test-containers test-airflow test-faults test-web test-compat test-compat-% lock-compat lock-bench \
 	lint format bench clean
 
 help: ## this list
@@ -52,6 +52,10 @@ lock-compat: | $(filter .uv/bin/uv,$(UV)) ## what the environments of test-compa
 		--extra airflow --group dags --constraint - --python-version 3.11 --no-annotate --upgrade \
 		--exclude-newer $(word 2,$(COMPAT_$(one))) --custom-compile-command "make lock-compat" \
 		--output-file tests/compat/airflow-$(one).txt;)
+
+lock-bench: | $(filter .uv/bin/uv,$(UV)) ## what the environment of MLflow in the bench holds, resolved anew
+	printf '%s\n' 'mlflow>=3,<4' 'psycopg[binary]>=3.2,<4' | $(UV) pip compile --quiet - --python-version 3.11 \
+		--no-annotate --upgrade --custom-compile-command "make lock-bench" --output-file tests/bench/mlflow.txt
 
 demo: env ## everything from nothing: ETL and retraining on real data; ONCE=1 stops it at the end
 	$(BIN)/python -m deploy.laptop $(if $(ONCE),--once)
@@ -116,7 +120,7 @@ format: .venv/.made ## formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: env ## figures: submissions per second, overhead, load on the backend, waiting beside kfp.Client
+bench: env ## figures: submissions and rows per second, overhead, load, beside kfp.Client and MLflow
 	$(BIN)/python -m tests.bench
 
 clean: ## removes what was made here, environments included

@@ -6,6 +6,7 @@ The migrations use these types, so their stored form never changes.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,10 @@ BigId = BigInteger().with_variant(Integer, "sqlite")
 JsonText = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
+class NaiveMoment(ValueError):
+    """A moment without a time zone cannot be stored."""
+
+
 class UtcTime(TypeDecorator[datetime]):
     """A moment, always with the zone UTC in Python; a naive one is refused. Microseconds are kept.
 
@@ -36,7 +41,7 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a moment without a time zone cannot be stored")
+            raise NaiveMoment("a moment without a time zone cannot be stored")
         moment = value.astimezone(UTC)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
@@ -97,14 +102,42 @@ def clean_json(value: Any) -> Any:
 
 def to_json(value: Any) -> str:
     """One text for one value (sorted keys), so that an unchanged value compares equal on both dialects."""
+    return _dumps(value, None)
+
+
+def rows_to_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as one JSON text that PostgreSQL reads back as the columns' types; cleaned as ``to_json`` does.
+
+    Raises ``ValueError`` for a moment without a time zone.
+    """
+    return _dumps(rows, _column_to_json)
+
+
+def _column_to_json(value: Any) -> str:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise NaiveMoment("a moment without a time zone cannot be stored")
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no value of a column")
+
+
+def _dumps(value: Any, default: Callable[[Any], str] | None) -> str:
+    def dumps(what: Any) -> str:
+        return json.dumps(
+            what, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=default
+        )
+
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        text = dumps(value)
+    except NaiveMoment:
+        raise
     except ValueError:
         text = ""
     # Only escapes of NUL and of surrogates need the slow walk, and most texts hold neither.
     if not text or "\\u0000" in text or "\\ud" in text:
-        cleaned = clean_json(value)
-        text = json.dumps(cleaned, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        text = dumps(clean_json(value))
     return text
 
 

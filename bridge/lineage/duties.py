@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, case, literal, or_, select, update
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run
-from bridge.lineage.bulk import changed_rows, insert_new, insert_timed
+from bridge.lineage.bulk import changed_rows, in_pieces, insert_new, insert_timed
 from bridge.lineage.columns import UtcTime
 from bridge.lineage.errors import FencedOut
 from bridge.lineage.records import Duty, Fence
@@ -27,6 +27,20 @@ def check_fence(session: Session, run: int, run_id: UUID, fence: Fence) -> None:
     ).first()
     if newest != fence.number:
         raise FencedOut(run_id, fence.duty.value, fence.number)
+
+
+def newest_fences(session: Session, duty: Duty, runs: Collection[int]) -> dict[int, int]:
+    """As ``check_fence`` for many runs by surrogate key: the numbers of their newest claims."""
+    newest: dict[int, int] = {}
+    for piece in in_pieces(sorted(runs)):
+        rows = session.execute(
+            select(DUTIES.c.run, DUTIES.c.fence)
+            .where(DUTIES.c.run.in_(piece), DUTIES.c.duty == duty.value)
+            .order_by(DUTIES.c.id)
+            .with_for_update()
+        )
+        newest |= {row.run: row.fence for row in rows}
+    return newest
 
 
 def begin_duties(

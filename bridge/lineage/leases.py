@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlmodel import Session
 
 from bridge.domain.states import RunPhase
-from bridge.lineage.bulk import changed_rows, insert_new
+from bridge.lineage.bulk import changed_rows, in_pieces, insert_new
 from bridge.lineage.columns import database_time
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.duties import sooner
@@ -109,6 +109,17 @@ def release(session: Session, claim: Claim, *, due_at: datetime | None = None, f
         .values(holder=None, lease_until=None, due_at=sooner(due_at), failures=failures)
     )
     return changed_rows(session, statement) > 0
+
+
+def release_all(session: Session, duty: Duty, runs: Collection[int]) -> None:
+    """As ``release`` for claims that this transaction found to be held (``newest_fences``), by their runs'
+    surrogate keys."""
+    for piece in in_pieces(sorted(runs)):
+        session.execute(
+            update(DUTIES)
+            .where(DUTIES.c.duty == duty.value, DUTIES.c.run.in_(piece))
+            .values(holder=None, lease_until=None, failures=0)
+        )
 
 
 def extend(session: Session, claim: Claim, lease_seconds: float) -> Claim:

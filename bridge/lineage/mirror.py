@@ -4,6 +4,7 @@ here."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -14,7 +15,7 @@ from sqlmodel import Session
 from bridge.domain.identity import canonical_json
 from bridge.domain.lineage import Artifact, Direction, RunError, RunMirror, Task
 from bridge.domain.states import RuntimeState
-from bridge.lineage.bulk import changed_rows, in_pieces, insert_new, upsert
+from bridge.lineage.bulk import changed_rows, in_pieces, insert_new, upsert_groups
 from bridge.lineage.columns import clean_text
 from bridge.lineage.convert import bounded_key, error_to_json, uri_key
 from bridge.lineage.datasets import find_datasets, record_imports
@@ -31,6 +32,7 @@ __all__ = [
     "metrics_of",
     "set_task_error",
     "store_mirror",
+    "store_mirrors",
     "tasks_of",
 ]
 
@@ -38,19 +40,25 @@ __all__ = [
 _NAMESPACE = UUID("6b6b1a4e-2c0d-5d5b-9b1f-0a3f6f1c7a13")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ARTIFACT_KEY = ("backend", "backend_artifact_id", "incarnation")
+_USE_KEY = ("run", "task", "direction", "key", "position", "artifact")
 
 
 class _Place:
     """Where a mirror is stored: the run's surrogate key and what every row carries."""
 
-    def __init__(self, row: RowMapping) -> None:
+    def __init__(self, row: RowMapping, mirror: RunMirror) -> None:
         self.run: int = row["id"]
         self.backend: str = row["backend"]
         self.project: str = row["project"]
         self.created_at: datetime = row["created_at"]
+        self.mirror = mirror
 
     def row(self, **columns: Any) -> dict[str, Any]:
         return {"backend": self.backend, "project": self.project, "run": self.run, **columns}
+
+
+# By a run's surrogate key.
+_Counts = Mapping[int, int]
 
 
 def store_mirror(
@@ -73,24 +81,45 @@ def store_mirror(
     )
     if row is None:
         raise NotStored(f"there is no run {run_id}")
-    place = _Place(row)
     if fence is not None:
-        check_fence(session, place.run, run_id, fence)
-    tasks = _store_tasks(session, place, mirror)
-    artifacts = _store_artifacts(session, place, mirror)
-    uses = _store_uses(session, place, mirror)
-    metrics = _store_metrics(session, place, mirror)
-    blobs = _store_blobs(session, place, mirror)
-    _tie_imports(session, place, mirror)
-    return MirrorCounts(tasks=tasks, artifacts=artifacts, uses=uses, metrics=metrics, blobs=blobs)
+        check_fence(session, row["id"], run_id, fence)
+    return store_mirrors(session, [(row, mirror)])[row["id"]]
 
 
-def _store_tasks(session: Session, place: _Place, mirror: RunMirror) -> int:
-    insert_new(session, TASKS, [_task_row(place, task) for task in _unknown_tasks(mirror)])
-    return upsert(
+def store_mirrors(
+    session: Session, readings: Sequence[tuple[RowMapping, RunMirror]]
+) -> dict[int, MirrorCounts]:
+    """As ``store_mirror`` for many runs, each given as its row of ``runs``; fences are the caller's to check.
+
+    The counts are by the runs' surrogate keys. An artifact that several of them used counts for each.
+    """
+    places = [_Place(row, mirror) for row, mirror in readings]
+    tasks = _store_tasks(session, places)
+    artifacts = _store_artifacts(session, places)
+    uses = _store_uses(session, places)
+    metrics = _store_metrics(session, places)
+    blobs = _store_blobs(session, places)
+    for place in places:
+        _tie_imports(session, place, place.mirror)
+    return {
+        place.run: MirrorCounts(
+            tasks=tasks.get(place.run, 0),
+            artifacts=artifacts.get(place.run, 0),
+            uses=uses.get(place.run, 0),
+            metrics=metrics.get(place.run, 0),
+            blobs=blobs.get(place.run, 0),
+        )
+        for place in places
+    }
+
+
+def _store_tasks(session: Session, places: Sequence[_Place]) -> _Counts:
+    unknown = [_task_row(place, task) for place in places for task in _unknown_tasks(place.mirror)]
+    insert_new(session, TASKS, unknown)
+    return upsert_groups(
         session,
         TASKS,
-        [_task_row(place, task) for task in mirror.tasks],
+        {place.run: [_task_row(place, task) for task in place.mirror.tasks] for place in places},
         key=("run", "task_id"),
         # What one source tells and another does not is not wiped out; but a task that runs again has
         # neither its old end nor its old error.
@@ -140,33 +169,53 @@ def _unknown_tasks(mirror: RunMirror) -> list[Task]:
     ]
 
 
-def _store_artifacts(session: Session, place: _Place, mirror: RunMirror) -> int:
-    keys = {artifact.uri: uri_key(artifact.uri) for artifact in mirror.artifacts if artifact.uri}
-    datasets = find_datasets(session, place.project, {key for key in keys.values() if key})
-    rows = []
-    for artifact in mirror.artifacts:
-        key = keys.get(artifact.uri or "")
-        rows.append(
-            {
-                "backend": place.backend,
-                "project": place.project,
-                "backend_artifact_id": clean_text(artifact.backend_artifact_id),
-                "incarnation": _incarnation(artifact),
-                "artifact_id": _artifact_id(place.backend, artifact),
-                "type": artifact.type,
-                "uri": artifact.uri,
-                "uri_key": key,
-                "name": artifact.name,
-                "digest": artifact.digest,
-                "meta": dict(artifact.metadata),
-                "created_at": artifact.created_at,
-                "dataset": datasets.get(key) if key else None,
-            }
-        )
+def _store_artifacts(session: Session, places: Sequence[_Place]) -> _Counts:
+    keys = {
+        artifact.uri: uri_key(artifact.uri)
+        for place in places
+        for artifact in place.mirror.artifacts
+        if artifact.uri
+    }
+    known_keys = {key for key in keys.values() if key}
+    datasets = {
+        project: find_datasets(session, project, known_keys)
+        for project in {place.project for place in places if place.mirror.artifacts}
+    }
     known = ("uri", "uri_key", "name", "digest", "dataset", "created_at")
-    return upsert(
-        session, ARTIFACTS, rows, key=_ARTIFACT_KEY, keep_known=known, keep_first=("artifact_id", "project")
+    return upsert_groups(
+        session,
+        ARTIFACTS,
+        {
+            place.run: [
+                _artifact_row(place, artifact, keys.get(artifact.uri or ""), datasets[place.project])
+                for artifact in place.mirror.artifacts
+            ]
+            for place in places
+        },
+        key=_ARTIFACT_KEY,
+        keep_known=known,
+        keep_first=("artifact_id", "project"),
     )
+
+
+def _artifact_row(
+    place: _Place, artifact: Artifact, key: str | None, datasets: Mapping[str, int]
+) -> dict[str, Any]:
+    return {
+        "backend": place.backend,
+        "project": place.project,
+        "backend_artifact_id": clean_text(artifact.backend_artifact_id),
+        "incarnation": _incarnation(artifact),
+        "artifact_id": _artifact_id(place.backend, artifact),
+        "type": artifact.type,
+        "uri": artifact.uri,
+        "uri_key": key,
+        "name": artifact.name,
+        "digest": artifact.digest,
+        "meta": dict(artifact.metadata),
+        "created_at": artifact.created_at,
+        "dataset": datasets.get(key) if key else None,
+    }
 
 
 def _incarnation(artifact: Artifact) -> int:
@@ -182,30 +231,39 @@ def _artifact_id(backend: str, artifact: Artifact) -> UUID:
     return uuid5(_NAMESPACE, canonical_json(parts))
 
 
-def _store_uses(session: Session, place: _Place, mirror: RunMirror) -> int:
-    if not any(artifact.uses for artifact in mirror.artifacts):
-        return 0
-    tasks = {
-        row.task_id: row.id
-        for row in session.execute(select(TASKS.c.task_id, TASKS.c.id).where(TASKS.c.run == place.run))
+def _store_uses(session: Session, places: Sequence[_Place]) -> _Counts:
+    using = [place for place in places if any(artifact.uses for artifact in place.mirror.artifacts)]
+    tasks = _task_keys(session, using)
+    artifacts = _artifact_keys(session, using)
+    rows = {
+        place.run: [
+            place.row(
+                artifact=artifacts[_artifact_id(place.backend, artifact)],
+                task=tasks[place.run, clean_text(use.task_id)],
+                direction=use.direction.value,
+                key=bounded_key(clean_text(use.key)),
+                position=use.index,
+            )
+            for artifact in place.mirror.artifacts
+            for use in artifact.uses
+        ]
+        for place in using
     }
-    artifacts = _artifact_keys(session, place, mirror)
-    rows = [
-        place.row(
-            artifact=artifacts[_artifact_id(place.backend, artifact)],
-            task=tasks[clean_text(use.task_id)],
-            direction=use.direction.value,
-            key=bounded_key(clean_text(use.key)),
-            position=use.index,
-        )
-        for artifact in mirror.artifacts
-        for use in artifact.uses
-    ]
-    return insert_new(session, ARTIFACT_USES, rows)
+    return upsert_groups(session, ARTIFACT_USES, rows, key=_USE_KEY, only_new=True)
 
 
-def _artifact_keys(session: Session, place: _Place, mirror: RunMirror) -> dict[UUID, int]:
-    wanted = {_artifact_id(place.backend, artifact) for artifact in mirror.artifacts}
+def _task_keys(session: Session, places: Sequence[_Place]) -> dict[tuple[int, str], int]:
+    found: dict[tuple[int, str], int] = {}
+    for piece in in_pieces([place.run for place in places]):
+        statement = select(TASKS.c.run, TASKS.c.task_id, TASKS.c.id).where(TASKS.c.run.in_(piece))
+        found |= {(row.run, row.task_id): row.id for row in session.execute(statement)}
+    return found
+
+
+def _artifact_keys(session: Session, places: Sequence[_Place]) -> dict[UUID, int]:
+    wanted = {
+        _artifact_id(place.backend, artifact) for place in places for artifact in place.mirror.artifacts
+    }
     found: dict[UUID, int] = {}
     for piece in in_pieces(wanted):
         statement = select(ARTIFACTS.c.artifact_id, ARTIFACTS.c.id).where(ARTIFACTS.c.artifact_id.in_(piece))
@@ -213,33 +271,39 @@ def _artifact_keys(session: Session, place: _Place, mirror: RunMirror) -> dict[U
     return found
 
 
-def _store_metrics(session: Session, place: _Place, mirror: RunMirror) -> int:
-    rows = [
-        place.row(
-            key=bounded_key(clean_text(metric.key)),
-            task_path=metric.task_path,
-            name=metric.name,
-            step=metric.step,
-            value=metric.value,
-            created_at=place.created_at,
-        )
-        for metric in mirror.metrics
-        if math.isfinite(metric.value)
-    ]
-    return upsert(session, METRICS, rows, key=("run", "key", "step"))
+def _store_metrics(session: Session, places: Sequence[_Place]) -> _Counts:
+    rows = {
+        place.run: [
+            place.row(
+                key=bounded_key(clean_text(metric.key)),
+                task_path=metric.task_path,
+                name=metric.name,
+                step=metric.step,
+                value=metric.value,
+                created_at=place.created_at,
+            )
+            for metric in place.mirror.metrics
+            if math.isfinite(metric.value)
+        ]
+        for place in places
+    }
+    return upsert_groups(session, METRICS, rows, key=("run", "key", "step"))
 
 
-def _store_blobs(session: Session, place: _Place, mirror: RunMirror) -> int:
-    rows = [
-        place.row(
-            task_path=bounded_key(clean_text(blob.task_path)),
-            name=bounded_key(clean_text(blob.name)),
-            kind=clean_text(blob.kind),
-            content=blob.content,
-        )
-        for blob in mirror.blobs
-    ]
-    return upsert(session, METRIC_BLOBS, rows, key=("run", "task_path", "name", "kind"))
+def _store_blobs(session: Session, places: Sequence[_Place]) -> _Counts:
+    rows = {
+        place.run: [
+            place.row(
+                task_path=bounded_key(clean_text(blob.task_path)),
+                name=bounded_key(clean_text(blob.name)),
+                kind=clean_text(blob.kind),
+                content=blob.content,
+            )
+            for blob in place.mirror.blobs
+        ]
+        for place in places
+    }
+    return upsert_groups(session, METRIC_BLOBS, rows, key=("run", "task_path", "name", "kind"))
 
 
 def _tie_imports(session: Session, place: _Place, mirror: RunMirror) -> None:

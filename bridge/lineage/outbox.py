@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import func, select, update
 from sqlmodel import Session
 
-from bridge.lineage.bulk import insert_new, insert_timed
+from bridge.lineage.bulk import changed_rows, insert_new, insert_timed
 from bridge.lineage.records import Event
 from bridge.lineage.tables import COUNTERS, OUTBOX
 
@@ -68,17 +68,20 @@ def number_events(session: Session, limit: int = 1000) -> int:
     if waiting is None:
         return 0
     last = _locked_counter(session)
-    ids = session.scalars(
-        select(OUTBOX.c.id).where(OUTBOX.c.number.is_(None)).order_by(OUTBOX.c.id).limit(limit)
-    ).all()
-    if not ids:
-        return 0
-    session.connection().execute(
-        update(OUTBOX).where(OUTBOX.c.id == bindparam("event_id")).values(number=bindparam("event_number")),
-        [{"event_id": event, "event_number": last + place} for place, event in enumerate(ids, 1)],
+    first = (
+        select(OUTBOX.c.id)
+        .where(OUTBOX.c.number.is_(None))
+        .order_by(OUTBOX.c.id)
+        .limit(limit)
+        .subquery("first_waiting")
     )
-    session.execute(update(COUNTERS).where(COUNTERS.c.name == _COUNTER).values(value=last + len(ids)))
-    return len(ids)
+    placed = select(first.c.id, func.row_number().over(order_by=first.c.id).label("place")).subquery("placed")
+    numbered = changed_rows(
+        session, update(OUTBOX).where(OUTBOX.c.id == placed.c.id).values(number=last + placed.c.place)
+    )
+    if numbered:
+        session.execute(update(COUNTERS).where(COUNTERS.c.name == _COUNTER).values(value=last + numbered))
+    return numbered
 
 
 def _locked_counter(session: Session) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,8 @@ from bridge.domain.lineage import (
     MetricBlob,
     Task,
 )
-from bridge.domain.states import parse_state
+from bridge.domain.states import RuntimeState, parse_state
+from bridge.lineage.bulk import in_pieces
 from bridge.lineage.convert import error_from_json
 from bridge.lineage.records import StoredArtifact
 from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, METRIC_BLOBS, METRICS, RUNS, TASKS
@@ -52,6 +54,19 @@ def _task(row: RowMapping) -> Task:
         inputs=row["inputs"],
         outputs=row["outputs"],
     )
+
+
+def runs_with_failed_tasks(session: Session, runs: Collection[int]) -> set[int]:
+    """Those of the runs (by surrogate key) that have a task in the state FAILED."""
+    found: set[int] = set()
+    for piece in in_pieces(runs):
+        statement = (
+            select(TASKS.c.run)
+            .where(TASKS.c.run.in_(piece), TASKS.c.state == RuntimeState.FAILED.value)
+            .distinct()
+        )
+        found.update(session.scalars(statement))
+    return found
 
 
 def importers_of(session: Session, run_id: UUID) -> set[str]:

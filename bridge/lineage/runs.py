@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Unpack, cast
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import RowMapping, bindparam, func, select, text, update
 from sqlmodel import Session
 
 from bridge.domain.lineage import Metric, Run
@@ -29,6 +30,7 @@ from bridge.lineage.tables.running import OPEN_PHASES
 __all__ = [
     "add_found_run",
     "any_open",
+    "change_locked",
     "change_run",
     "count_by_phase",
     "get_by_kfp_id",
@@ -38,6 +40,7 @@ __all__ = [
     "insert_runs",
     "last_good_run",
     "list_runs",
+    "lock_runs",
     "request_cancel",
     "unfinished_kfp_ids",
     "waiting_for",
@@ -129,25 +132,11 @@ def change_run(
     transaction; by the holder of that duty's claim (``fence``) they only ever come sooner. Raises
     ``NotStored``, and ``FencedOut`` when ``fence`` is no longer the newest claim.
     """
-    row = session.execute(select(RUNS).where(RUNS.c.run_id == run_id).with_for_update()).mappings().first()
-    if row is None:
-        raise NotStored(f"there is no run {run_id}")
+    row = lock_runs(session, [run_id])[run_id]
     if fence is not None:
         check_fence(session, row["id"], run_id, fence)
-    stored = run_from_row(row)
     given = cast(dict[str, Any], changes)
-    changed = replace(stored, **{name: value for name, value in given.items() if name not in _DUTY_KEYS})
-    loud = replace(changed, **{name: getattr(stored, name) for name in _QUIET}) != stored
-    if loud:
-        changed = replace(changed, version=stored.version + 1)
-    before, after = run_to_row(stored), run_to_row(changed)
-    differing = {name: value for name, value in after.items() if value != before[name]}
-    if differing:
-        session.execute(update(RUNS).where(RUNS.c.id == row["id"]).values(**differing))
-    if loud:
-        if (changed.phase, changed.state) != (stored.phase, stored.state):
-            insert_timed(session, RUN_HISTORY, "at", [_history_row(row["id"], changed)])
-        outbox.append_all(session, [_event(event, changed)])
+    (changed,) = _change_rows(session, [(row, given)], event)
     _set_duties(session, row["id"], changed, given, fence)
     return changed
 
@@ -162,6 +151,56 @@ def touch_run(session: Session, run_id: UUID, *, event: str) -> Run:
     session.execute(update(RUNS).where(RUNS.c.id == row["id"]).values(version=changed.version))
     outbox.append_all(session, [_event(event, changed)])
     return changed
+
+
+def lock_runs(session: Session, run_ids: Collection[UUID]) -> dict[UUID, RowMapping]:
+    """The rows of the runs, which nobody else changes until the transaction ends. Raises ``NotStored``."""
+    found: dict[UUID, RowMapping] = {}
+    for piece in in_pieces(run_ids):
+        # One order everywhere, so that two transactions never wait for each other crosswise.
+        statement = select(RUNS).where(RUNS.c.run_id.in_(piece)).order_by(RUNS.c.id).with_for_update()
+        found |= {row["run_id"]: row for row in session.execute(statement).mappings()}
+    for run_id in run_ids:
+        if run_id not in found:
+            raise NotStored(f"there is no run {run_id}")
+    return found
+
+
+def change_locked(
+    session: Session, changes: Sequence[tuple[RowMapping, RunChanges]], *, event: str = "run.changed"
+) -> list[Run]:
+    """As ``change_run`` for many runs that ``lock_runs`` gave; when they are due is not among the changes."""
+    return _change_rows(session, [(row, cast(dict[str, Any], given)) for row, given in changes], event)
+
+
+def _change_rows(
+    session: Session, changes: Sequence[tuple[RowMapping, Mapping[str, Any]]], event: str
+) -> list[Run]:
+    updates: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    history, events, after_all = [], [], []
+    for row, given in changes:
+        stored = run_from_row(row)
+        wanted = {name: value for name, value in given.items() if name not in _DUTY_KEYS}
+        changed = replace(stored, **wanted)
+        loud = replace(changed, **{name: getattr(stored, name) for name in _QUIET}) != stored
+        if loud:
+            changed = replace(changed, version=stored.version + 1)
+            events.append(_event(event, changed))
+            if (changed.phase, changed.state) != (stored.phase, stored.state):
+                history.append(_history_row(row["id"], changed))
+        before, after = run_to_row(stored), run_to_row(changed)
+        differing = {f"new_{name}": value for name, value in after.items() if value != before[name]}
+        if differing:
+            updates[tuple(differing)].append({"changed_id": row["id"], **differing})
+        after_all.append(changed)
+    for names, rows in updates.items():
+        values: dict[str, Any] = {name.removeprefix("new_"): bindparam(name) for name in names}
+        session.connection().execute(
+            update(RUNS).where(RUNS.c.id == bindparam("changed_id")).values(values), rows
+        )
+    insert_timed(session, RUN_HISTORY, "at", history)
+    outbox.append_all(session, events)
+    return after_all
 
 
 def _set_duties(session: Session, key: int, run: Run, given: Mapping[str, Any], fence: Fence | None) -> None:

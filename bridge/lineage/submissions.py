@@ -142,6 +142,17 @@ def current_runs(session: Session, keys: Collection[UUID]) -> dict[UUID, tuple[S
     return found
 
 
+def gates_of(session: Session, keys: Collection[UUID]) -> dict[UUID, str]:
+    """The gates of those submissions that have one, by key."""
+    found: dict[UUID, str] = {}
+    for piece in in_pieces(keys):
+        statement = select(SUBMISSIONS.c.key, SUBMISSIONS.c.gate).where(
+            SUBMISSIONS.c.key.in_(piece), SUBMISSIONS.c.gate.is_not(None)
+        )
+        found |= {row.key: row.gate for row in session.execute(statement)}
+    return found
+
+
 def known_keys(session: Session, keys: Collection[UUID]) -> set[UUID]:
     """Those of the keys that are stored."""
     return _known(session, SUBMISSIONS.c.key, keys)

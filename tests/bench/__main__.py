@@ -13,7 +13,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench import accepting, backfill, comparing, following, load, local_speed, overhead, waiting
+from tests.bench import (
+    accepting,
+    backfill,
+    comparing,
+    following,
+    load,
+    local_speed,
+    mirroring,
+    overhead,
+    recording,
+    waiting,
+)
 from tests.bench.servers import local_backend
 
 
@@ -23,7 +34,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "--only",
-        choices=("accepting", "overhead", "load", "waiting", "local", "comparing", "backfill", "following"),
+        choices=(
+            *("accepting", "mirroring", "recording", "overhead", "load", "waiting", "local", "comparing"),
+            *("backfill", "following"),
+        ),
         help="one of them alone",
     )
     for name, unit in (("runs", "waiting at once"), ("seconds", "of each run"), ("slots", "of Airflow")):
@@ -41,6 +55,8 @@ def main() -> int:
         home = Path(folder)
         benches = (
             ("accepting", _accepting),
+            ("mirroring", _mirroring),
+            ("recording", _recording),
             ("overhead", _overhead),
             ("load", _load),
             ("waiting", waiting.measure),
@@ -67,6 +83,19 @@ def _accepting(home: Path) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
+def _mirroring(home: Path) -> dict[str, dict[str, Any]]:
+    return {
+        database: {shape: asdict(one) for shape, one in shapes.items()}
+        for database, shapes in mirroring.measure(home).items()
+    }
+
+
+def _recording(home: Path) -> dict[str, dict[str, Any]]:
+    return {
+        database: {**asdict(one), "times": one.times} for database, one in recording.measure(home).items()
+    }
+
+
 def _overhead(home: Path) -> dict[str, float]:
     found = overhead.measure(home)
     return {"direct": found.direct_seconds, "bridge": found.bridge_seconds, "added": found.added_seconds}
@@ -83,6 +112,20 @@ def _table(figures: dict[str, Any]) -> str:
             f"accepted submissions per second, {database:<10} {what:<40} {rate['per_second']:8.0f}"
             f"   (asking took {rate['client_cores']:.2f} cores)"
             for what, rate in rates.items()
+        )
+    for database, shapes in figures.get("mirroring", {}).items():
+        lines.extend(
+            f"mirrored per second, {database:<10} {shape:<12} {one['rows_per_second']:8.0f} rows, "
+            f"{one['runs_per_second']:7.1f} runs   (worker {one['worker_cores']:.2f} cores, "
+            f"backend {one['backend_cores']:.2f})"
+            for shape, one in shapes.items()
+        )
+    for database, one in figures.get("recording", {}).items():
+        lines.append(
+            f"small finished runs recorded per second, {database:<10} "
+            f"{one['bridge']['runs_per_second']:8.1f}, "
+            f"MLflow {one['mlflow']['per_second']:6.1f} with {one['connections']} connections: "
+            f"{one['times']:.1f} times"
         )
     for what, seconds in figures.get("overhead", {}).items():
         lines.append(f"run of one 1 s task, submission to known end, {what:<8} {seconds:6.2f} s")

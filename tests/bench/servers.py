@@ -15,9 +15,15 @@ from deploy.laptop.processes import ManagedProcess, clean_environment, free_port
 
 @contextmanager
 def serving(
-    name: str, command: list[str], health: str, log: Path, env: Mapping[str, str] | None = None
+    name: str,
+    command: list[str],
+    health: str,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    seconds: float = 60,
 ) -> Iterator[ManagedProcess]:
-    """A process that answers at ``health``; it is stopped at the end of the block."""
+    """A process that answers at ``health`` within so many seconds; it is stopped at the end of the block."""
     environment = {**clean_environment(), **(env or {})}
     process = ManagedProcess(name, command, env=environment, log=log, stop_signal=signal.SIGTERM)
 
@@ -29,7 +35,7 @@ def serving(
             return False
 
     with process:
-        wait_for(answers, seconds=60, what=f"{name} to answer")
+        wait_for(answers, seconds=seconds, what=f"{name} to answer")
         yield process
 
 

@@ -36,6 +36,8 @@ class ClaimWorker(ABC):
     duty: ClassVar[Duty]
     phases: ClassVar[Collection[RunPhase]] = ()
     """Only runs in these phases; empty: in any."""
+    least_room: ClassVar[int] = 1
+    """How many more must fit before more are claimed, while others are under way."""
 
     def __init__(self, context: Context, backend: Backend, bell: Bell, *, pool_size: int) -> None:
         self._context = context
@@ -60,7 +62,7 @@ class ClaimWorker(ABC):
     async def step(self) -> int:
         """Claim what is due and there is room for; how many runs that were."""
         room = self._pool.free
-        if room <= 0:
+        if room < min(self.least_room, self._pool.size):
             return 0
         claims = await self._store.transact(lambda s: self._claim_due(s, room))
         for claim in claims:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -13,22 +15,19 @@ from bridge.domain.lineage import Run, RunMirror
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.kfp_api import messages
 from bridge.kfp_api.errors import KfpError, KfpNotFound
-from bridge.lineage import causes, leases, outbox, runs
+from bridge.lineage import leases, outbox, runs
 from bridge.lineage import mirror as mirrors
 from bridge.lineage.database import now as database_now
+from bridge.lineage.errors import DatabaseUnavailable, FencedOut
 from bridge.lineage.records import Claim, Duty
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.crash import crash_point
+from bridge.service.grouping import Grouped
 from bridge.service.workers.backoff import backoff_seconds
-from bridge.service.workers.cause import (
-    causes_of_failure,
-    error_of_run,
-    errors_of_tasks,
-    read_log_tails,
-    with_seen_logs,
-)
+from bridge.service.workers.cause import read_log_tails
 from bridge.service.workers.claiming import ClaimWorker
+from bridge.service.workers.ending import End, end_of, mirrored_event, write_ends
 from bridge.service.workers.evidence import read_pods
 from bridge.service.workers.keep import kept
 from bridge.service.workers.record import Recorded, observation_of, record
@@ -37,7 +36,10 @@ from bridge.service.workers.suspects import cannot_be_read
 
 log = logging.getLogger(__name__)
 
-_POOL_SIZE = 4
+# Claimed at a time, read at a time, and the largest mirror that shares a transaction with others.
+_POOL_SIZE = 32
+_READINGS = 8
+_MOST_ROWS_TOGETHER = 500
 _LONGEST_RETRY_SECONDS = 3600.0
 # A run that ended this recently cannot have had its metadata collected: there never was any.
 _TOO_YOUNG_TO_EXPIRE = timedelta(hours=1)
@@ -52,17 +54,21 @@ class MirrorWorker(ClaimWorker):
 
     name = "mirror"
     duty = Duty.MIRROR
+    least_room = _POOL_SIZE // 4
 
     def __init__(self, context: Context, backend: Backend) -> None:
         super().__init__(context, backend, context.wakeups.mirror(backend.name), pool_size=_POOL_SIZE)
         self._may_look = context.settings.may_look
+        self._reading = asyncio.Semaphore(_READINGS)
+        self._write = Grouped(self._write_together, most=_POOL_SIZE)
 
     async def _work(self, claim: Claim) -> None:
         async with kept(self._store, claim, self._context.settings.lease_seconds):
             if claim.run.phase is RunPhase.ENDED:
                 await self._work_ended(claim)
             elif claim.run.phase is RunPhase.ACTIVE:
-                await self._work_active(claim)
+                async with self._reading:
+                    await self._work_active(claim)
             else:
                 await self._release(claim, None)
 
@@ -84,7 +90,7 @@ class MirrorWorker(ClaimWorker):
             if reading is not None:
                 counts = mirrors.store_mirror(session, run.run_id, reading, fence=claim.fence)
                 if any(asdict(counts).values()):
-                    self._tell(session, run, asdict(counts))
+                    outbox.append_all(session, [mirrored_event(run, counts)])
                 if run.mirror is MirrorState.NONE:
                     run = runs.change_run(session, run.run_id, fence=claim.fence, mirror=MirrorState.PARTIAL)
             leases.release(session, claim)
@@ -96,6 +102,31 @@ class MirrorWorker(ClaimWorker):
             self._store.announce(changed)
 
     async def _work_ended(self, claim: Claim) -> None:
+        async with self._reading:
+            end = await self._read_end(claim)
+            if end is None:
+                return
+            crash_point("mirror.before_store")
+            # A large one waits for no company: no more of them are in memory than are read at a time.
+            settled = await self._write_alone(end) if end.rows > _MOST_ROWS_TOGETHER else None
+        settled = settled or await self._write(end)
+        crash_point("mirror.after_store")
+        if isinstance(settled, Exception):
+            raise settled
+        self._worked(claim)
+        if settled.settled_at is None:
+            return
+        log.info(
+            "run settled",
+            extra={
+                "run_id": settled.run_id,
+                "state": settled.state,
+                "mirror": settled.mirror,
+                "good": settled.is_good,
+            },
+        )
+
+    async def _read_end(self, claim: Claim) -> End | None:
         run = claim.run
         try:
             told = await self._read_run(run)
@@ -103,55 +134,34 @@ class MirrorWorker(ClaimWorker):
             state = MirrorState.COMPLETE if reading is not None else await self._why_nothing(run)
             tails = await self._tails(run, reading)
             seen = await read_pods(self._backend.cluster, run)
+            look = reading is not None and any(self._may_look(one.uri) for one in reading.artifacts)
+            return End(claim, reading, state, tails, seen, look)
         except (KfpError, MetadataNotThere) as error:
             await self._failed(claim, error)
-            return
-        crash_point("mirror.before_store")
+            return None
 
-        def write(session: Session) -> Run:
-            stored = runs.get_run(session, run.run_id) or run
-            if reading is not None:
-                counts = mirrors.store_mirror(session, run.run_id, reading, fence=claim.fence)
-                self._tell(session, run, asdict(counts))
-            if _end_of(stored) != _end_of(run):
-                # It lives again, or did meanwhile: what was read is not its end's.
-                leases.release(session, claim, due_at=database_now(session))
-                return stored
-            tasks = mirrors.tasks_of(session, run.run_id)
-            logs = with_seen_logs(tails, tasks, seen)
-            ranked = causes_of_failure(stored, tasks, tails, seen)
-            if stored.state is RuntimeState.FAILED:
-                causes.store_causes(session, run.run_id, ranked, waiting=False, now=database_now(session))
-            errors = errors_of_tasks(tasks, logs, ranked)
-            for task_id, task_error in errors.items():
-                mirrors.set_task_error(session, run.run_id, task_id, task_error)
-            settled = settle(
-                session,
-                stored,
-                mirror=state,
-                error=error_of_run(stored, tasks, errors, ranked, logs.get("", ())),
-                now=database_now(session),
-                fence=claim.fence,
-                look_at_content=reading is not None
-                and any(self._may_look(one.uri) for one in reading.artifacts),
-            )
-            leases.release(session, claim)
-            return settled
+    async def _write_together(self, ends: Sequence[End]) -> list[Run | Exception]:
+        """The runs, or why one could not be written: one of many is no matter of the others."""
+        if len(ends) == 1:
+            return [await self._write_alone(ends[0])]
+        try:
+            written = await self._store.transact(lambda s: write_ends(s, ends), repeatable=True)
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            # Which of them it was shows when each is tried alone.
+            log.info("mirrors are stored one by one", extra={"count": len(ends)}, exc_info=True)
+            return [await self._write_alone(end) for end in ends]
+        self._store.announce(list(written.values()))
+        return [written.get(end.claim.run.run_id) or _fenced_out(end.claim) for end in ends]
 
-        settled = await self._store.change(write, repeatable=True)
-        self._worked(claim)
-        crash_point("mirror.after_store")
-        if settled.settled_at is None:
-            return
-        log.info(
-            "run settled",
-            extra={
-                "run_id": run.run_id,
-                "state": settled.state,
-                "mirror": settled.mirror,
-                "good": settled.is_good,
-            },
-        )
+    async def _write_alone(self, end: End) -> Run | Exception:
+        try:
+            written = await self._store.transact(lambda s: write_ends(s, [end]), repeatable=True)
+        except Exception as error:
+            return error
+        self._store.announce(list(written.values()))
+        return written.get(end.claim.run.run_id) or _fenced_out(end.claim)
 
     async def _failed(self, claim: Claim, error: KfpError | MetadataNotThere) -> None:
         log.warning("mirror failed", extra={"run_id": claim.run.run_id, "error": str(error)})
@@ -218,7 +228,7 @@ class MirrorWorker(ClaimWorker):
         def write(session: Session) -> Run | None:
             moment = database_now(session)
             stored = runs.get_run(session, run.run_id) or run
-            if _end_of(stored) != _end_of(run):
+            if end_of(stored) != end_of(run):
                 leases.release(session, claim, due_at=moment)
                 return None
             pause = backoff_seconds(claim.failures + 1, longest=_LONGEST_RETRY_SECONDS)
@@ -257,12 +267,6 @@ class MirrorWorker(ClaimWorker):
             self._context.ring_after(recorded.changed)
         return recorded
 
-    def _tell(self, session: Session, run: Run, counts: dict[str, int]) -> None:
-        outbox.append(
-            session, "run.mirrored", run.run_id, {"changed": counts}, project=run.project, backend=run.backend
-        )
 
-
-def _end_of(run: Run) -> tuple[object, ...]:
-    """What tells one end of a run from another: a run that is retried at the backend ends again."""
-    return run.phase, run.state, run.finished_at, run.revivals
+def _fenced_out(claim: Claim) -> FencedOut:
+    return FencedOut(claim.run.run_id, claim.fence.duty.value, claim.fence.number)

@@ -25,6 +25,11 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
+    def size(self) -> int:
+        """How many jobs there can be at a time."""
+        return self._size
+
+    @property
     def free(self) -> int:
         """How many more jobs can be taken on now."""
         return self._size - len(self._tasks)

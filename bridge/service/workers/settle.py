@@ -45,15 +45,15 @@ def settle(
 def verdict(session: Session, run: Run) -> GateVerdict | None:
     """What the gate of the run's submission says of what is mirrored; ``None`` without a gate."""
     key = run.submission_key
-    submission = submissions.find_submission(session, key) if key else None
-    if submission is None or submission.gate is None:
+    gate = submissions.gates_of(session, [key]).get(key) if key else None
+    if gate is None:
         return None
     if run.state is not RuntimeState.SUCCEEDED:
         reason = f"the run ended {run.state.value}"
-        return GateVerdict(expression=submission.gate, passed=None, numbers={}, reason=reason)
+        return GateVerdict(expression=gate, passed=None, numbers={}, reason=reason)
     # Steps come in order, so the last one of a key is what the gate sees.
     metrics = {metric.key: metric.value for metric in mirrors.metrics_of(session, run.run_id)}
-    return judge(submission.gate, metrics, last_good(session, run))
+    return judge(gate, metrics, last_good(session, run))
 
 
 def unjudged(session: Session, run: Run) -> GateVerdict | None:

@@ -8,8 +8,10 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import StatementError
+from sqlmodel import Session
 
-from bridge.domain.lineage import Artifact, Direction, Metric, MetricBlob, RunError, RunMirror
+from bridge.domain.lineage import Artifact, Direction, Metric, MetricBlob, Run, RunError, RunMirror
 from bridge.domain.states import RuntimeState
 from bridge.lineage.database import Database
 from bridge.lineage.errors import NotStored
@@ -20,9 +22,11 @@ from bridge.lineage.mirror import (
     metrics_of,
     set_task_error,
     store_mirror,
+    store_mirrors,
     tasks_of,
 )
 from bridge.lineage.records import MirrorCounts
+from bridge.lineage.runs import lock_runs
 from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, METRIC_BLOBS, METRICS, TASKS
 from tests.support.lineage_samples import (
     T0,
@@ -239,3 +243,64 @@ def test_ten_thousand_tasks_take_ten_times_as_long_as_a_thousand(database: Datab
     assert len(database.read(lambda session: tasks_of(session, large.run_id))) == 10_000
     # Linear is a factor of ten; quadratic would be a hundred. The machine may be busy.
     assert seconds[1] < 35 * max(seconds[0], 0.05)
+
+
+def _store(database: Database, run: Run, mirror: RunMirror) -> None:
+    database.transact(lambda session: store_mirror(session, run.run_id, mirror))
+
+
+def test_mirrors_stored_together_are_as_if_each_were_stored_alone(database: Database) -> None:
+    stored = [database.transact(submit) for _ in range(3)]
+    shared = a_mirror(number=3, data_uri=DATA)
+    odd = replace(
+        a_task("train"),
+        name='emoji \U0001f680, nul \x00, half \ud83d, quote " and \\u0000',
+        inputs={"none": None, "nested": {"nul": "\x00", "list": [1, 2.5, "é", True]}},
+        execution_id=2**62,
+        error=RunError(message="went wrong", log_tail=("a", "b")),
+        finished_at=None,
+    )
+    mirrors = [
+        replace(a_mirror(number=1, data_uri=DATA), tasks=(odd, *a_mirror().tasks[1:])),
+        replace(shared, tasks=(), blobs=(), metrics=()),
+        shared,
+    ]
+    readings = list(zip(stored, mirrors, strict=True))
+
+    def together(session: Session) -> list[MirrorCounts]:
+        rows = lock_runs(session, [run.run_id for run in stored])
+        counts = store_mirrors(session, [(rows[run.run_id], mirror) for run, mirror in readings])
+        return [counts[rows[run.run_id]["id"]] for run in stored]
+
+    def everything(session: Session) -> list[object]:
+        return [
+            [read(session, run.run_id) for read in (tasks_of, artifacts_of, metrics_of, blobs_of)]
+            for run in stored
+        ]
+
+    counts = database.transact(together)
+    assert [count.metrics for count in counts] == [2, 0, 2]
+    # The artifacts that two of them used are counted for both.
+    assert [count.artifacts for count in counts] == [2, 2, 2 if database.dialect == "postgresql" else 0]
+    assert [count.uses for count in counts] == [4, 4, 4]
+    before = database.read(everything)
+    for run, mirror in readings:
+        _store(database, run, mirror)
+    assert database.read(everything) == before
+    assert database.transact(together) == [MirrorCounts()] * 3
+    train = next(
+        task for task in database.read(lambda s: tasks_of(s, stored[0].run_id)) if task.path == "train"
+    )
+    assert train.name == 'emoji \U0001f680, nul \ufffd, half \ufffd\ufffd\ufffd, quote " and \\u0000'
+    assert train.inputs == {"none": None, "nested": {"nul": "\ufffd", "list": [1, 2.5, "é", True]}}
+    assert (train.execution_id, train.error) == (odd.execution_id, odd.error)
+
+
+def test_a_moment_without_a_zone_is_refused_however_many_rows_there_are(database: Database) -> None:
+    run = database.transact(submit)
+    naive = T0.replace(tzinfo=None)
+    for count in (1, 3):
+        tasks = tuple(a_task(f"step-{number}", started_at=naive) for number in range(count))
+        with pytest.raises((ValueError, StatementError), match="without a time zone"):
+            _store(database, run, RunMirror(tasks=tasks))
+    assert sizes(database) == [0, 0, 0, 0, 0]

@@ -8,16 +8,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlmodel import Session
 
 from bridge.client.models import LineageGraphModel
 from bridge.domain.lineage import Artifact, ArtifactUse, Direction, RunError, RunMirror, Task
-from bridge.domain.states import RuntimeState
+from bridge.domain.states import MirrorState, RuntimeState
 from bridge.kfp_api.messages import TaskDetail
 from bridge.kfp_api.metadata import Changes
 from bridge.lineage import leases
 from bridge.lineage.database import Database
-from bridge.lineage.records import Duty
+from bridge.lineage.records import Claim, Duty, Fence
 from bridge.service.workers.cause import MAX_LOG_BYTES, failed_tasks, tail_of
+from bridge.service.workers.ending import End, write_ends
 from tests.support.fake_kfp import EPOCH
 from tests.unit.service.harness import Harness, harness, mirror_of
 
@@ -292,3 +294,46 @@ async def test_a_mirror_of_an_earlier_end_does_not_settle_the_next(service: Harn
     assert (done["over"], done["mirror"]) == (True, "COMPLETE")
     metrics = (await service.client.get(f"/api/v1/runs/{run['run_id']}/metrics")).json()
     assert [metric["name"] for metric in metrics["scalars"]] == ["auc"]
+
+
+async def test_a_mirror_that_cannot_be_stored_is_no_matter_of_the_others(service: Harness) -> None:
+    submitted = [await service.submitted(f"k{number}") for number in range(4)]
+    for number, run in enumerate(submitted):
+        told = mirror_of(metrics={"train.auc": 0.5})
+        if number == 1:
+            too_large = tuple(replace(task, execution_id=2**80) for task in told.tasks)
+            told = replace(told, tasks=too_large)
+        service.kfp.mirrors[UUID(run["kfp_run_id"])] = told
+        service.kfp.finish(run["kfp_run_id"])
+    await service.sweep()
+    await service.mirror_worker.step()
+    await service.mirror_worker.drain()
+    found = [await service.run(run["run_id"]) for run in submitted]
+    assert [(run["over"], run["mirror"]) for run in found] == [
+        (True, "COMPLETE"),
+        (False, "PARTIAL"),
+        (True, "COMPLETE"),
+        (True, "COMPLETE"),
+    ]
+
+
+async def test_of_mirrors_stored_together_one_whose_claim_was_lost_writes_nothing(service: Harness) -> None:
+    for number in range(3):
+        run = await service.submitted(f"k{number}")
+        service.kfp.finish(run["kfp_run_id"])
+    await service.sweep()
+
+    def claimed(session: Session) -> list[Claim]:
+        return leases.claim(session, worker="one", duty=Duty.MIRROR, limit=9, lease_seconds=60)
+
+    claims = await service.context.store.transact(claimed)
+    late, *held = claims
+    ends = [End(claim, mirror_of(), MirrorState.COMPLETE, {}) for claim in held]
+    outdated = replace(late, fence=Fence(Duty.MIRROR, late.fence.number - 1))
+    ends.insert(1, End(outdated, mirror_of(), MirrorState.COMPLETE, {}))
+    written = await service.context.store.transact(lambda s: write_ends(s, ends))
+    assert set(written) == {claim.run.run_id for claim in held}
+    found = {run.run_id: run.settled_at is not None for run in await service.stored()}
+    assert found == {late.run.run_id: False} | {claim.run.run_id: True for claim in held}
+    tasks = await service.client.get(f"/api/v1/runs/{late.run.run_id}/tasks")
+    assert tasks.json()["items"] == []
