@@ -31,9 +31,9 @@ from bridge.lineage.narrowing import (
     is_wordless,
     names_few,
     prefixes,
-    search_words,
+    telling_words,
 )
-from bridge.lineage.records import RunFilter, RunOrder
+from bridge.lineage.records import MetricFilter, RunFilter, RunOrder
 from bridge.lineage.tables import METRICS, RUNS
 
 _FIRST_BUDGET = 1000
@@ -41,6 +41,8 @@ _LAST_BUDGET = 2**40
 _GROWTH = 4
 # An entry of an index costs a fraction of a run.
 _ENTRIES_PER_RUN = 20
+# Candidates without their order come from an index alone, but each is looked at afterwards.
+_CANDIDATES_PER_RUN = 4
 _NEWEST = RunOrder()
 
 # Rows in the order of the page, or None: not found within the budget.
@@ -113,40 +115,36 @@ class _Page:
     def _ways(self) -> Iterator[_Way]:
         """The ways to the page, the most promising first. At least one finds it if its budget is enough."""
         where, order = self._where, self._order
-        projects: Sequence[str] = ()
-        if where.metrics or order.by == "metric":
-            projects = where.projects or entries.all_projects(self._session)
-            yield from (partial(self._few, self._measured(projects, one)) for one in where.metrics)
+        for metric in where.metrics:
+            yield partial(self._few, partial(self._measured, metric))
         beginnings = prefixes(where)
-        # A project's newest runs are no narrow choice, those of a pipeline or a state are.
-        narrow = [one for one in beginnings if one and one[-1][0] != "project"]
-        wide = [one for one in beginnings if one not in narrow]
         if order.by == "created":
-            yield from (partial(self._walk, one) for one in narrow)
+            # All runs, newest first, are the last resort where an index of the filter's own has that order.
+            yield from (partial(self._walk, one) for one in beginnings if one)
             if order == _NEWEST:
                 streams = [entries.newest_labelled(*label) for label in where.labels]
-                streams += [entries.newest_measured(projects, one) for one in where.metrics]
+                streams += [entries.newest_measured(one) for one in where.metrics]
                 yield from (partial(self._follow, one) for one in streams)
-            yield from (partial(self._walk, one) for one in wide)
+            yield from (partial(self._walk, one) for one in beginnings if not one)
         else:
             yield from (partial(self._few, self._led_to(one)) for one in beginnings if one)
             if order.by == "metric":
-                stream = entries.by_metric(projects, order.metric, descending=order.descending)
+                stream = entries.by_metric(order.metric, descending=order.descending)
                 yield partial(self._follow, stream)
             else:
                 yield partial(self._walk, ())
-        if words := search_words(where):
+        if words := telling_words(where):
             yield partial(self._few, partial(self._worded, words))
 
-    def _measured(self, projects: Sequence[str], metric: Any) -> Callable[[int], Collection[int] | None]:
-        return lambda most: entries.measured(self._session, projects, metric, most=most)
+    def _measured(self, metric: MetricFilter, most: int) -> Collection[int] | None:
+        return entries.measured(self._session, metric, most=most)
 
     def _worded(self, words: Sequence[str], most: int) -> Collection[int] | None:
         return entries.worded(self._session, words, most=most)
 
     def _few(self, candidates: Callable[[int], Collection[int] | None], budget: int) -> _Found:
         """All of a few candidates, sorted."""
-        runs = candidates(budget)
+        runs = candidates(budget * _CANDIDATES_PER_RUN)
         return None if runs is None else self._of(runs)
 
     def _of(self, runs: Collection[int]) -> Sequence[RowMapping]:

@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, ColumnOperators, func, literal, select
 
 from bridge.lineage.records import MetricFilter, RunFilter
 from bridge.lineage.tables import METRICS, RUN_LABELS
-from bridge.lineage.words import words_in
+from bridge.lineage.words import is_whole, words_in
 
 Columns = Any
 Prefix = tuple[tuple[str, Any], ...]
 # Columns that lead to few runs first; each has an index that goes on with created_at and run_id.
+_TELLING_LENGTH = 4
 _LEADING = ("dag_id", "pipeline_name", "experiment")
 
 
@@ -33,7 +34,7 @@ def conditions(where: RunFilter, columns: Columns) -> list[ColumnElement[bool]]:
         found.append(columns.good.is_(where.good))
     found += between(columns.created_at, where.created_after, where.created_before)
     found += between(columns.finished_at, where.finished_after, where.finished_before)
-    found += [columns.words.like(f"% {word}%") for word in search_words(where)]
+    found += [_worded(columns.words, word) for word in search_words(where)]
     found += [_labelled(columns.id, name, value) for name, value in where.labels]
     found += [_measures(columns.id, metric) for metric in where.metrics]
     return found
@@ -49,6 +50,17 @@ def search_words(where: RunFilter) -> list[str]:
     """The beginnings of words that every matching run has; a team and a user are among a run's words too."""
     texts = (where.text, where.team, where.user)
     return list(dict.fromkeys(word for text in texts if text for word in words_in(text)))
+
+
+def telling_words(where: RunFilter) -> list[str]:
+    """Those of the searched words that are likely to tell few runs: whole words and the longer beginnings.
+
+    An index adds up all words with a beginning before it can leave any out.
+    """
+    words = search_words(where)
+    beginnings = [word for word in words if not is_whole(word)]
+    longer = [word for word in beginnings if len(word) >= _TELLING_LENGTH]
+    return [word for word in words if is_whole(word)] + (longer or sorted(beginnings, key=len)[-1:])
 
 
 def is_wordless(where: RunFilter) -> bool:
@@ -112,6 +124,10 @@ def _several(where: RunFilter) -> dict[str, Sequence[str]]:
         "shown_state": [state.value for state in where.states],
         "phase": [phase.value for phase in where.phases],
     }
+
+
+def _worded(words: ColumnElement[str], word: str) -> ColumnElement[bool]:
+    return (words + " ").like(f"% {word} %") if is_whole(word) else words.like(f"% {word}%")
 
 
 # Scalar subqueries, not EXISTS: a planner may turn EXISTS around and read all runs that measure so.

@@ -38,3 +38,8 @@ def words_of(run: Run) -> str:
         texts += [run.error.task, run.error.code, run.error.message[:_LONGEST_MESSAGE]]
     found = dict.fromkeys(word for text in texts if text for word in words_in(text))
     return "".join(f" {word}" for word in list(found)[:_MOST_WORDS])
+
+
+def is_whole(word: str) -> bool:
+    """Whether a searched word means the whole word and not its beginning: numbers do."""
+    return word.isdecimal()

@@ -22,6 +22,7 @@ from tests.bench import (
     local_speed,
     mirroring,
     overhead,
+    querying,
     recording,
     waiting,
 )
@@ -36,7 +37,7 @@ def main() -> int:
         "--only",
         choices=(
             *("accepting", "mirroring", "recording", "overhead", "load", "waiting", "local", "comparing"),
-            *("backfill", "following"),
+            *("backfill", "following", "querying"),
         ),
         help="one of them alone",
     )
@@ -46,10 +47,16 @@ def main() -> int:
             f"--{name}", type=int, default=default, help=f"comparing: {unit} (default: {default})"
         )
     following.add_options(parser)
+    parser.add_argument(
+        "--size", type=int, default=querying.Setting.runs, help="querying: runs in the database"
+    )
+    parser.add_argument("--keep", type=Path, help="querying: a folder where the seeded databases stay")
+    parser.add_argument("--plans", type=Path, help="querying: a page to write the query plans to")
     options = parser.parse_args()
     # So that what was started is stopped also when this is ended from outside.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     setting = comparing.Setting(options.runs, options.seconds, options.slots)
+    queries = querying.Setting(options.size, options.keep, plans=options.plans)
     figures: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, Python {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="kfbridge-bench-") as folder:
         home = Path(folder)
@@ -64,6 +71,7 @@ def main() -> int:
             ("backfill", backfill.measure),
             ("comparing", lambda place: comparing.measure(place, setting)),
             ("following", lambda place: following.measure(place, following.scene_of(options))),
+            ("querying", lambda place: querying.measure(place, queries)),
         )
         for name, measure in benches:
             if options.only in (None, name):
@@ -141,6 +149,8 @@ def _table(figures: dict[str, Any]) -> str:
         f"backfill of {backfill.RUNS} runs: {what:<46} {figure:8.2f}"
         for what, figure in figures.get("backfill", {}).items()
     )
+    if "querying" in figures:
+        lines += querying.table(figures["querying"])
     if "comparing" in figures:
         lines += comparing.table(figures["comparing"])
     lines += following.table(figures.get("following", {}))

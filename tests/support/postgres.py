@@ -93,16 +93,17 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
-    """A server in a folder of its own, stopped and removed at the end.
+def running_postgres(*, durable: bool = False, folder: Path | None = None) -> Iterator[PostgresServer]:
+    """A server in a folder of its own, stopped and removed at the end; a ``folder`` that is given stays.
 
     Not ``durable`` by default: it does not wait for the disk, which makes tests fast and figures wrong.
     """
     # A short path: a Unix socket's may have about a hundred characters.
-    folder = Path(tempfile.mkdtemp(prefix="kfb-pg-"))
+    place = folder or Path(tempfile.mkdtemp(prefix="kfb-pg-"))
+    place.mkdir(exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        raw = pgserver.get_server(folder / "data", cleanup_mode="stop")
+        raw = pgserver.get_server(place / "data", cleanup_mode="stop")
     server = PostgresServer(raw)
     try:
         if not durable:
@@ -113,7 +114,8 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             raw.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is None:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

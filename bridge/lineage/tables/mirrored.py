@@ -129,8 +129,8 @@ class MetricRow(Row, table=True):
     __tablename__ = "metrics"
     __table_args__ = (
         UniqueConstraint("run", "key", "step"),
-        Index("ix_metrics_newest", "project", "key", "created_at", "run", "value"),
-        Index("ix_metrics_best", "project", "key", "value", "created_at", "run"),
+        Index("ix_metrics_value", "key", "value", "run"),
+        Index("ix_metrics_newest", "key", "created_at", "run", "value"),
     )
 
     id: int | None = surrogate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +22,9 @@ from bridge.lineage.records import MetricFilter, RunFilter, RunOrder
 from bridge.lineage.runs import change_run
 from bridge.lineage.tables import METRICS, RUNS
 from bridge.lineage.words import words_in, words_of
+from tests.bench.querying import LISTS
+from tests.bench.querying import page as querying_page
+from tests.bench.querying_plans import plan_of, statements_of
 from tests.bench.seeding import seed
 from tests.bench.seeding_rows import END, SPAN, History, dag_name, pipeline_name
 from tests.support.lineage_samples import a_submission, submit
@@ -34,6 +38,7 @@ class Seeded:
 
     def __init__(self, url: str) -> None:
         seed(url, History(runs=RUNS_SEEDED, seed=7, layers=2, width=10))
+        self.url = url
         self.database = Database(url)
         self.runs: list[Run] = self.database.read(
             lambda session: [run_from_row(row) for row in session.execute(select(RUNS)).mappings()]
@@ -261,3 +266,46 @@ def test_each_word_of_a_run_is_kept_once(seeded: Seeded) -> None:
         words = words_of(run).split(" ")
         assert words[0] == ""
         assert len(words) == len(set(words)) > 4
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_no_query_reads_a_whole_table(seeded: Seeded, name: str) -> None:
+    """With so few rows PostgreSQL rightly reads them all; asked not to, it must have an index to go by."""
+    url = seeded.url
+    if seeded.database.dialect == "postgresql":
+        url += "&options=-cenable_seqscan%3Doff"
+    database = Database(url, pool_size=1)
+    statements = statements_of(database, lambda _: querying_page(database, LISTS[name], None))
+    assert statements
+    for statement in statements:
+        plan = "\n".join(plan_of(database, statement))
+        assert not re.search(r"Seq Scan on|SCAN (runs|metrics|run_labels)\b(?! USING)", plan), plan
+    database.close()
+
+
+def test_each_kind_of_query_goes_by_the_index_that_is_there_for_it(
+    seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_FIRST_BUDGET", 1)
+    indexes = {
+        "newest": "ix_runs_created",
+        "in a project": "ix_runs_project_created",
+        "failed in a small project": "ix_runs_project_state_created",
+        "of a pipeline": "ix_runs_pipeline_created",
+        "of a DAG": "ix_runs_dag_created",
+        "of an experiment": "ix_runs_experiment_created",
+        "label": "ix_run_labels_newest",
+        "metric, half of all runs": "ix_metrics_value",
+        "best by a metric": "ix_metrics_value",
+        "text, 1 in 2,000": "run_words",
+    }
+    url = seeded.url
+    if seeded.database.dialect == "postgresql":
+        url += "&options=-cenable_seqscan%3Doff%20-cenable_sort%3Doff%20-cenable_bitmapscan%3Don"
+    database = Database(url, pool_size=1)
+    asked = [(LISTS[name], index) for name, index in indexes.items()]
+    for parameters, index in [*asked, ({"sort": "-finished"}, "ix_runs_finished")]:
+        statements = statements_of(database, lambda _, given=parameters: querying_page(database, given, None))
+        plans = "\n".join(line for one in statements for line in plan_of(database, one))
+        assert index in plans, (parameters, plans)
+    database.close()

@@ -193,8 +193,5 @@ def _indexes() -> None:
     op.create_index(
         "ix_runs_finished", "runs", ["finished_at", "run_id"], postgresql_where=ended, sqlite_where=ended
     )
-    # The two ways to a page of "metric >= x, newest first": in the order of time, and by the value. The
-    # second holds all that ix_metrics_value held.
-    op.create_index("ix_metrics_newest", "metrics", ["project", "key", "created_at", "run", "value"])
-    op.create_index("ix_metrics_best", "metrics", ["project", "key", "value", "created_at", "run"])
-    op.drop_index("ix_metrics_value", "metrics")
+    # "metric >= x, newest first" where many runs are so; ix_metrics_value serves where few are.
+    op.create_index("ix_metrics_newest", "metrics", ["key", "created_at", "run", "value"])
