@@ -45,7 +45,9 @@ def register(commands: Any) -> None:
         ("task-id", "that this task asked for"),
     ):
         parser.add_argument(f"--{name}", metavar="NAME", help=f"only runs {text}")
-    parser.add_argument("--text", metavar="TEXT", help="only runs whose name or pipeline's name holds this")
+    parser.add_argument(
+        "--text", metavar="TEXT", help="only runs that have these words, or beginnings of words"
+    )
     parser.add_argument(
         "--since", metavar="TIME", type=moment, help="only runs made since then: 2026-01-31, or 2h, 7d ago"
     )
