@@ -239,6 +239,7 @@ class Process:
         self.context = Context(
             settings=settings,
             store=store,
+            background=store,
             wakeups=wakeups,
             backends={item.name: backend},
             presenter=Presenter(settings),
