@@ -328,9 +328,9 @@ async def test_of_mirrors_stored_together_one_whose_claim_was_lost_writes_nothin
 
     claims = await service.context.store.transact(claimed)
     late, *held = claims
-    ends = [End(claim, mirror_of(), MirrorState.COMPLETE, {}) for claim in held]
+    ends = [End(claim, mirror_of(), MirrorState.COMPLETE, {}, ()) for claim in held]
     outdated = replace(late, fence=Fence(Duty.MIRROR, late.fence.number - 1))
-    ends.insert(1, End(outdated, mirror_of(), MirrorState.COMPLETE, {}))
+    ends.insert(1, End(outdated, mirror_of(), MirrorState.COMPLETE, {}, ()))
     written = await service.context.store.transact(lambda s: write_ends(s, ends))
     assert set(written) == {claim.run.run_id for claim in held}
     found = {run.run_id: run.settled_at is not None for run in await service.stored()}
