@@ -1,16 +1,16 @@
-"""The program as it was before its newest migration, out of the history of the checkout."""
+"""The program as it was before its newest migrations, out of the history of the checkout."""
 
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
-from bridge.lineage.schema import head_revision
 from tests.support.bridge_service import Launch, ServiceProcess
 
 ROOT = Path(__file__).parents[2]
@@ -22,30 +22,61 @@ class NoHistory(Exception):
 
 
 def export_old_version(folder: Path) -> None:
-    """Write the package as it was before its newest migration. Raises ``NoHistory``."""
+    """Write the newest package of the history that knows only the first of today's migrations.
+
+    Raises ``NoHistory``.
+    """
     if not (ROOT / ".git").exists():
         raise NoHistory("this is no git checkout: clone the repository")
-    (newest,) = (ROOT / _MIGRATIONS).glob(f"{head_revision()}_*.py")
-    path = str(newest.relative_to(ROOT))
-    added = _git("log", "-1", "--format=%H", "--diff-filter=A", "--", path).decode().strip()
-    before = f"{added}^" if added else "HEAD"
-    try:
-        archive = _git("archive", before, "bridge")
-    except subprocess.CalledProcessError:
+    before = _older_version()
+    if before is None:
         if _git("rev-parse", "--is-shallow-repository").strip() == b"true":
             raise NoHistory(
-                "the clone is shallow and does not hold the version before the newest migration: "
+                "the clone is shallow and does not hold a version before the newest migrations: "
                 "`git fetch --unshallow`"
-            ) from None
-        raise
-    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+            )
+        raise AssertionError("the history holds no version before the newest migrations")
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", before, "bridge"))) as packed:
         packed.extractall(folder, filter="data")
 
 
+def _older_version() -> str | None:
+    """The newest commit whose chain of migrations is the beginning of today's, and shorter."""
+    today = _chain(path.read_text(encoding="utf-8") for path in (ROOT / _MIGRATIONS).glob("*.py"))
+    for commit in _git("log", "--format=%H", "--", _MIGRATIONS).decode().split():
+        names = _git("ls-tree", "--name-only", commit, f"{_MIGRATIONS}/").decode().split()
+        then = _chain(_git("show", f"{commit}:{name}").decode() for name in names)
+        if then and len(then) < len(today) and today[: len(then)] == then:
+            return commit
+    return None
+
+
+def _chain(sources: Iterable[str]) -> list[str]:
+    """The revisions in their order; empty unless they are one chain."""
+    after = {}
+    for source in sources:
+        values = dict(re.findall(r'^(revision|down_revision) = (?:"(\w+)"|None)$', source, re.MULTILINE))
+        if values.get("revision"):
+            after[values.get("down_revision", "")] = values["revision"]
+    chain: list[str] = []
+    while (following := after.get(chain[-1] if chain else "")) is not None:
+        chain.append(following)
+    return chain if len(chain) == len(after) else []
+
+
 def launcher(folder: Path) -> Launch:
-    """Starts the service of the package in the folder, with this environment's libraries."""
+    """Starts the service of the package in the folder, with this environment's libraries.
+
+    What its configuration says of settings that the old version does not know is left out.
+    """
+    source = (folder / "bridge/service/settings.py").read_text(encoding="utf-8")
+    known = set(re.findall(r"^    (\w+):", source, re.MULTILINE))
 
     def launch(environment: Mapping[str, str], errors: IO[bytes]) -> ServiceProcess:
+        config = Path(environment["KFBRIDGE_CONFIG"])
+        lines = config.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if " = " not in line or line.partition(" = ")[0] in known]
+        config.write_text("\n".join(kept), encoding="utf-8")
         return subprocess.Popen(
             [sys.executable, "-m", "bridge.service"],
             cwd=folder,
