@@ -91,8 +91,8 @@ test-corpus: .venv/.made ## KFP's own pipelines and ours on the local backend, c
 test-airflow: env ## scenarios in a real Airflow: retry, clear, kill, timeouts, the bridge away
 	$(PYTEST) tests/e2e -q --ignore tests/e2e/test_main_job.py
 
-test-faults: env ## the failure matrix
-	$(PYTEST) tests/faults -q
+test-faults: env ## the failure matrix; its scenarios wait more than they work, so three go on at once
+	$(PYTEST) tests/faults -q -n 3
 
 test-containers: .venv/.made ## components in their images, with a container engine of the tests' own
 	tests/containers/install-engine
