@@ -19,25 +19,23 @@ from pydantic import BaseModel
 
 from bridge.client import calls
 from bridge.client.errors import BridgeBadAnswer, BridgeUnreachable, RunTimeout
+from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     ArtifactModel,
     CancelRequest,
     EventModel,
-    ExplainModel,
-    LineageGraphModel,
     MetricsModel,
     Page,
     PipelineAliasModel,
     PipelineModel,
-    QuarantineModel,
     RunModel,
-    StatusModel,
     SubmitRequest,
     TaskModel,
 )
 from bridge.client.network import AsyncNetwork, Network
 from bridge.client.patience import OnTrouble, Patience, with_patience
 from bridge.client.sse import EventFeed
+from bridge.client.status import QuarantineModel, StatusModel
 from bridge.client.webhook_api import AsyncWebhooks
 from bridge.client.wire import Call, base_url, error_from
 from bridge.domain.states import RunPhase

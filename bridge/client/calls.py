@@ -8,23 +8,21 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
+from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     AliasRequest,
     ArtifactModel,
     CancelRequest,
-    ExplainModel,
-    LineageGraphModel,
     MetricsModel,
     Page,
     PipelineAliasModel,
     PipelineModel,
-    QuarantineModel,
     RegisterRequest,
     RunModel,
-    StatusModel,
     SubmitRequest,
     TaskModel,
 )
+from bridge.client.status import QuarantineModel, StatusModel
 from bridge.client.wire import Call, model_reader, page_reader, read_nothing, read_text
 
 RunId = UUID | str

@@ -13,23 +13,21 @@ from uuid import UUID
 import httpx
 
 from bridge.client.api import DEFAULT_PATIENCE_SECONDS, LONG_POLL_SECONDS, AsyncBridgeClient, RunId
+from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     ArtifactModel,
     EventModel,
-    ExplainModel,
-    LineageGraphModel,
     MetricsModel,
     Page,
     PipelineAliasModel,
     PipelineModel,
-    QuarantineModel,
     RunModel,
-    StatusModel,
     SubmitRequest,
     TaskModel,
 )
 from bridge.client.network import BlockingNetwork, Network, run_blocking
 from bridge.client.patience import OnTrouble
+from bridge.client.status import QuarantineModel, StatusModel
 from bridge.client.webhook_api import Webhooks
 from bridge.client.wire import base_url
 

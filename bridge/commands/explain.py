@@ -12,7 +12,8 @@ from bridge.commands.options import add_bridge_options, add_command, add_json_op
 from bridge.commands.show import input_lines
 
 if TYPE_CHECKING:
-    from bridge.client.models import ExplainModel, OriginModel
+    from bridge.client.lineage import ExplainModel
+    from bridge.client.models import OriginModel
     from bridge.commands.console import Console
 
 

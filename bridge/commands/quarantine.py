@@ -11,7 +11,7 @@ from bridge.commands.failures import USAGE, CommandError, explain_bridge_error
 from bridge.commands.options import add_bridge_options, add_command, add_json_option
 
 if TYPE_CHECKING:
-    from bridge.client.models import QuarantineModel
+    from bridge.client.status import QuarantineModel
     from bridge.commands.console import Console
 
 

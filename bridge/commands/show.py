@@ -13,14 +13,8 @@ from bridge.commands.options import add_bridge_options, add_command, add_json_op
 from bridge.commands.tasktree import task_lines
 
 if TYPE_CHECKING:
-    from bridge.client.models import (
-        ArtifactModel,
-        CauseModel,
-        ExplainInput,
-        MetricsModel,
-        RunModel,
-        TaskModel,
-    )
+    from bridge.client.lineage import ExplainInput
+    from bridge.client.models import ArtifactModel, CauseModel, MetricsModel, RunModel, TaskModel
     from bridge.commands.console import Console
 
 _MOST_ROWS = 40

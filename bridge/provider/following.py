@@ -27,9 +27,10 @@ from bridge.client.errors import (
     BridgeUnauthorized,
     ProblemError,
 )
-from bridge.client.models import RunModel, StatusModel, TaskModel
+from bridge.client.models import RunModel, TaskModel
 from bridge.client.network import Network
 from bridge.client.sse import EventFeed
+from bridge.client.status import StatusModel
 from bridge.client.wire import error_from
 
 log = logging.getLogger(__name__)

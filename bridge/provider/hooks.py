@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from bridge.client.api import AsyncBridgeClient
-    from bridge.client.models import StatusModel
     from bridge.client.network import AsyncNetwork
+    from bridge.client.status import StatusModel
     from bridge.client.sync import BridgeClient
 
 DEFAULT_CONN_ID = "kfbridge_default"

@@ -13,7 +13,8 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from bridge.client.errors import BridgeUnreachable, ProblemError
-from bridge.client.models import Problem, RunModel, StatusModel, TaskModel
+from bridge.client.models import Problem, RunModel, TaskModel
+from bridge.client.status import StatusModel
 from bridge.provider.following import Connects, Followed, Hub, Reread, Tempo
 
 USUAL_TEMPO = Tempo()

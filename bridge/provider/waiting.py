@@ -18,7 +18,8 @@ from uuid import UUID
 from bridge.client.errors import BridgeError, BridgeUnauthorized, ProblemError
 
 if TYPE_CHECKING:
-    from bridge.client.models import RunModel, StatusModel, TaskModel
+    from bridge.client.models import RunModel, TaskModel
+    from bridge.client.status import StatusModel
 
 LONG_POLL_SECONDS = 30.0
 # When a run that is seen first is looked at again, and its tasks with it: they may all be known already.

@@ -24,8 +24,8 @@ from bridge.kfp_api.errors import (
 )
 from bridge.kfp_api.guard import Guard, GuardPolicy, GuardState
 from bridge.kfp_api.metadata import MetadataReader
+from bridge.service.backend_settings import BackendSettings
 from bridge.service.cluster import Cluster, open_cluster
-from bridge.service.settings import BackendSettings
 from bridge.service.workers.budget import Budget
 
 _REMEMBERED_ENDS = 50_000

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 from uuid import UUID
 
+from bridge.client.lineage import JobRunModel
 from bridge.client.models import (
     ArtifactModel,
     ArtifactUseModel,
@@ -16,7 +17,6 @@ from bridge.client.models import (
     EvidenceModel,
     GateModel,
     InputModel,
-    JobRunModel,
     LineageParentModel,
     MetricBlobModel,
     MetricModel,

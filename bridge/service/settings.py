@@ -10,14 +10,14 @@ import ipaddress
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from bridge.domain.fairness import Share
 from bridge.domain.uris import local_path
-from bridge.service.kube_settings import KubernetesSettings
+from bridge.service.backend_settings import BackendSettings, ProjectSettings
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
 # What a setting with a pattern must look like, in words.
@@ -47,130 +47,6 @@ _BACKEND_VARIABLES = {
 
 class SettingsError(ValueError):
     """The settings do not make sense together; the text names the setting and what to do."""
-
-
-class ProjectSettings(BaseModel):
-    """What one project may have; what is not given is as for every project."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_active_runs: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Runs sent to one backend and not ended, at most."
-    )
-    max_queued_runs: int | None = Field(
-        default=None, ge=1, le=10_000_000, description="Runs waiting in the queue, at most."
-    )
-    weight: float = Field(
-        default=1.0, gt=0, le=1000, description="Its part of a backend's places against other projects'."
-    )
-
-
-class BackendSettings(BaseModel):
-    """One backend: anything that serves KFP's v2beta1 API."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(default="default", min_length=1, max_length=64, description="What submissions call it.")
-    url: str = Field(
-        pattern=r"^https?://", description="The KFP UI or gateway address; it also carries /ml_metadata."
-    )
-    metadata_url: str | None = Field(
-        default=None, pattern=r"^https?://", description="Where MLMD's gRPC-web is served, if not under url."
-    )
-    metadata: Literal["auto", "mlmd", "native"] = Field(
-        default="auto",
-        description="Which shape of metadata is read: what the server says it has, or always this one.",
-    )
-    ui_url: str | None = Field(
-        default=None, pattern=r"^https?://", description="The KFP UI that links point to; default: url."
-    )
-    token: SecretStr | None = Field(default=None, description="A bearer token.")
-    token_file: Path | None = Field(
-        default=None, description="A file with the bearer token; read again when it changed and after a 401."
-    )
-    ca_file: Path | None = Field(default=None, description="A PEM bundle of the authorities to trust.")
-    namespaces: tuple[str, ...] = Field(
-        default=("",),
-        description="The namespaces to follow; multi-user KFP refuses a list without one. The first is the "
-        'default of submissions. "" is single-user KFP.',
-    )
-    timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="How long one request may take.")
-    tick_seconds: float = Field(
-        default=1.0,
-        gt=0,
-        le=3600,
-        description="From one sweep to the next at least; the bridge makes the pause at least 20 times as "
-        "long as the last sweep took.",
-    )
-    idle_tick_seconds: float = Field(
-        default=5.0, gt=0, le=3600, description="The pause while no run of the bridge is unfinished there."
-    )
-    slow_sweep_seconds: float = Field(
-        default=3.0, gt=0, le=3600, description="The shortest pause between two sweeps over unfinished runs."
-    )
-    orphan_grace_seconds: float = Field(
-        default=120.0, ge=0, description="How long KFP spares a Workflow without a row (its own setting)."
-    )
-    agent_backoff_seconds: float = Field(
-        default=360.0, ge=0, description="The longest backoff of KFP's persistence agent."
-    )
-    lookup_interval_seconds: float = Field(
-        default=2.0, gt=0, description="How often a run is looked up after an unanswered POST."
-    )
-    requests_per_second: float = Field(
-        default=200.0,
-        gt=0,
-        le=10_000,
-        description="How many requests a process sends there in the long run, of all its workers together.",
-    )
-    request_burst: int = Field(
-        default=400, ge=1, le=100_000, description="How many requests may go out at once after a quiet time."
-    )
-    breaker_failures: int = Field(
-        default=8,
-        ge=1,
-        le=1000,
-        description="So many requests that fail in a row open the circuit: nothing is sent for a while.",
-    )
-    breaker_seconds: float = Field(
-        default=2.0,
-        gt=0,
-        le=600,
-        description="How long the circuit stays open at first; doubled while the backend is still away.",
-    )
-    breaker_longest_seconds: float = Field(
-        default=30.0, gt=0, le=3600, description="How long it stays open at most."
-    )
-    max_submitting: int = Field(default=8, ge=1, le=256, description="POSTs under way at the same time.")
-    max_active_runs: int | None = Field(
-        default=None,
-        ge=1,
-        le=1_000_000,
-        description="Runs sent there and not ended, of all projects together; no bound, if absent.",
-    )
-    found_runs_project: str = Field(
-        default="default", min_length=1, description="The project of runs that others started there."
-    )
-    kubernetes: KubernetesSettings = Field(
-        default_factory=KubernetesSettings,
-        description="Whether and how the cluster behind it is asked: docs/kubernetes-watch.md.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _namespaces_from_text(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("namespaces"), str):
-            names = tuple(part.strip() for part in value["namespaces"].split(","))
-            return value | {"namespaces": names}
-        return value
-
-    @model_validator(mode="after")
-    def _one_token(self) -> BackendSettings:
-        if self.token is not None and self.token_file is not None:
-            raise ValueError(f"backend {self.name}: give token or token_file, not both")
-        if not self.namespaces:
-            raise ValueError(f'backend {self.name}: namespaces must not be empty; [""] is single-user KFP')
-        return self
 
 
 class ServiceSettings(BaseModel):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from bridge.client.models import ExplainModel, RunModel
+from bridge.client.lineage import ExplainModel
+from bridge.client.models import RunModel
 from bridge.client.sync import BridgeClient
 from deploy.laptop.processes import wait_for
 from deploy.laptop.stack import Stack

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bridge.client.models import ExplainModel, OriginModel, RunModel
+from bridge.client.lineage import ExplainModel
+from bridge.client.models import OriginModel, RunModel
 from deploy.laptop.demo import DemoResult
 from deploy.laptop.stack import Stack
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from sqlalchemy import select
 
-from bridge.client.models import ExplainModel
+from bridge.client.lineage import ExplainModel
 from bridge.client.sync import BridgeClient
 from bridge.lineage.database import Database
 from bridge.lineage.tables import JOB_RUNS, RUNS

@@ -27,7 +27,6 @@ import httpx
 from bridge.client.calls import WAITS_HEADER
 from bridge.client.models import (
     ArtifactModel,
-    BackendStatus,
     ErrorModel,
     EventModel,
     GateModel,
@@ -37,10 +36,10 @@ from bridge.client.models import (
     PipelineModel,
     RunLinks,
     RunModel,
-    StatusModel,
     SubmitRequest,
     TaskModel,
 )
+from bridge.client.status import BackendStatus, StatusModel
 from bridge.domain.identity import Origin, kfp_run_id, submission_key
 
 _RUN_PATH = re.compile(r"^/api/v1/runs/([^/:]+)(?::(\w+)|/(\w+))?$")

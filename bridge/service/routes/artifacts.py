@@ -14,7 +14,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
 
-from bridge.client.models import ArtifactModel, LineageGraphModel
+from bridge.client.lineage import LineageGraphModel
+from bridge.client.models import ArtifactModel
 from bridge.domain.uris import local_path
 from bridge.lineage import mirror
 from bridge.lineage.graph import MOST_DEPTH, MOST_NODES, GraphDirection, lineage_of

@@ -8,14 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse
 
-from bridge.client.models import (
-    ArtifactModel,
-    ExplainInput,
-    ExplainModel,
-    MetricsModel,
-    Page,
-    TaskModel,
-)
+from bridge.client.lineage import ExplainInput, ExplainModel
+from bridge.client.models import ArtifactModel, MetricsModel, Page, TaskModel
 from bridge.domain.explain import Explanation
 from bridge.domain.lineage import Task
 from bridge.kfp_api.errors import KfpError, KfpNotFound

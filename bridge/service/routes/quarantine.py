@@ -7,7 +7,8 @@ from dataclasses import asdict
 from fastapi import APIRouter
 from sqlmodel import Session
 
-from bridge.client.models import Page, QuarantineModel
+from bridge.client.models import Page
+from bridge.client.status import QuarantineModel
 from bridge.lineage import audit, quarantine
 from bridge.lineage.records import Quarantined
 from bridge.service.problems import ProblemError

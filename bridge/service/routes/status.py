@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from sqlmodel import Session
 
-from bridge.client.models import BackendStatus, QueueStatus, StatusModel, WatchStatus
+from bridge.client.status import BackendStatus, QueueStatus, StatusModel, WatchStatus
 from bridge.domain.states import RunPhase
 from bridge.lineage import backends, leases, quarantine, queue, runs
 from bridge.lineage.database import now as database_now

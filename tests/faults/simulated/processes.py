@@ -21,10 +21,11 @@ from bridge.kfp_api.retry import RetryPolicy
 from bridge.lineage.database import Database
 from bridge.lineage.records import Claim
 from bridge.service.accept import Acceptance
+from bridge.service.backend_settings import BackendSettings
 from bridge.service.backends import Backend, policy_of
 from bridge.service.context import Context
 from bridge.service.convert import Presenter
-from bridge.service.settings import BackendSettings, ServiceSettings
+from bridge.service.settings import ServiceSettings
 from bridge.service.store import Store
 from bridge.service.waiters import Waiters
 from bridge.service.wakeups import Wakeups

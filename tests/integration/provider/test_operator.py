@@ -9,13 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.client.models import (
-    ArtifactModel,
-    ArtifactUseModel,
-    ErrorModel,
-    GateModel,
-    MetricModel,
-)
+from bridge.client.models import ArtifactModel, ArtifactUseModel, ErrorModel, GateModel, MetricModel
 from tests.integration.provider.conftest import IGNORED, Ran
 from tests.support.airflow_version import needs
 from tests.support.fake_bridge import End, FakeBridge, Seen, a_task, problem

@@ -14,11 +14,10 @@ from uuid import UUID, uuid5
 
 import httpx
 
+from bridge.client.lineage import ExplainInput, ExplainModel
 from bridge.client.models import (
     ArtifactModel,
     ArtifactUseModel,
-    ExplainInput,
-    ExplainModel,
     MetricModel,
     MetricsModel,
     OriginModel,

@@ -8,15 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from bridge.client.models import (
-    CauseModel,
-    ErrorModel,
-    ExplainInput,
-    GateModel,
-    MetricModel,
-    OriginModel,
-    RunModel,
-)
+from bridge.client.lineage import ExplainInput
+from bridge.client.models import CauseModel, ErrorModel, GateModel, MetricModel, OriginModel, RunModel
 from tests.unit.client.fake_bridge import NOW, FakeBridge, make_artifact, make_run, make_task, over
 from tests.unit.commands.conftest import Shell
 

@@ -20,9 +20,10 @@ from bridge.lineage.database import Database
 from bridge.lineage.database import now as database_now
 from bridge.lineage.records import RunFilter
 from bridge.service.app import create_app
+from bridge.service.backend_settings import BackendSettings
 from bridge.service.backends import Backend, policy_of
 from bridge.service.context import Context
-from bridge.service.settings import BackendSettings, ServiceSettings
+from bridge.service.settings import ServiceSettings
 from bridge.service.workers.cancel import CancelWorker
 from bridge.service.workers.mirror import MirrorWorker
 from bridge.service.workers.sequencer import Sequencer

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
-from bridge.client.models import LineageGraphModel
+from bridge.client.lineage import LineageGraphModel
 from bridge.domain.lineage import Artifact, ArtifactUse, Direction, RunError, RunMirror, Task
 from bridge.domain.states import MirrorState, RuntimeState
 from bridge.kfp_api.messages import TaskDetail

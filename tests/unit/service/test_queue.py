@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.lineage.database import Database
-from bridge.service.settings import ProjectSettings
+from bridge.service.backend_settings import ProjectSettings
 from tests.unit.service.harness import Harness, harness
 
 PROBLEM = "urn:kfbridge:problem:"

@@ -6,14 +6,8 @@ from typing import Any
 import pytest
 
 from bridge.service import main
-from bridge.service.settings import (
-    BackendSettings,
-    ProjectSettings,
-    ServiceSettings,
-    SettingsError,
-    is_loopback,
-    load_settings,
-)
+from bridge.service.backend_settings import BackendSettings, ProjectSettings
+from bridge.service.settings import ServiceSettings, SettingsError, is_loopback, load_settings
 
 DOCS = Path(__file__).parents[3] / "docs" / "service.md"
 

@@ -1,0 +1,97 @@
+"""The API's messages about the installation itself: backends, queues, watches, what is set aside."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import Field
+
+from bridge.client.models import Message
+
+
+class QueueStatus(Message):
+    """One project's part of the queue before a backend: ``waiting`` runs, the first of them since
+    ``oldest_at``; ``active`` of the ``max_active_runs`` it may have there; its weight against others."""
+
+    project: str
+    waiting: int
+    oldest_at: datetime | None = None
+    oldest_seconds: float | None = None
+    active: int
+    max_active_runs: int
+    weight: float = 1.0
+
+
+class QuarantineModel(Message):
+    """Work that is set aside until it is released. ``work`` is ``follow`` (submit, look up, stop),
+    ``mirror``, ``waiter``, ``sweep`` (a run whose news cannot be taken in) or ``list`` (a row that is no
+    run); ``subject`` our run id, or the backend's name of the row."""
+
+    number: int
+    backend: str
+    project: str
+    work: str
+    subject: str
+    run_id: UUID | None = None
+    reason: str
+    failures: int
+    since: datetime
+
+
+class WatchStatus(Message):
+    """How the watch on a backend's Workflows gets on. ``state``: ``healthy``, ``starting``, ``reconnecting``,
+    ``off`` (a person has to put ``off_because`` right) or ``idle`` (no process follows the backend).
+    ``lag_seconds``: from the last end the cluster told to KFP telling it too, recorded."""
+
+    state: str
+    namespaces: list[str] = Field(default_factory=list)
+    healthy_since: datetime | None = None
+    off_because: str | None = None
+    last_error: str | None = None
+    last_heard_at: datetime | None = None
+    lag_seconds: float | None = None
+    restarts: int = 0
+    lists: int = 0
+    events: int = 0
+    unreadable: int = 0
+    pods_off_because: str | None = None
+
+
+class BackendStatus(Message):
+    """How the bridge gets on with one backend; times in seconds.
+
+    ``circuit`` is ``closed``, ``open`` (nothing is sent for ``held_seconds``) or ``half-open`` (one request
+    is let through to see), in the process that answers; ``waiting_requests`` of it wait for their turn.
+    """
+
+    name: str
+    url: str
+    reachable: bool
+    stale_since: datetime | None = None
+    last_fast_sweep_at: datetime | None = None
+    last_slow_sweep_at: datetime | None = None
+    last_sweep_seconds: float | None = None
+    tick_seconds: float | None = None
+    last_error: str | None = None
+    circuit: str = "closed"
+    held_seconds: float = 0.0
+    waiting_requests: int = 0
+    watch: WatchStatus | None = None
+    active_runs: int = 0
+    queued_runs: int = 0
+    max_active_runs: int | None = None
+    queues: list[QueueStatus] = Field(default_factory=list)
+    quarantined: int = 0
+
+
+class StatusModel(Message):
+    """``GET /status``: version, database, backends and worker of this installation."""
+
+    version: str
+    database: str
+    schema_revision: str | None = None
+    workers: int = 0
+    mirror_backlog: int = 0
+    read_only: str | None = None
+    backends: list[BackendStatus] = Field(default_factory=list)
