@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,6 +97,14 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     """The caller's environment without what would lead a command elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KFBRIDGE_", "XDG_"))}
     return {**kept, "HOME": str(home), "COLUMNS": "200", **more}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Commands can be interrupted also where the tests run in the background of a shell, which has SIGINT
+    ignored and hands that on to every process."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
