@@ -77,7 +77,7 @@ test-database: .venv/.made
 
 test-integration: env ## packages together, as real processes; the operators with dag.test()
 	$(PYTEST) tests/contract -q -m "slow and not corpus"
-	$(PYTEST) tests/integration -q -m "not corpus" --ignore tests/integration/lineage
+	$(PYTEST) tests/integration -q -m "not corpus" --ignore tests/integration/lineage -n 2 --dist loadfile
 	$(AIRFLOW_PYTEST) tests/integration/provider -q
 
 test-main-job: env

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from bridge.local.placeholders import PlaceholderError, Placeholders
 from bridge.local.recording import TaskResult, TaskStarted
 from bridge.local.task_config import task_config_inputs, without_passed_on
 from bridge.spec.model import ContainerSpec, ImporterSpec
+
+_NO_ROOM_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,11 @@ async def _launch(context: RunContext, leaf: Leaf, launch: Launch, timeout_secon
         say(launch.log_path, str(error))
         return _Attempt(None, str(error), error.exit_code if isinstance(error, LaunchError) else None)
     if code != 0:
-        return _Attempt(None, _describe_exit(code, await last_line(launch.log_path)), code)
+        message = _describe_exit(code, await last_line(launch.log_path))
+        if await asyncio.to_thread(is_full, launch.work_dir):
+            # Its own words may have found no room in its log.
+            message += f" The disk of {launch.work_dir} is full."
+        return _Attempt(None, message, code)
     try:
         result = await asyncio.to_thread(read_outputs, leaf.component, launch.executor_input)
     except (OutputError, OSError, UnicodeDecodeError) as error:
@@ -199,6 +206,11 @@ def _prepare(context: RunContext, leaf: Leaf, container: ContainerSpec, pod: Pod
         shared_memory_bytes=pod.shared_memory_bytes,
         pull_policy=pod.pull_policy,
     )
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the folder's disk has no room to speak of."""
+    return shutil.disk_usage(folder).free < _NO_ROOM_BYTES
 
 
 def _describe_exit(code: int, said: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,6 +71,14 @@ async def test_a_parent_is_created_first_and_finished_last(driver: Driver) -> No
         ("finished", "inner"),
         ("finished", ""),
     ]
+
+
+async def test_a_failure_on_a_full_disk_says_so(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=1 << 30, free=512))
+    outcome = await driver.execute(pipeline([task("bad", "bad")], PLAIN, EXECUTORS))
+    assert outcome.state is RuntimeState.FAILED
+    assert outcome.message is not None
+    assert outcome.message.endswith(" is full.")
 
 
 async def test_what_depends_on_a_failure_does_not_run_and_what_does_not_does(driver: Driver) -> None:
