@@ -1,4 +1,4 @@
-"""What a webhook wants to be told of, how a message is signed, and when a failed one is sent again; pure.
+"""What a webhook wants to be told of, and how a message is signed; pure.
 
 Signatures follow the Standard Webhooks specification (https://www.standardwebhooks.com), so that its
 libraries verify them: ``v1,`` and the base64 of HMAC-SHA256 over ``<id>.<timestamp>.<body>``.
@@ -26,7 +26,6 @@ EVENT_TYPES = (
 )
 SECRET_PREFIX = "whsec_"  # noqa: S105
 TOLERANCE_SECONDS = 300
-_LONGEST_DOUBLING = 20
 
 
 class BadSignature(ValueError):
@@ -102,16 +101,6 @@ def verify(
         if any(hmac.compare_digest(expected, one.encode()) for one in given):
             return
     raise BadSignature("none of the signatures was made with a secret that is known here")
-
-
-def retry_seconds(attempts: int, *, first: float, longest: float, spread: float) -> float:
-    """The pause after so many failed attempts: doubling from ``first`` up to ``longest``.
-
-    ``spread`` between 0 and 1 moves it by up to a quarter either way: what failed together must not come
-    back together.
-    """
-    base = min(longest, first * 2.0 ** min(max(0, attempts - 1), _LONGEST_DOUBLING))
-    return base * (0.75 + spread / 2)
 
 
 def _signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:

@@ -6,7 +6,7 @@ time is over, and a result counts only if nobody else took the row meanwhile (``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -203,15 +203,18 @@ def list_deliveries(
     return page, make_cursor(_CURSOR, str(page[-1].delivery_id)) if len(found) > size else None
 
 
-def count_deliveries(session: Session, webhook_id: UUID) -> Mapping[DeliveryState, int]:
-    """How many deliveries of a webhook are in each state."""
+def count_deliveries(session: Session, webhook_ids: Collection[UUID]) -> dict[UUID, dict[DeliveryState, int]]:
+    """How many deliveries of each webhook are in each state; a webhook without any is left out."""
     statement = (
-        select(WEBHOOK_DELIVERIES.c.state, func.count())
+        select(WEBHOOKS.c.webhook_id, WEBHOOK_DELIVERIES.c.state, func.count())
         .join(WEBHOOKS, WEBHOOKS.c.id == WEBHOOK_DELIVERIES.c.webhook)
-        .where(WEBHOOKS.c.webhook_id == webhook_id)
-        .group_by(WEBHOOK_DELIVERIES.c.state)
+        .where(WEBHOOKS.c.webhook_id.in_(webhook_ids))
+        .group_by(WEBHOOKS.c.webhook_id, WEBHOOK_DELIVERIES.c.state)
     )
-    return {row.state: row[1] for row in session.execute(statement)}
+    counts: dict[UUID, dict[DeliveryState, int]] = {}
+    for webhook_id, state, count in session.execute(statement):
+        counts.setdefault(webhook_id, {})[state] = count
+    return counts
 
 
 def forget_delivered(session: Session, older_than_seconds: float, limit: int = 1000) -> int:

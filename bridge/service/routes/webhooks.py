@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -43,9 +44,7 @@ async def list_webhooks(
     context: ContextDep, project: Annotated[list[str] | None, Query()] = None
 ) -> Page[WebhookModel]:
     """All webhooks, in the order they were made."""
-    found = await context.store.read(
-        lambda s: [_counted(s, hook) for hook in webhooks.list_webhooks(s, tuple(project or ()))]
-    )
+    found = await context.store.read(lambda s: _counted(s, webhooks.list_webhooks(s, tuple(project or ()))))
     return Page(items=found)
 
 
@@ -77,7 +76,7 @@ async def add_webhook(request: Request, context: ContextDep) -> WebhookModel:
 @router.get("/webhooks/{webhook_id}", response_model=WebhookModel)
 async def get_webhook(webhook_id: UUID, context: ContextDep) -> WebhookModel:
     """A webhook and how many messages are owed to it."""
-    return await context.store.read(lambda s: _counted(s, _stored(s, webhook_id)))
+    return await context.store.read(lambda s: _counted(s, [_stored(s, webhook_id)])[0])
 
 
 @router.patch("/webhooks/{webhook_id}", response_model=WebhookModel, openapi_extra=body_of(WebhookChange))
@@ -97,7 +96,7 @@ async def change_webhook(webhook_id: UUID, request: Request, context: ContextDep
 
     def write(session: Session) -> WebhookModel:
         _stored(session, webhook_id)
-        return _counted(session, webhooks.change_webhook(session, webhook_id, **changes))
+        return _counted(session, [webhooks.change_webhook(session, webhook_id, **changes)])[0]
 
     changed = await context.store.transact(write, repeatable=True)
     context.wakeups.deliver.ring()
@@ -213,9 +212,11 @@ def _unknown(webhook_id: UUID) -> ProblemError:
     return ProblemError("not-found", f"there is no webhook {webhook_id}")
 
 
-def _counted(session: Session, stored: StoredWebhook) -> WebhookModel:
-    counts = deliveries.count_deliveries(session, stored.webhook_id)
-    return _shown(stored).model_copy(update={"deliveries": dict(counts)})
+def _counted(session: Session, stored: Sequence[StoredWebhook]) -> list[WebhookModel]:
+    counts = deliveries.count_deliveries(session, [one.webhook_id for one in stored])
+    return [
+        _shown(one).model_copy(update={"deliveries": dict(counts.get(one.webhook_id, {}))}) for one in stored
+    ]
 
 
 def _shown(stored: StoredWebhook) -> WebhookModel:

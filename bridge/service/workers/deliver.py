@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from uuid import UUID
 import httpx
 from sqlmodel import Session
 
-from bridge.domain.webhooks import retry_seconds
 from bridge.lineage import deliveries, webhooks
 from bridge.lineage.deliveries import Delivery, DeliveryState
 from bridge.lineage.records import Event
@@ -20,6 +18,7 @@ from bridge.lineage.webhooks import StoredWebhook
 from bridge.service.context import Context
 from bridge.service.messages import signed
 from bridge.service.outgoing import AddressRefused, Outgoing
+from bridge.service.workers.backoff import backoff_seconds
 from bridge.service.workers.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -132,11 +131,10 @@ class Deliverer:
         pause = 0.0
         if not outcome.taken:
             state = "dead" if delivery.attempts >= settings.webhook_attempts else "pending"
-            pause = retry_seconds(
+            pause = backoff_seconds(
                 delivery.attempts,
                 first=settings.webhook_retry_seconds,
                 longest=settings.webhook_longest_retry_seconds,
-                spread=random.random(),  # noqa: S311
             )
             pause = min(max(pause, outcome.retry_after_seconds), settings.webhook_longest_retry_seconds)
         written = deliveries.finish_delivery(

@@ -115,8 +115,8 @@ def test_dead_ones_are_kept_and_can_be_sent_once_more(database: Database) -> Non
             lambda s, one=one: deliveries.finish_delivery(s, one, "dead", status=500, error="no")
         )
     assert database.transact(lambda s: deliveries.forget_delivered(s, 0.0)) == 0
-    counts = database.read(lambda s: deliveries.count_deliveries(s, hook.webhook_id))
-    assert counts == {"dead": 2}
+    counts = database.read(lambda s: deliveries.count_deliveries(s, [hook.webhook_id]))
+    assert counts == {hook.webhook_id: {"dead": 2}}
     assert database.transact(lambda s: deliveries.redeliver(s, hook.webhook_id)) == 2
     again = take(database)
     assert [(one.attempts, one.event.type) for one in again] == [(1, "run.created"), (1, "run.ended")]

@@ -1,4 +1,4 @@
-"""Signatures that other libraries verify, patterns, and the pauses between attempts."""
+"""Signatures that other libraries verify, and patterns."""
 
 from __future__ import annotations
 
@@ -75,10 +75,3 @@ def test_what_is_wanted() -> None:
     assert webhooks.wants(("run.*",), "run.lost")
     assert webhooks.wants(("run.lost", "run.settled"), "run.settled")
     assert not webhooks.wants(("run.settled",), "run.ended")
-
-
-def test_pauses_double_up_to_the_longest() -> None:
-    pauses = [webhooks.retry_seconds(n, first=5, longest=60, spread=0.5) for n in range(1, 8)]
-    assert pauses == [5, 10, 20, 40, 60, 60, 60]
-    assert webhooks.retry_seconds(1000, first=5, longest=60, spread=1.0) == 75
-    assert webhooks.retry_seconds(1, first=4, longest=60, spread=0.0) == 3
