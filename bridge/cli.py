@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from bridge.commands import (
     cancel,
+    compare,
     explain,
     local,
     logs,
@@ -34,8 +35,8 @@ from bridge.commands.failures import INTERRUPTED, SUCCEEDED, USAGE, CommandError
 _DESCRIPTION = """\
 The bridge between Apache Airflow and Kubeflow Pipelines.
 
-Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, cancel, retry,
-                                               quarantine, webhooks
+Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, compare,
+                                               cancel, retry, quarantine, webhooks
 Run something here:                            run, replay, local, serve, worker, migrate
 """
 _EPILOG = """\
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         show,
         logs,
         explain,
+        compare,
         cancel,
         retry,
         quarantine,

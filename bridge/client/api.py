@@ -18,6 +18,7 @@ import httpx
 from pydantic import BaseModel
 
 from bridge.client import calls
+from bridge.client.comparison import CompareModel
 from bridge.client.errors import BridgeBadAnswer, BridgeUnreachable, RunTimeout
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
@@ -193,6 +194,10 @@ class AsyncBridgeClient:
     async def explain(self, run_id: RunId) -> ExplainModel:
         """Which DagRun, data, parameters, code and environment made this run, and what came out."""
         return await self._exchange(calls.explain(run_id))
+
+    async def compare(self, *run_ids: RunId) -> CompareModel:
+        """Two to five runs beside each other: what differs of parameters, metrics, pipeline, data …"""
+        return await self._exchange(calls.compare(run_ids))
 
     async def spec(self, run_id: RunId) -> str:
         """The compiled pipeline that the run runs, as YAML."""

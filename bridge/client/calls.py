@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
+from bridge.client.comparison import CompareModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     AliasRequest,
@@ -89,6 +90,12 @@ def metrics(run_id: RunId) -> Call[MetricsModel]:
 def explain(run_id: RunId) -> Call[ExplainModel]:
     """``GET /runs/{id}/explain``."""
     return Call(method="GET", path=f"{_run(run_id)}/explain", parse=model_reader(ExplainModel))
+
+
+def compare(run_ids: Sequence[RunId]) -> Call[CompareModel]:
+    """``GET /compare``."""
+    params = {"run": [str(run_id) for run_id in run_ids]}
+    return Call(method="GET", path="/compare", parse=model_reader(CompareModel), params=params)
 
 
 def spec(run_id: RunId) -> Call[str]:

@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 
 from bridge.client.api import DEFAULT_PATIENCE_SECONDS, LONG_POLL_SECONDS, AsyncBridgeClient, RunId
+from bridge.client.comparison import CompareModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     ArtifactModel,
@@ -128,6 +129,9 @@ class BridgeClient:
 
     def explain(self, run_id: RunId) -> ExplainModel:
         return run_blocking(self._client.explain(run_id))
+
+    def compare(self, *run_ids: RunId) -> CompareModel:
+        return run_blocking(self._client.compare(*run_ids))
 
     def spec(self, run_id: RunId) -> str:
         return run_blocking(self._client.spec(run_id))

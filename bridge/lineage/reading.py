@@ -163,6 +163,16 @@ def metrics_of(session: Session, run_id: UUID) -> list[Metric]:
     ]
 
 
+def last_metrics_of(session: Session, run_id: UUID, *, limit: int) -> dict[str, float]:
+    """The value of each scalar metric of the run at its last step, by key; the first ``limit`` keys."""
+    later = METRICS.alias("later")
+    same_key = (later.c.run == METRICS.c.run) & (later.c.key == METRICS.c.key)
+    is_last = ~select(later.c.id).where(same_key, later.c.step > METRICS.c.step).exists()
+    statement = _of_run(METRICS, run_id).where(is_last).order_by(METRICS.c.key).limit(limit)
+    rows = session.execute(statement.with_only_columns(METRICS.c.key, METRICS.c.value))
+    return {row.key: row.value for row in rows}
+
+
 def blobs_of(session: Session, run_id: UUID) -> list[MetricBlob]:
     """All structured metrics of the run."""
     statement = _of_run(METRIC_BLOBS, run_id).order_by(METRIC_BLOBS.c.task_path, METRIC_BLOBS.c.name)

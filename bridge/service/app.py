@@ -22,6 +22,7 @@ from bridge.service.limits import BodyLimit, PlainTarget, SecurityHeaders
 from bridge.service.problems import install_handlers
 from bridge.service.routes import (
     artifacts,
+    compare,
     details,
     events,
     lineage,
@@ -81,7 +82,18 @@ def create_app(
     )
     guarded = [Depends(require_token)]
     # The ":verb" routes come first: "/runs/{run_id}" would take the verb for a part of the id.
-    for module in (runs, details, artifacts, pipelines, lineage, events, quarantine, webhooks, status):
+    for module in (
+        runs,
+        details,
+        compare,
+        artifacts,
+        pipelines,
+        lineage,
+        events,
+        quarantine,
+        webhooks,
+        status,
+    ):
         app.include_router(module.router, prefix=API_PREFIX, dependencies=guarded)
     app.include_router(status.router, dependencies=guarded)
     app.include_router(status.probes)

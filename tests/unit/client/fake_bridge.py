@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 
 import httpx
 
+from bridge.client.comparison import CompareModel
 from bridge.client.lineage import ExplainInput, ExplainModel
 from bridge.client.models import (
     ArtifactModel,
@@ -125,6 +126,7 @@ class FakeBridge:
         self.artifacts: dict[UUID, list[ArtifactModel]] = {}
         self.metrics: dict[UUID, list[MetricModel]] = {}
         self.inputs: dict[UUID, list[ExplainInput]] = {}
+        self.comparison = CompareModel(runs=[])
         self.content: dict[UUID, bytes] = {}
         self.log: dict[str, str] = {}
         self.trouble: list[httpx.Response | Exception] = []
@@ -171,6 +173,9 @@ class FakeBridge:
             return httpx.Response(202, json={"accepted": 1})
         if path == "/runs":
             return self._list(request.url.params)
+        if path == "/compare":
+            runs = [self.runs[UUID(text)] for text in request.url.params.get_list("run")]
+            return _answer(self.comparison.model_copy(update={"runs": runs}))
         if path == "/status":
             return httpx.Response(200, json={"version": "0.1.0", "database": "sqlite"})
         if path == "/events":

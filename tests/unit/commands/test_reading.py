@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from bridge.client.comparison import CompareModel, CompareRow, CompareSection
 from bridge.client.lineage import ExplainInput
 from bridge.client.models import CauseModel, ErrorModel, GateModel, MetricModel, OriginModel, RunModel
 from tests.unit.client.fake_bridge import NOW, FakeBridge, make_artifact, make_run, make_task, over
@@ -302,3 +303,38 @@ def test_causes_that_say_more_than_the_error_are_listed(bridge: FakeBridge, kfbr
     said = kfbridge("show", "latest").out
     assert "Likely causes" in said
     assert said.index("out_of_memory") < said.index("its node went away")
+
+
+def test_what_differs_between_runs(kfbridge: Shell, bridge: FakeBridge) -> None:
+    runs = [bridge.add(make_run("one", **over())), bridge.add(make_run("two", **over("FAILED")))]
+    rows = [
+        CompareRow(name="epochs", values=[3, 5], known=[True, True], differs=True, change=2, relative=2 / 3),
+        CompareRow(name="note", values=[None, "x"], known=[False, True], differs=True),
+        CompareRow(name="version", values=[None, "v1"], known=[False, True], differs=None),
+        CompareRow(name="rate", values=[0.1, 0.1], known=[True, True], differs=False),
+    ]
+    section = CompareSection(name="parameters", title="Parameters", differing=2, total=4, rows=rows)
+    bridge.comparison = CompareModel(runs=[], differing=["parameters"], sections=[section], unknown=["who"])
+    ids = [str(run.run_id)[:8] for run in runs]
+    lines = kfbridge("compare", *ids).out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ids
+    assert "Parameters  2 of 4 differ" in lines
+    assert "  epochs  3         5         +2 (+66.7%)" in lines
+    assert any(line.split() == ["note", "-", "x"] for line in lines)
+    assert not any("rate" in line for line in lines)
+    assert lines[-1] == "  who"
+    whole = kfbridge("compare", *ids, "--all").out
+    assert "* 3" in whole
+    assert "? -" in whole
+    assert kfbridge("compare", *ids, "--json").json["differing"] == ["parameters"]
+
+
+def test_a_comparison_needs_two_runs(kfbridge: Shell, bridge: FakeBridge) -> None:
+    run = str(bridge.add(make_run()).run_id)
+    assert kfbridge("compare", run).code == 2
+    assert "with itself" in kfbridge("compare", run, "latest").err
+
+
+def test_runs_that_do_not_differ_say_so(kfbridge: Shell, bridge: FakeBridge) -> None:
+    ids = [str(bridge.add(make_run(name)).run_id) for name in ("one", "two")]
+    assert kfbridge("compare", *ids).out.rstrip().endswith("nothing differs")

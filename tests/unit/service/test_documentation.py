@@ -8,10 +8,20 @@ import pytest
 from fastapi.routing import APIRoute
 
 from bridge.service.problems import PROBLEMS
-from bridge.service.routes import artifacts, details, events, lineage, pipelines, runs, status, webhooks
+from bridge.service.routes import (
+    artifacts,
+    compare,
+    details,
+    events,
+    lineage,
+    pipelines,
+    runs,
+    status,
+    webhooks,
+)
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
-MODULES = (runs, details, artifacts, pipelines, lineage, events, status, webhooks)
+MODULES = (runs, details, compare, artifacts, pipelines, lineage, events, status, webhooks)
 ROUTES = [
     (method, route.path)
     for module in MODULES
