@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from bridge.client import calls
 from bridge.client.comparison import CompareModel
 from bridge.client.errors import BridgeBadAnswer, BridgeUnreachable, RunTimeout
+from bridge.client.history import PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     ArtifactModel,
@@ -235,6 +236,30 @@ class AsyncBridgeClient:
     async def pipelines(self) -> list[PipelineModel]:
         """The pipelines the bridge has seen."""
         return await self._all(calls.pipelines)
+
+    async def pipeline(
+        self, name: str, *, project: str = "default", cursor: str | None = None, limit: int | None = None
+    ) -> PipelineDetailModel:
+        """A pipeline over time: a page of its runs with their tasks, versions, last good run."""
+        return await self._exchange(calls.pipeline(name, project, cursor, limit))
+
+    async def trend(
+        self,
+        pipeline: str,
+        name: str,
+        *,
+        project: str = "default",
+        rule: str | None = None,
+        direction: Literal["higher", "lower"] | None = None,
+        window: int | None = None,
+        limit: int | None = None,
+    ) -> TrendModel:
+        """A metric (or ``duration``, ``queued``) over the pipeline's newest runs, regressions marked.
+
+        ``rule`` is a CEL expression or ``median``.
+        """
+        options = {"rule": rule, "direction": direction, "window": window, "limit": limit}
+        return await self._exchange(calls.trend(pipeline, name, project, options))
 
     async def register_pipeline(
         self, spec: str, *, version: str | None = None, project: str = "default"

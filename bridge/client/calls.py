@@ -9,6 +9,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from bridge.client.comparison import CompareModel
+from bridge.client.history import PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     AliasRequest,
@@ -136,6 +137,20 @@ def pipelines(cursor: str | None = None) -> Call[Page[PipelineModel]]:
     return Call(method="GET", path="/pipelines", parse=page_reader(PipelineModel), params=_cursor(cursor))
 
 
+def pipeline(name: str, project: str, cursor: str | None, limit: int | None) -> Call[PipelineDetailModel]:
+    """``GET /pipelines/{name}``."""
+    params = {"project": project, **_cursor(cursor), **_given(limit=limit)}
+    path = f"/pipelines/{_segment(name)}"
+    return Call(method="GET", path=path, parse=model_reader(PipelineDetailModel), params=params)
+
+
+def trend(pipeline: str, name: str, project: str, options: Mapping[str, Any]) -> Call[TrendModel]:
+    """``GET /pipelines/{name}/metrics``."""
+    params = {"name": name, "project": project, **_given(**options)}
+    path = f"/pipelines/{_segment(pipeline)}/metrics"
+    return Call(method="GET", path=path, parse=model_reader(TrendModel), params=params)
+
+
 def register_pipeline(spec: str, version: str | None, project: str) -> Call[PipelineModel]:
     """``POST /pipelines``."""
     body = RegisterRequest(spec=spec, version=version).model_dump(mode="json", exclude_none=True)
@@ -208,6 +223,10 @@ def events(last_id: int | None) -> Call[None]:
     return Call(
         method="GET", path="/events", parse=read_nothing, headers=headers, wait_seconds=silent_seconds
     )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: _param(value) for name, value in values.items() if value is not None}
 
 
 def _cursor(cursor: str | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ import httpx
 
 from bridge.client.api import DEFAULT_PATIENCE_SECONDS, LONG_POLL_SECONDS, AsyncBridgeClient, RunId
 from bridge.client.comparison import CompareModel
+from bridge.client.history import PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     ArtifactModel,
@@ -160,6 +161,27 @@ class BridgeClient:
 
     def pipelines(self) -> list[PipelineModel]:
         return run_blocking(self._client.pipelines())
+
+    def pipeline(
+        self, name: str, *, project: str = "default", cursor: str | None = None, limit: int | None = None
+    ) -> PipelineDetailModel:
+        return run_blocking(self._client.pipeline(name, project=project, cursor=cursor, limit=limit))
+
+    def trend(
+        self,
+        pipeline: str,
+        name: str,
+        *,
+        project: str = "default",
+        rule: str | None = None,
+        direction: Literal["higher", "lower"] | None = None,
+        window: int | None = None,
+        limit: int | None = None,
+    ) -> TrendModel:
+        asking = self._client.trend(
+            pipeline, name, project=project, rule=rule, direction=direction, window=window, limit=limit
+        )
+        return run_blocking(asking)
 
     def register_pipeline(
         self, spec: str, *, version: str | None = None, project: str = "default"

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Unpack, cast
 from uuid import UUID
 
-from sqlalchemy import RowMapping, bindparam, func, select, text, update
+from sqlalchemy import RowMapping, bindparam, func, select, text, true, update
 from sqlmodel import Session
 
 from bridge.domain.lineage import Metric, Run
@@ -342,10 +342,11 @@ def last_good_run(
 ) -> tuple[Run, list[Metric]] | None:
     """The newest good run of the pipeline (``Run.is_good``) with its metrics; created before ``before``
     if that is given, and not ``excluding``."""
+    # Spelt and ordered as the partial index is, or SQLite walks all runs of the project.
     statement = (
         select(RUNS)
-        .where(RUNS.c.project == project, RUNS.c.pipeline_name == pipeline_name, RUNS.c.good.is_(True))
-        .order_by(RUNS.c.created_at.desc(), RUNS.c.run_id.desc())
+        .where(RUNS.c.project == project, RUNS.c.pipeline_name == pipeline_name, RUNS.c.good == true())
+        .order_by(RUNS.c.created_at.desc())
         .limit(1)
     )
     if before is not None:

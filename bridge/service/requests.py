@@ -55,14 +55,14 @@ def _first_nul(value: Any, pointer: str = "") -> str | None:
     return next((place for place in found if place is not None), None)
 
 
-def check_gate(expression: str | None) -> None:
-    """Raises ``ProblemError`` for a gate that does not compile."""
+def check_gate(expression: str | None, pointer: str = "/gate") -> None:
+    """Raises ``ProblemError`` for a gate that does not compile; ``pointer`` is its place in the request."""
     if expression is None:
         return
     try:
         compile_gate(expression)
     except GateError as error:
-        raise ProblemError("invalid-gate", str(error), errors=[("/gate", str(error))]) from error
+        raise ProblemError("invalid-gate", str(error), errors=[(pointer, str(error))]) from error
 
 
 def inputs_of(request: SubmitRequest) -> tuple[InputVersion, ...]:

@@ -71,7 +71,7 @@ async def list_aliases(
 ) -> Page[PipelineAliasModel]:
     """The aliases of a pipeline, by name."""
     found = await context.store.read(lambda s: aliases.list_aliases(s, project, name))
-    return Page(items=[_shown(alias) for alias in found])
+    return Page(items=[shown_alias(alias) for alias in found])
 
 
 @router.get("/pipelines/{name}/aliases/{alias}", response_model=PipelineAliasModel)
@@ -82,7 +82,7 @@ async def get_alias(
     found = await context.store.read(lambda s: aliases.find_alias(s, project, name, alias))
     if found is None:
         raise ProblemError("not-found", f"pipeline {name} of project {project} has no alias {alias}")
-    return _shown(found)
+    return shown_alias(found)
 
 
 @router.put(
@@ -104,7 +104,7 @@ async def set_alias(
     stored, before = await context.store.transact(
         lambda s: _set(s, project, name, alias, body), repeatable=True
     )
-    return _shown(stored, previous_digest=before)
+    return shown_alias(stored, previous_digest=before)
 
 
 @router.delete("/pipelines/{name}/aliases/{alias}", status_code=204)
@@ -156,7 +156,8 @@ def _set(
         raise ProblemError("unknown-pipeline", told, errors=[(place, told)]) from error
 
 
-def _shown(stored: StoredAlias, *, previous_digest: str | None = None) -> PipelineAliasModel:
+def shown_alias(stored: StoredAlias, *, previous_digest: str | None = None) -> PipelineAliasModel:
+    """An alias as the API shows it."""
     return PipelineAliasModel(
         pipeline=stored.pipeline,
         alias=stored.alias,

@@ -13,6 +13,7 @@ from bridge.service.routes import (
     compare,
     details,
     events,
+    history,
     lineage,
     pipelines,
     runs,
@@ -21,7 +22,7 @@ from bridge.service.routes import (
 )
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
-MODULES = (runs, details, compare, artifacts, pipelines, lineage, events, status, webhooks)
+MODULES = (runs, details, compare, artifacts, pipelines, history, lineage, events, status, webhooks)
 ROUTES = [
     (method, route.path)
     for module in MODULES
