@@ -25,8 +25,8 @@ class QueueStatus(Message):
 
 class QuarantineModel(Message):
     """Work that is set aside until it is released. ``work`` is ``follow`` (submit, look up, stop),
-    ``mirror``, ``waiter``, ``sweep`` (a run whose news cannot be taken in) or ``list`` (a row that is no
-    run); ``subject`` our run id, or the backend's name of the row."""
+    ``mirror``, ``waiter``, ``emit`` (a run's OpenLineage events), ``sweep`` (a run whose news cannot be taken
+    in) or ``list`` (a row that is no run); ``subject`` our run id, or the backend's name of the row."""
 
     number: int
     backend: str
@@ -85,6 +85,19 @@ class BackendStatus(Message):
     quarantined: int = 0
 
 
+class EmissionStatus(Message):
+    """How far the OpenLineage consumer is behind: ``unread_events`` were not looked at for it, of
+    ``waiting_runs`` it is owed something, ``dead_runs`` were given up (``GET /quarantine``, work ``emit``).
+    ``failing_since``: since when it has not taken what some run owes, ``last_error`` why."""
+
+    url: str
+    unread_events: int = 0
+    waiting_runs: int = 0
+    dead_runs: int = 0
+    failing_since: datetime | None = None
+    last_error: str | None = None
+
+
 class StatusModel(Message):
     """``GET /status``: version, database, backends and worker of this installation."""
 
@@ -95,3 +108,4 @@ class StatusModel(Message):
     mirror_backlog: int = 0
     read_only: str | None = None
     backends: list[BackendStatus] = Field(default_factory=list)
+    openlineage: EmissionStatus | None = None

@@ -21,13 +21,14 @@ class Duty(StrEnum):
 
     FOLLOW is to submit, look up, follow or stop it (``due_at``), MIRROR to read its metadata
     (``mirror_due_at``), WAITER to cancel it because nobody was heard of who waits for it, CONTENT to look
-    whether what its artifacts name is there (``content_due_at``).
+    whether what its artifacts name is there (``content_due_at``), EMIT to tell an OpenLineage consumer of it.
     """
 
     FOLLOW = "follow"
     MIRROR = "mirror"
     WAITER = "waiter"
     CONTENT = "content"
+    EMIT = "emit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from bridge.lineage.tables import (
     ARTIFACT_USES,
     ARTIFACTS,
     DUTIES,
+    EMISSIONS,
     METRIC_BLOBS,
     METRICS,
     RUN_HISTORY,
@@ -34,7 +35,7 @@ from bridge.lineage.tables import (
 
 # Which attempts are looked for: earlier ones may have been given up and never have been at the backend.
 _MOST_ATTEMPTS = 8
-_OF_A_RUN = (TASKS, METRICS, METRIC_BLOBS, ARTIFACT_USES, RUN_HISTORY, DUTIES)
+_OF_A_RUN = (TASKS, METRICS, METRIC_BLOBS, ARTIFACT_USES, RUN_HISTORY, DUTIES, EMISSIONS)
 
 
 def adopt_found_runs(session: Session, submission: Submission) -> tuple[Submission, Run] | None:

@@ -15,8 +15,8 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
 from bridge.client.errors import BridgeError
+from bridge.domain.openlineage import dataset_name
 from bridge.provider.hooks import KubeflowBridgeHook
-from bridge.provider.openlineage import dataset_name
 from bridge.provider.outlets import MODEL_TYPE, written_as
 
 if TYPE_CHECKING:

@@ -35,6 +35,7 @@ from bridge.service.routes import (
 )
 from bridge.service.routes.common import describe_bodies, require_token
 from bridge.service.settings import ServiceSettings
+from bridge.service.versions import package_version
 from bridge.service.watcher import watch_changes
 from bridge.service.workers.start import make_supervisor
 
@@ -74,7 +75,7 @@ def create_app(
 
     app = FastAPI(
         title="Airflow KFP bridge",
-        version=status.package_version(),
+        version=package_version(),
         description="Submit a pipeline once, follow it to its end, and know which data made which model.",
         lifespan=lifespan,
         docs_url=None,

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from bridge.domain.fairness import Share
 from bridge.domain.uris import local_path
 from bridge.service.backend_settings import BackendSettings, ProjectSettings
+from bridge.service.openlineage_settings import OpenLineageSettings
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
 # What a setting with a pattern must look like, in words.
@@ -25,7 +26,7 @@ _PATTERNS_IN_WORDS = {
     "database_url": "must begin with sqlite:/// (a file) or postgresql://",
     "log_level": "must be DEBUG, INFO, WARNING or ERROR",
 }
-_IN_THE_FILE_ALONE = ("backends", "projects")
+_IN_THE_FILE_ALONE = ("backends", "projects", "openlineage")
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
 _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_URL": "url",
@@ -42,6 +43,11 @@ _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_REQUEST_BURST": "request_burst",
     "KFBRIDGE_KFP_ORPHAN_GRACE_SECONDS": "orphan_grace_seconds",
     "KFBRIDGE_KFP_AGENT_BACKOFF_SECONDS": "agent_backoff_seconds",
+}
+_OPENLINEAGE_VARIABLES = {
+    f"KFBRIDGE_OPENLINEAGE_{name.upper()}": name
+    for name in OpenLineageSettings.model_fields
+    if name != "headers"
 }
 
 
@@ -94,6 +100,9 @@ class ServiceSettings(BaseModel):
     )
     projects: Mapping[str, ProjectSettings] = Field(
         default_factory=dict, description="What single projects may have instead."
+    )
+    openlineage: OpenLineageSettings | None = Field(
+        default=None, description="Who is sent OpenLineage events of runs and tasks; nobody, if absent."
     )
     workers: bool = Field(default=True, description="Whether this process also runs the workers.")
     airflow_url: str | None = Field(
@@ -297,7 +306,9 @@ def load_settings(
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     path = config_file or (Path(text) if (text := environ.get("KFBRIDGE_CONFIG")) else None)
     values = _from_file(path) if path else {}
-    backend = _backend_from_environment(environ)
+    backend = _named_in(environ, _BACKEND_VARIABLES)
+    if consumer := _named_in(environ, _OPENLINEAGE_VARIABLES):
+        values["openlineage"] = {**values.get("openlineage", {}), **consumer}
     if "kfp_url" in given:
         backend["url"] = given.pop("kfp_url")
     if backend:
@@ -328,8 +339,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return {name: environ[variable] for variable, name in known.items() if environ.get(variable)}
 
 
-def _backend_from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    return {name: environ[variable] for variable, name in _BACKEND_VARIABLES.items() if variable in environ}
+def _named_in(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, Any]:
+    return {name: environ[variable] for variable, name in variables.items() if variable in environ}
 
 
 def _with_backend(listed: list[dict[str, Any]], backend: dict[str, Any]) -> list[dict[str, Any]]:

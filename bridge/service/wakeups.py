@@ -110,6 +110,10 @@ class Wakeups:
         """The bell of the worker that mirrors one backend's runs."""
         return self._bell("mirror", backend)
 
+    def emit(self, backend: str) -> Bell:
+        """The bell of the worker that tells the OpenLineage consumer of one backend's runs."""
+        return self._bell("emit", backend)
+
     def _bell(self, worker: str, backend: str) -> Bell:
         return self._bells.setdefault((worker, backend), Bell())
 

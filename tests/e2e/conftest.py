@@ -13,6 +13,7 @@ import pytest
 from deploy.laptop.stack import ROOT, Stack
 from tests.e2e.scene import Scene
 from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.webhook_receiver import WebhookReceiver, webhook_receiver
 
 __all__ = ["postgres_server"]
 
@@ -52,8 +53,18 @@ class MakeScene:
 
 
 @pytest.fixture(scope="session")
+def lineage_consumer() -> Iterator[WebhookReceiver]:
+    """Who is told of lineage by Airflow and by the bridge."""
+    with webhook_receiver() as consumer:
+        consumer.status = 201
+        yield consumer
+
+
+@pytest.fixture(scope="session")
 def scenario_stack(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: PostgresServer,
+    lineage_consumer: WebhookReceiver,
 ) -> Iterator[Stack]:
     """The whole laptop on free ports with the DAGs of the scenarios, both databases in PostgreSQL: on a busy
     machine Airflow's own would be locked for so long with SQLite that it answers some requests with 500."""
@@ -85,9 +96,14 @@ def scenario_stack(
         database_url=postgres_server.url(postgres_server.create_database()),
         dags_folder=dags,
         airflow_env=environment,
+        service_env={"KFBRIDGE_OPENLINEAGE_URL": lineage_consumer.url},
         local_options=options,
     )
-    transport = {"type": "http", "url": stack.bridge_url, "endpoint": "api/v1/lineage"}
+    transports = {
+        "bridge": {"type": "http", "url": stack.bridge_url, "endpoint": "api/v1/lineage"},
+        "consumer": {"type": "http", "url": lineage_consumer.url, "endpoint": "events"},
+    }
+    transport = {"type": "composite", "transports": transports}
     stack.airflow.env |= {
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "e2e/laptop",

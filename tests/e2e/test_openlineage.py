@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from bridge.client.lineage import ExplainModel
+from bridge.client.models import RunModel
 from bridge.client.sync import BridgeClient
 from bridge.lineage.database import Database
 from bridge.lineage.tables import JOB_RUNS, RUNS
 from tests.e2e.conftest import MakeScene
+from tests.e2e.scene import Scene
+from tests.support.openlineage_spec import check_event
+from tests.support.webhook_receiver import WebhookReceiver
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 
-def test_the_airflow_task_the_run_and_its_kfp_tasks_are_one_graph(scene: MakeScene) -> None:
+def test_the_airflow_task_the_run_and_its_kfp_tasks_are_one_graph(
+    scene: MakeScene, lineage_consumer: WebhookReceiver
+) -> None:
     traced = scene("traced").start(hold=False, fail_once=True)
     assert traced.wait_end() == "success"
     first, second = traced.runs()
@@ -51,6 +59,46 @@ def test_the_airflow_task_the_run_and_its_kfp_tasks_are_one_graph(scene: MakeSce
     printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert str(parent.run_id) in printed
     assert str(dag_run.run_id) in printed
+
+    _check_what_the_consumer_got(traced, lineage_consumer, second)
+
+
+def _check_what_the_consumer_got(traced: Scene, consumer: WebhookReceiver, run: RunModel) -> None:
+    """The same graph, made of events alone: Airflow's provider tells one half of it, the bridge the other."""
+    kfp_run_id = str(run.kfp_run_id)
+
+    def whole() -> list[dict[str, Any]] | None:
+        events = [json.loads(body) for body in list(consumer.taken)]
+        ends = {event["run"]["runId"] for event in events if event["eventType"] == "COMPLETE"}
+        return events if kfp_run_id in ends else None
+
+    events = traced.wait("the bridge's events of the run", whole)
+    parents = {one["run"]["runId"]: _parent(one) for one in events if _parent(one)}
+    first = {one["run"]["runId"]: index for index, one in reversed(list(enumerate(events)))}
+    jobs = {one["run"]["runId"]: one["job"]["name"] for one in events}
+    tasks = [child for child, parent in parents.items() if parent == kfp_run_id]
+    assert sorted(jobs[task] for task in tasks) == ["held.prepare", "held.work"]
+    for task in tasks:
+        chain = [task]
+        while chain[-1] in parents:
+            chain.append(parents[chain[-1]])
+        assert [jobs[one] for one in chain[1:]] == ["held", "traced.run", "traced"]
+        places = [first[one] for one in chain]
+        assert places == sorted(places, reverse=True), "a child came before its parent"
+    roots = {_root(one) for one in events if one["run"]["runId"] in (kfp_run_id, *tasks)}
+    assert roots == {chain[-1]}
+    for event in events:
+        if event["producer"] == "urn:kfbridge:service":
+            check_event(event)
+
+
+def _parent(event: dict[str, Any]) -> str | None:
+    parent = event["run"]["facets"].get("parent")
+    return parent["run"]["runId"] if parent and parent["run"]["runId"] != event["run"]["runId"] else None
+
+
+def _root(event: dict[str, Any]) -> str:
+    return str(event["run"]["facets"]["parent"]["root"]["run"]["runId"])
 
 
 def _job_runs(database_url: str, dag_run_id: str) -> dict[str, dict]:  # type: ignore[type-arg]

@@ -1,4 +1,5 @@
-"""A receiver of webhooks on a free port: remembers what it got, and answers as a test says."""
+"""A receiver of webhooks or OpenLineage events on a free port: remembers what it got, and answers as a test
+says."""
 
 from __future__ import annotations
 
@@ -14,11 +15,13 @@ from bridge.client.webhooks import verify_webhook
 
 @dataclass
 class WebhookReceiver:
-    """``status`` is what it answers; ``messages`` are the (headers, body) pairs that it got."""
+    """``status`` is what it answers; ``messages`` are the (headers, body) pairs that it got, ``taken`` the
+    bodies that it answered well."""
 
     url: str
     status: int = 204
     messages: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    taken: list[bytes] = field(default_factory=list)
 
     def events(self, secret: str) -> list[dict[str, Any]]:
         """What it got, as far as ``secret`` signed it; anything else raises ``BadSignature``."""
@@ -36,8 +39,11 @@ def webhook_receiver() -> Iterator[WebhookReceiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
+            status = receiver.status
             receiver.messages.append((dict(self.headers.items()), body))
-            self.send_response(receiver.status)
+            if 200 <= status < 300:
+                receiver.taken.append(body)
+            self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()
 

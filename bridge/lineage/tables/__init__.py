@@ -1,14 +1,14 @@
 """The tables. Every one carries ``backend`` and ``project``, ``''`` where that makes no sense.
 
 ``running`` holds what the bridge does, ``mirrored`` what backends told of runs, ``data`` the datasets
-and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping, ``hooks`` the webhooks.
+and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping, ``hooks`` who is told of events.
 """
 
 from __future__ import annotations
 
 from bridge.lineage.tables.base import METADATA, Row, table
 from bridge.lineage.tables.data import DatasetRow, DatasetUseRow, DatasetVersionRow, JobRow, JobRunRow
-from bridge.lineage.tables.hooks import DeliveryRow, WebhookRow
+from bridge.lineage.tables.hooks import DeliveryRow, EmissionRow, WebhookRow
 from bridge.lineage.tables.keeping import (
     AuditRow,
     BackendStateRow,
@@ -48,6 +48,7 @@ DATASETS = table(DatasetRow)
 DATASET_USES = table(DatasetUseRow)
 DATASET_VERSIONS = table(DatasetVersionRow)
 DUTIES = table(DutyRow)
+EMISSIONS = table(EmissionRow)
 JOBS = table(JobRow)
 JOB_RUNS = table(JobRunRow)
 LEASES = table(LeaseRow)
@@ -79,6 +80,7 @@ __all__ = [
     "DATASET_USES",
     "DATASET_VERSIONS",
     "DUTIES",
+    "EMISSIONS",
     "JOBS",
     "JOB_RUNS",
     "LEASES",

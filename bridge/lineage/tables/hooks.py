@@ -1,4 +1,4 @@
-"""Webhooks and the messages that are owed to them."""
+"""Webhooks and the messages that are owed to them; what the OpenLineage consumer was told."""
 
 from __future__ import annotations
 
@@ -75,4 +75,34 @@ class DeliveryRow(Row, table=True):
     created_at: datetime = time_column()
     tried_at: datetime | None = optional_time()
     status: int | None = Field(default=None)
+    error: str | None = optional_text()
+
+
+class EmissionRow(Row, table=True):
+    """What the OpenLineage consumer heard last of a run (``subject`` ``''``) or of one of its tasks.
+
+    ``event`` is the event's type, ``''`` before the first; ``attempt`` counts a task's tries; ``whole`` says
+    that a run's end was told with all its metadata. ``failing_since`` and ``error`` are the run's alone:
+    since when, and why, the consumer has not taken what it is owed.
+    """
+
+    __tablename__ = "emissions"
+    __table_args__ = (
+        UniqueConstraint("run", "subject"),
+        Index(
+            "ix_emissions_failing",
+            "failing_since",
+            postgresql_where=text("failing_since IS NOT NULL"),
+            sqlite_where=text("failing_since IS NOT NULL"),
+        ),
+    )
+
+    id: int | None = surrogate()
+    run: int = reference("runs.id")
+    subject: str = text_column("")
+    event: str = text_column("")
+    attempt: int = Field(default=1)
+    ended_at: datetime | None = optional_time()
+    whole: bool = Field(default=False)
+    failing_since: datetime | None = optional_time()
     error: str | None = optional_text()

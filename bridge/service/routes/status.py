@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from sqlmodel import Session
 
-from bridge.client.status import BackendStatus, QueueStatus, StatusModel, WatchStatus
+from bridge.client.status import BackendStatus, EmissionStatus, QueueStatus, StatusModel, WatchStatus
 from bridge.domain.states import RunPhase
-from bridge.lineage import backends, leases, quarantine, queue, runs
+from bridge.lineage import backends, emissions, leases, quarantine, queue, runs
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.records import BackendState, Duty
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.routes.common import ContextDep
+from bridge.service.versions import package_version
 
 _Ordered = TypeVar("_Ordered", datetime, float)
 
@@ -59,7 +60,7 @@ async def readyz(context: ContextDep) -> Response:
 async def status_of(context: Context) -> StatusModel:
     """The installation's status as one message."""
 
-    def read(session: Session) -> tuple[int, list[BackendStatus]]:
+    def read(session: Session) -> tuple[int, list[BackendStatus], EmissionStatus | None]:
         states: dict[str, list[BackendState]] = {}
         for state in backends.all_backend_states(session):
             states.setdefault(state.backend, []).append(state)
@@ -74,9 +75,9 @@ async def status_of(context: Context) -> StatusModel:
             )
             for name, backend in context.backends.items()
         ]
-        return leases.backlog(session, Duty.MIRROR), told
+        return leases.backlog(session, Duty.MIRROR), told, _emission_status(context, session)
 
-    backlog, told = await context.store.read(read)
+    backlog, told, emission = await context.store.read(read)
     running = sum(one.running for one in context.supervisor.health.values()) if context.supervisor else 0
     return StatusModel(
         version=package_version(),
@@ -86,15 +87,8 @@ async def status_of(context: Context) -> StatusModel:
         mirror_backlog=backlog,
         read_only=_FULL if context.store.database.is_full else None,
         backends=told,
+        openlineage=emission,
     )
-
-
-def package_version() -> str:
-    """The installed version of the bridge."""
-    try:
-        return version("airflow-kfp-bridge")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _latest(values: Iterable[_Ordered | None]) -> _Ordered | None:
@@ -133,6 +127,23 @@ def _backend_status(
         max_active_runs=backend.settings.max_active_runs,
         queues=queues,
         quarantined=quarantined,
+    )
+
+
+def _emission_status(context: Context, session: Session) -> EmissionStatus | None:
+    consumer = context.settings.openlineage
+    if consumer is None:
+        return None
+    parts = urlsplit(consumer.url)
+    behind = emissions.backlog(session)
+    return EmissionStatus(
+        # Credentials may stand in an address.
+        url=parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl(),
+        unread_events=behind.unread,
+        waiting_runs=behind.waiting,
+        dead_runs=behind.dead,
+        failing_since=behind.failing_since,
+        last_error=behind.last_error,
     )
 
 

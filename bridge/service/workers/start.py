@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from bridge.service.consumer import Circuit
 from bridge.service.context import Context
 from bridge.service.workers.cancel import CancelWorker
 from bridge.service.workers.content import ContentWorker
 from bridge.service.workers.deliver import Deliverer
+from bridge.service.workers.emit import EmissionNoter, EmitWorker
 from bridge.service.workers.hold import DatabaseHold
 from bridge.service.workers.kube_watch import KubeWatch
 from bridge.service.workers.mirror import MirrorWorker
@@ -35,7 +37,13 @@ def make_supervisor(context: Context, also: Mapping[str, Work] | None = None) ->
 
 def _workers(context: Context) -> dict[str, Work]:
     work: dict[str, Work] = {"sequencer": Sequencer(context).run, "deliver": Deliverer(context).run}
+    consumer = context.settings.openlineage
+    circuit = Circuit()
+    if consumer is not None:
+        work["openlineage"] = EmissionNoter(context).run
     for name, backend in context.backends.items():
+        if consumer is not None:
+            work[f"emit:{name}"] = EmitWorker(context, backend, consumer, circuit).run
         work[f"submit:{name}"] = SubmitWorker(context, backend).run
         work[f"track:{name}"] = TrackWorker(context, backend).run
         work[f"mirror:{name}"] = MirrorWorker(context, backend).run

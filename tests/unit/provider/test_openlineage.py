@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import jsonschema
 import pytest
-from referencing import Registry, Resource
 
 from bridge.client.models import InputModel
+from bridge.domain.openlineage import dataset_name, static_run_id
 from bridge.provider.openlineage import (
     dag_run_id,
-    dataset_name,
     lineage_parent,
     outputs_event,
-    static_run_id,
     task_run_id,
 )
 from bridge.provider.origin import build_origin
+from tests.support.openlineage_spec import check_event, needs_specification
 from tests.unit.provider.support import a_context
-
-SPECIFICATION = Path(__file__).parents[4] / "shared" / "openlineage-spec"
 
 
 @pytest.mark.parametrize(
@@ -139,32 +133,10 @@ def an_event() -> dict[str, Any]:
     return outputs_event(context, build_origin(context, deployment="prod"), outputs)
 
 
-@pytest.mark.skipif(not SPECIFICATION.exists(), reason="the specification is not beside the checkout")
+@needs_specification
 def test_the_event_and_its_facets_are_valid() -> None:
-    files = [SPECIFICATION / "OpenLineage.json", *(SPECIFICATION / "facets").glob("*.json")]
-    schemas = [json.loads(file.read_text()) for file in files]
-    registry: Registry[Any] = Registry().with_resources(
-        (s["$id"], Resource.from_contents(s)) for s in schemas
-    )
-    known = {schema["$id"] for schema in schemas}
-
-    def validate(value: Any, reference: str) -> None:
-        validator = jsonschema.Draft202012Validator({"$ref": reference}, registry=registry)
-        validator.validate(value)
-
-    event = json.loads(json.dumps(an_event()))
-    validate(event, event["schemaURL"])
-    facets = [*event["run"]["facets"].items(), *event["job"]["facets"].items()]
-    for output in event["outputs"]:
-        facets += [*output["facets"].items(), *output["outputFacets"].items()]
-    checked = set()
-    for name, facet in facets:
-        document = facet["_schemaURL"].split("#")[0]
-        if name != "kfbridge_origin":
-            assert document in known
-            validate(facet, facet["_schemaURL"])
-            checked.add(name)
-    assert checked == {"parent", "nominalTime", "jobType", "version", "outputStatistics"}
+    facets = {"kfbridge_origin", "parent", "nominalTime", "jobType", "version", "outputStatistics"}
+    assert check_event(an_event()) == facets
 
 
 def test_the_event_says_on_whose_behalf() -> None:

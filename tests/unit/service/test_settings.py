@@ -7,6 +7,7 @@ import pytest
 
 from bridge.service import main
 from bridge.service.backend_settings import BackendSettings, ProjectSettings
+from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.settings import ServiceSettings, SettingsError, is_loopback, load_settings
 
 DOCS = Path(__file__).parents[3] / "docs" / "service.md"
@@ -102,11 +103,13 @@ def test_what_can_be_reached_from_outside(host: str, loopback: bool) -> None:
         assert ServiceSettings(host=host, api_token="x").host == host  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("model", [ServiceSettings, BackendSettings, ProjectSettings])
+@pytest.mark.parametrize("model", [ServiceSettings, BackendSettings, ProjectSettings, OpenLineageSettings])
 def test_every_setting_is_documented(
-    model: type[ServiceSettings | BackendSettings | ProjectSettings],
+    model: type[ServiceSettings | BackendSettings | ProjectSettings | OpenLineageSettings],
 ) -> None:
-    page = DOCS.read_text(encoding="utf-8")
+    page = (DOCS.parent / "openlineage.md" if model is OpenLineageSettings else DOCS).read_text(
+        encoding="utf-8"
+    )
     for name, field in model.model_fields.items():
         assert field.description, name
         assert f"`{name}`" in page, name
