@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -69,6 +69,10 @@ class ChoosingReader:
         if mirror is None and (other := await self._other_than(shape, None)) is not None:
             return await self._readers[other].read_run(kfp_run_id, tasks)
         return mirror
+
+    async def read_runs(self, runs: Mapping[UUID, Sequence[TaskDetail]]) -> dict[UUID, RunMirror]:
+        """See ``MetadataReader``. What it means when that fails shows when they are read one by one."""
+        return await self._readers[await self._chosen()].read_runs(runs)
 
     async def changed_since(self, since_ms: int) -> Changes | None:
         """See ``MetadataReader``."""

@@ -67,6 +67,7 @@ class Request:
     ``once`` marks a request that must not be made ambiguous by a connection that went stale: it
     gets a connection of its own. ``url`` replaces base URL and path where a service lives elsewhere.
     ``silence_seconds`` is how long a stream may say nothing, if not as long as any other answer.
+    ``max_bytes`` bounds the answer more narrowly than ``MAX_ANSWER_BYTES``.
     """
 
     method: str
@@ -79,6 +80,7 @@ class Request:
     once: bool = False
     url: str | None = None
     silence_seconds: float | None = None
+    max_bytes: int | None = None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -224,7 +226,8 @@ class Exchange:
         began = time.monotonic()
         try:
             async with client.stream(request.method, url, **kwargs) as response:
-                limit = MAX_ANSWER_BYTES if response.is_success else _MAX_ERROR_BYTES
+                most = request.max_bytes or MAX_ANSWER_BYTES
+                limit = most if response.is_success else _MAX_ERROR_BYTES
                 return await _read(response, str(request), limit)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unreachable(error, str(request)) from error

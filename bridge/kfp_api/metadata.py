@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -31,6 +31,14 @@ class MetadataReader(Protocol):
 
         ``None`` means that the metadata knows nothing of the run: not begun, or expired. An empty
         mirror means that it knows the run and the run has done nothing yet.
+        """
+        ...
+
+    async def read_runs(self, runs: Mapping[UUID, Sequence[TaskDetail]]) -> dict[UUID, RunMirror]:
+        """As ``read_run`` for several small runs with few requests, each with its REST task details.
+
+        A run that is left out could not be read together with the others: it is to be read alone. All of
+        them are where the backend has no way to do that.
         """
         ...
 

@@ -62,6 +62,10 @@ class NativeReader:
             await self._add_links(run, kfp_run_id)
         return run.mirror()
 
+    async def read_runs(self, runs: Mapping[UUID, Sequence[TaskDetail]]) -> dict[UUID, RunMirror]:
+        """Nothing: the native API lists the tasks of one run at a time."""
+        return {}
+
     async def changed_since(self, since_ms: int) -> Changes | None:
         """``None``: the native API lists the tasks of one run at a time, and by their creation alone."""
         return None

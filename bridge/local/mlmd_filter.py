@@ -7,15 +7,18 @@ Source: ml_metadata/query/filter_query_builder of MLMD.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from bridge.local.store_listing import Conditions
 
+_LITERAL = r"""-?\d+(?:\.\d+)?|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_LITERALS = re.compile(_LITERAL)
 _TERM = re.compile(
-    r"\s*(?P<name>[A-Za-z_][\w.`]*)\s*(?P<operation><=|>=|!=|<>|=|<|>|LIKE\b)\s*"
-    r"(?P<literal>-?\d+(?:\.\d+)?|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")\s*",
+    rf"\s*(?P<name>[A-Za-z_][\w.`]*)\s*(?:(?P<operation><=|>=|!=|<>|=|<|>|LIKE\b)\s*(?P<literal>{_LITERAL})"
+    rf"|IN\s*\(\s*(?P<several>(?:{_LITERAL})(?:\s*,\s*(?:{_LITERAL}))*)\s*\))\s*",
     re.IGNORECASE,
 )
 _AND = re.compile(r"AND\b", re.IGNORECASE)
@@ -54,17 +57,25 @@ def _literal(text: str) -> Any:
     return float(text) if "." in text else int(text)
 
 
+def _comparison(match: re.Match[str]) -> tuple[Any, str]:
+    """The value and the SQL that compares with it."""
+    if match["several"] is not None:
+        # One argument however many values: SQLite bounds the number of arguments.
+        values = [_literal(one) for one in _LITERALS.findall(match["several"])]
+        return json.dumps(values), "IN (SELECT value FROM json_each(?))"
+    operation = match["operation"].upper()
+    return _literal(match["literal"]), f"{'<>' if operation == '!=' else operation} ?"
+
+
 def _add_term(conditions: Conditions, match: re.Match[str], own: Mapping[str, str], link: str) -> None:
-    name, value, comparison = match["name"], _literal(match["literal"]), match["operation"].upper()
-    if comparison == "!=":
-        comparison = "<>"
+    name, value, comparison = match["name"], *_comparison(match)
     column = own.get(name)
     if column is not None:
-        conditions.add(f"{column} {comparison} ?", value)
+        conditions.add(f"{column} {comparison}", value)
         return
     found = _PROPERTY.fullmatch(name)
     if found is not None:
-        conditions.add(f"json_extract(node.custom_properties, ?) {comparison} ?", f'$."{found[1]}"', value)
+        conditions.add(f"json_extract(node.custom_properties, ?) {comparison}", f'$."{found[1]}"', value)
         return
     found = _CONTEXT.fullmatch(name)
     if found is None:
@@ -72,8 +83,8 @@ def _add_term(conditions: Conditions, match: re.Match[str], own: Mapping[str, st
     table, key = link.split(".")
     wanted = {"id": "context.id", "name": "context.name", "type": "type.name"}[found[1]]
     conditions.add(
-        f"EXISTS (SELECT 1 FROM {table} AS tie JOIN mlmd_contexts AS context ON context.id = tie.context_id "  # noqa: S608
+        f"node.id IN (SELECT tie.{key} FROM mlmd_contexts AS context "  # noqa: S608
         f"JOIN mlmd_types AS type ON type.id = context.type_id "
-        f"WHERE tie.{key} = node.id AND {wanted} {comparison} ?)",
+        f"JOIN {table} AS tie ON tie.context_id = context.id WHERE {wanted} {comparison})",
         value,
     )

@@ -65,8 +65,8 @@ class Pace:
 class Backend:
     """One backend, with what this process remembers of it between two requests.
 
-    ``leads`` says that this process is the one that follows it; ``cluster`` is the Kubernetes behind it, if
-    that is to be asked.
+    ``leads`` says that this process is the one that follows it, ``list_seconds`` how long a list of its runs
+    took last; ``cluster`` is the Kubernetes behind it, if that is to be asked.
     """
 
     settings: BackendSettings
@@ -82,6 +82,7 @@ class Backend:
     upload_locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
     cluster: Cluster | None = None
     leads: bool = False
+    list_seconds: float | None = None
 
     @property
     def name(self) -> str:

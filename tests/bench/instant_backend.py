@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 import uvloop
@@ -26,6 +29,9 @@ _FIRST_RUN = 0xBE << 120
 _T0 = 1_767_323_045_000
 _ENDED = "2026-01-02T03:05:00Z"
 _EVENTS_AT_ONCE = 200
+_LIST = f"GET {API}/runs?".encode()
+_RUN_ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FRAME_BYTES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,11 @@ def run_ids(shape: Shape) -> list[UUID]:
 
 
 class _Answers(dict[bytes, bytes]):
-    """What is answered, by the request's target and body."""
+    """What is answered, by the request's target and body; and the pieces of answers about several runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.together = Together()
 
     def add(self, method: str, request: Message, answer: Message) -> None:
         payload = grpcweb.encode_message(request.SerializeToString())
@@ -63,6 +73,70 @@ class _Answers(dict[bytes, bytes]):
 def _response(body: bytes, kind: str = "application/json", status: str = "200 OK") -> bytes:
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+class Together:
+    """Answers about any of the runs together, put together from pieces that are made beforehand."""
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, bytes] = {}
+        # Records as fields of the answers: protobuf messages are joined by joining their bytes.
+        self._executions: dict[bytes, list[bytes]] = {}
+        self._events: defaultdict[int, list[bytes]] = defaultdict(list)
+        self._artifacts: dict[int, bytes] = {}
+
+    def add(
+        self,
+        run_id: bytes,
+        row: bytes,
+        executions: Sequence[pb.Execution],
+        events: Sequence[pb.Event],
+        artifacts: Sequence[pb.Artifact],
+    ) -> None:
+        """One more run."""
+        self._rows[run_id] = row
+        self._executions[run_id] = [
+            pb.GetExecutionsResponse(executions=[one]).SerializeToString() for one in executions
+        ]
+        for event in events:
+            told = pb.GetEventsByExecutionIDsResponse(events=[event]).SerializeToString()
+            self._events[event.execution_id].append(told)
+        for artifact in artifacts:
+            told = pb.GetArtifactsByIDResponse(artifacts=[artifact]).SerializeToString()
+            self._artifacts[artifact.id] = told
+
+    def answer(self, target: bytes, body: bytes) -> bytes | None:
+        """The answer, if it is such a request."""
+        if target.startswith(_LIST):
+            named = _RUN_ID.findall(unquote_to_bytes(target))
+            return (
+                _response(b'{"runs":[%s]}' % b",".join(self._rows[one] for one in named)) if named else None
+            )
+        payload = body[_FRAME_BYTES:]
+        if target.endswith(b"/GetExecutions"):
+            return _grpc(self._executions_of(pb.GetExecutionsRequest.FromString(payload).options))
+        if target.endswith(b"/GetEventsByExecutionIDs"):
+            ids = pb.GetEventsByExecutionIDsRequest.FromString(payload).execution_ids
+            return _grpc(b"".join(piece for one in ids for piece in self._events.get(one, ())))
+        if target.endswith(b"/GetArtifactsByID"):
+            wanted = pb.GetArtifactsByIDRequest.FromString(payload).artifact_ids
+            return _grpc(b"".join(self._artifacts[one] for one in wanted))
+        return None
+
+    def _executions_of(self, options: pb.ListOperationOptions) -> bytes:
+        # Runs in the order of their ids have their executions in the order of theirs.
+        named = sorted(_RUN_ID.findall(options.filter_query.encode()))
+        found = [piece for one in named for piece in self._executions[one]]
+        start = int(options.next_page_token or 0)
+        end = start + PAGE_SIZE
+        token = str(end) if end < len(found) else ""
+        return (
+            b"".join(found[start:end]) + pb.GetExecutionsResponse(next_page_token=token).SerializeToString()
+        )
+
+
+def _grpc(message: bytes) -> bytes:
+    return _response(grpcweb.encode_response(message), grpcweb.CONTENT_TYPE)
 
 
 def make_answers(shape: Shape) -> _Answers:
@@ -78,7 +152,9 @@ def _add_run(answers: _Answers, shape: Shape, number: int, run_id: UUID) -> None
     artifacts = list(_artifacts(shape, number))
     events = list(_events(shape, number))
     context = pb.Context(id=number, name=str(run_id), type=RUN_CONTEXT)
-    answers[f"GET {API}/runs/{run_id}".encode()] = _response(_row(shape, executions, run_id))
+    row = _row(shape, executions, run_id)
+    answers[f"GET {API}/runs/{run_id}".encode()] = _response(row)
+    answers.together.add(str(run_id).encode(), row, executions, events, artifacts)
     answers.add(
         "GetContextByTypeAndName",
         pb.GetContextByTypeAndNameRequest(type_name=RUN_CONTEXT, context_name=str(run_id)),
@@ -233,7 +309,7 @@ class _Server(asyncio.Protocol):
         self._transport.write(self._answer(head.split(b" HTTP/", 1)[0], rest[:length]))
 
     def _answer(self, target: bytes, body: bytes) -> bytes:
-        known = self._answers.get(target + body)
+        known = self._answers.get(target + body) or self._answers.together.answer(target, body)
         if known is not None:
             return known
         # Health, and the lists that sweeps ask for.

@@ -7,7 +7,7 @@ A second POST with a known run_id starts a second Workflow and answers 500. Test
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -270,6 +270,10 @@ class FakeMetadata:
         self.readings += 1
         return self.server.mirrors.get(kfp_run_id)
 
+    async def read_runs(self, runs: Mapping[UUID, Sequence[TaskDetail]]) -> dict[UUID, RunMirror]:
+        """Nothing: each is read alone."""
+        return {}
+
     async def changed_since(self, since_ms: int) -> Changes | None:
         """The runs that a test marked as changed since then."""
         self._check()
@@ -291,6 +295,8 @@ def _matches(row: Row, predicate: Row) -> bool:
             return value == wanted
         case "GREATER_THAN_EQUALS":
             return value != EPOCH and _moment(value) >= _moment(wanted)
+        case "IN":
+            return value in predicate["string_values"]["values"]
         case other:
             raise AssertionError(f"the fake does not know {other}")
 

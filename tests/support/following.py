@@ -31,7 +31,7 @@ def follow_runs(
     def write(session: Session) -> None:
         ensure_pipeline(session, "default", _PIPELINE.name, at=moment)
         for piece in in_pieces(kfp_run_ids):
-            rows = [run_to_row(_run(one, backend, namespace, moment)) for one in piece]
+            rows = [run_to_row(run_of(one, backend, namespace, moment)) for one in piece]
             session.connection().execute(insert(RUNS), rows)
             keys = session.scalars(select(RUNS.c.id).where(RUNS.c.kfp_run_id.in_(piece)))
             duty = {"duty": Duty.FOLLOW.value, "failures": 0, "backend": backend, "project": "default"}
@@ -40,7 +40,11 @@ def follow_runs(
     database.transact(write)
 
 
-def _run(kfp_run_id: UUID, backend: str, namespace: str | None, moment: datetime) -> Run:
+def run_of(
+    kfp_run_id: UUID, backend: str = "default", namespace: str | None = None, moment: datetime | None = None
+) -> Run:
+    """A run that is known to go on since that moment, now if none is given."""
+    moment = moment or datetime.now(UTC)
     return Run(
         run_id=uuid4(),
         kfp_run_id=kfp_run_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -30,14 +31,16 @@ from bridge.service.workers.claiming import ClaimWorker
 from bridge.service.workers.ending import End, end_of, mirrored_event, write_ends
 from bridge.service.workers.evidence import read_pods
 from bridge.service.workers.keep import kept
+from bridge.service.workers.readings import TOGETHER, Readings
 from bridge.service.workers.record import Recorded, observation_of, record
 from bridge.service.workers.settle import settle, unjudged
 from bridge.service.workers.suspects import cannot_be_read
 
 log = logging.getLogger(__name__)
 
-# Claimed at a time, read at a time, and the largest mirror that shares a transaction with others.
-_POOL_SIZE = 32
+# Claimed at a time, so that some are read while others are written; read alone at a time; and the largest
+# mirror that shares a transaction with others.
+_POOL_SIZE = 2 * TOGETHER
 _READINGS = 8
 _MOST_ROWS_TOGETHER = 500
 _LONGEST_RETRY_SECONDS = 3600.0
@@ -59,23 +62,30 @@ class MirrorWorker(ClaimWorker):
     def __init__(self, context: Context, backend: Backend) -> None:
         super().__init__(context, backend, context.wakeups.mirror(backend.name), pool_size=_POOL_SIZE)
         self._may_look = context.settings.may_look
-        self._reading = asyncio.Semaphore(_READINGS)
+        self._readings = Readings(backend)
+        self._alone = asyncio.Semaphore(_READINGS)
         self._write = Grouped(self._write_together, most=_POOL_SIZE)
 
     async def _work(self, claim: Claim) -> None:
         async with kept(self._store, claim, self._context.settings.lease_seconds):
-            if claim.run.phase is RunPhase.ENDED:
-                await self._work_ended(claim)
-            elif claim.run.phase is RunPhase.ACTIVE:
-                async with self._reading:
-                    await self._work_active(claim)
-            else:
+            if claim.run.phase not in (RunPhase.ENDED, RunPhase.ACTIVE):
                 await self._release(claim, None)
+                return
+            small = await self._readings.small_run(claim.run)
+            if claim.run.phase is RunPhase.ENDED:
+                await self._work_ended(claim, small)
+            else:
+                async with self._room(small):
+                    await self._work_active(claim, small)
 
-    async def _work_active(self, claim: Claim) -> None:
+    def _room(self, small: messages.Run | None) -> AbstractAsyncContextManager[object]:
+        """No more large runs are in memory than are read at a time."""
+        return self._alone if small is None else nullcontext()
+
+    async def _work_active(self, claim: Claim, small: messages.Run | None) -> None:
         try:
-            told = await self._backend.client.get_run(claim.run.kfp_run_id)
-            reading = await self._read(claim.run, told)
+            told = small or await self._backend.client.get_run(claim.run.kfp_run_id)
+            reading = await self._readings.mirror(claim.run.kfp_run_id, told.task_details)
         except KfpError as error:
             await self._failed(claim, error)
             return
@@ -101,13 +111,13 @@ class MirrorWorker(ClaimWorker):
         if changed is not None:
             self._store.announce(changed)
 
-    async def _work_ended(self, claim: Claim) -> None:
-        async with self._reading:
-            end = await self._read_end(claim)
+    async def _work_ended(self, claim: Claim, small: messages.Run | None) -> None:
+        async with self._room(small):
+            end = await self._read_end(claim, small)
             if end is None:
                 return
             crash_point("mirror.before_store")
-            # A large one waits for no company: no more of them are in memory than are read at a time.
+            # A large one waits for no company.
             settled = await self._write_alone(end) if end.rows > _MOST_ROWS_TOGETHER else None
         settled = settled or await self._write(end)
         crash_point("mirror.after_store")
@@ -126,11 +136,11 @@ class MirrorWorker(ClaimWorker):
             },
         )
 
-    async def _read_end(self, claim: Claim) -> End | None:
+    async def _read_end(self, claim: Claim, small: messages.Run | None) -> End | None:
         run = claim.run
         try:
-            told = await self._read_run(run)
-            reading = await self._read(run, told)
+            told = small or await self._read_run(run)
+            reading = await self._readings.mirror(run.kfp_run_id, told.task_details)
             state = MirrorState.COMPLETE if reading is not None else await self._why_nothing(run)
             tails = await self._tails(run, reading)
             seen = await read_pods(self._backend.cluster, run)
@@ -200,9 +210,6 @@ class MirrorWorker(ClaimWorker):
         except KfpNotFound:
             # Deleted after its end: what the metadata store still has is worth reading.
             return messages.Run(run_id=str(run.kfp_run_id))
-
-    async def _read(self, run: Run, told: messages.Run) -> RunMirror | None:
-        return await self._backend.reader.read_run(run.kfp_run_id, told.task_details)
 
     async def _why_nothing(self, run: Run) -> MirrorState:
         """What it means that the metadata store does not know the run."""

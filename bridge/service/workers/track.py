@@ -179,6 +179,7 @@ class TrackWorker:
                 # Waits between repetitions are no time of the backend's; the next sweep is the repetition.
                 repeat=False,
             )
+        self._backend.list_seconds = self._last_cost
         await self._set_rows_aside(page.broken)
         return page
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -205,6 +205,9 @@ class _Reader:
         found = await self.world.kfp.reader().read_run(kfp_run_id, tasks)
         await self.world.turn(self.process, "answer", "metadata of a run")
         return found
+
+    async def read_runs(self, runs: Mapping[UUID, Sequence[TaskDetail]]) -> dict[UUID, RunMirror]:
+        return {}
 
     async def changed_since(self, since_ms: int) -> Changes | None:
         if await self.world.turn(self.process, "ask", "what changed") != "ok":

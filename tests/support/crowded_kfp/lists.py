@@ -55,6 +55,11 @@ def _candidates(rows: Rows, namespace: str, predicates: Sequence[_Json], key: st
     places: list[tuple[Any, int]] | None = None
     sorted_by = ""
     for one in predicates:
+        if one["key"] == "run_id" and one["operation"] == "IN" and places is None:
+            named = (rows.by_id.get(run_id) for run_id in one["string_values"]["values"])
+            there = [row for row in named if row is not None and row.namespace == namespace]
+            places, sorted_by = sorted((row.created_ms, row.number) for row in there), "created_at"
+            continue
         if one["key"] == "finished_at" and places is None:
             moment = _seconds(one["timestamp_value"])
             if one["operation"] == "EQUALS" and moment == 0:

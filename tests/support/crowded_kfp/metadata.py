@@ -20,6 +20,7 @@ from tests.support.crowded_kfp.rows import TASKS, Row, Rows
 SERVICE = "/ml_metadata.MetadataStoreService/"
 # Executions, artifacts and contexts of run n have ids from n * _IDS on.
 _IDS = 16
+_OF_RUNS = re.compile(r"contexts_run\.name IN \((.*)\)")
 _SINCE = re.compile(r"last_update_time_since_epoch >= (\d+)")
 # Task that puts it out, key, type; each is also read by the task after that.
 _ARTIFACTS = ((0, "data", "system.Dataset"), (1, "model", "system.Model"), (2, "metrics", "system.Metrics"))
@@ -32,7 +33,7 @@ _TYPE_IDS = {
     "system.Model": 5,
     "system.Metrics": 6,
 }
-RecordT = TypeVar("RecordT", bound=Message)
+RecordT = TypeVar("RecordT")
 
 
 class MetadataError(Exception):
@@ -56,7 +57,7 @@ class Metadata:
             "GetArtifactsByContext": self._artifacts_by_context,
             "GetArtifactsByID": self._artifacts_by_id,
             "GetEventsByExecutionIDs": self._events,
-            "GetExecutions": self._changed_executions,
+            "GetExecutions": self._filtered_executions,
         }
 
     def answer(self, method: str, body: bytes) -> bytes:
@@ -122,8 +123,20 @@ class Metadata:
                         event.path.steps.add(key=key)
         return answer
 
-    def _changed_executions(self, asked: bytes) -> Message:
+    def _filtered_executions(self, asked: bytes) -> Message:
         options = pb.GetExecutionsRequest.FromString(asked).options
+        of_runs = _OF_RUNS.fullmatch(options.filter_query)
+        if of_runs is None:
+            return self._changed_executions(options)
+        rows = (self._rows.by_id.get(name.strip("' ")) for name in of_runs[1].split(","))
+        known = sorted((row for row in rows if row is not None), key=lambda row: row.number)
+        places = ((row, place) for row in known for place in range(_shown(row)))
+        found, token = _page(places, options)
+        return pb.GetExecutionsResponse(
+            executions=[_execution(row, place) for row, place in found], next_page_token=token
+        )
+
+    def _changed_executions(self, options: pb.ListOperationOptions) -> Message:
         since = _SINCE.fullmatch(options.filter_query)
         if (
             since is None

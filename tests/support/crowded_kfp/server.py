@@ -76,7 +76,7 @@ class CrowdedKfp:
             told = list_runs(
                 self.rows,
                 dict(parse_qsl(asked.query)),
-                lambda row: row_json(self.rows, row, spec=spec, tasks=False),
+                lambda row: row_json(self.rows, row, spec=spec, tasks=True),
             )
         except Refused as error:
             return _error(400, 3, str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -242,6 +242,9 @@ class Meanwhile:
             return await self._reader.read_run(kfp_run_id, tasks)
         finally:
             await happens()
+
+    async def read_runs(self, runs: Mapping[UUID, Sequence[TaskDetail]]) -> dict[UUID, RunMirror]:
+        return {}
 
     async def changed_since(self, since_ms: int) -> Changes | None:
         return await self._reader.changed_since(since_ms)
