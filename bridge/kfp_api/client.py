@@ -26,6 +26,7 @@ from bridge.kfp_api.messages import (
     ListPipelines,
     ListPipelineVersions,
     ListRuns,
+    ListRunsBriefly,
     Pipeline,
     PipelineVersion,
     Run,
@@ -139,15 +140,18 @@ class KfpClient:
         page_token: str | None = None,
         experiment_id: str | None = None,
         repeat: bool = True,
+        details: bool = True,
     ) -> ListRuns:
         """One page of runs; ``sort_by`` is a key and ``asc`` or ``desc``, e.g. ``created_at desc``.
 
-        ``repeat=False`` is for a caller that comes again by itself, at a pace of its own.
+        ``repeat=False`` is for a caller that comes again by itself, at a pace of its own, ``details=False``
+        for one who needs no tasks: they are most of an answer.
         """
         params = _list_params(namespace, filter, sort_by, page_size, page_token)
         if experiment_id:
             params["experiment_id"] = experiment_id
-        return await self._get(ListRuns, f"{API}/runs", params, repeat=repeat)
+        kind = ListRuns if details else ListRunsBriefly
+        return await self._get(kind, f"{API}/runs", params, repeat=repeat)
 
     async def get_runs(
         self,

@@ -271,6 +271,19 @@ class ListRuns(KfpMessage):
         return page
 
 
+class ListRunsBriefly(ListRuns):
+    """A page whose runs come without their details: KFP's lists carry every task of every run."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_details(cls, value: Any) -> Any:
+        rows = value.get("runs") if isinstance(value, dict) else None
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, dict):
+                row.pop("run_details", None)
+        return value
+
+
 class ListExperiments(KfpMessage):
     """One page of experiments."""
 

@@ -29,7 +29,8 @@ from tests.support.postgres import running_postgres
 _LOCK = Path(__file__).with_name("mlflow.txt")
 _ROUTE = "/api/2.0/mlflow/runs"
 _CONNECTIONS = (1, 4, 8, 16)
-_RUNS = 150
+_WARM_UP = 20
+_RUNS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def _mlflow_rates(home: Path, command: Path, database_url: str) -> dict[int, Rat
     line += ["--backend-store-uri", database_url, "--default-artifact-root", str(home / "artifacts")]
     quiet = {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     with serving("mlflow", line, f"{url}/health", home / "mlflow.log", quiet, seconds=300):
-        drive(url, _jobs(url), count=_RUNS // 2, concurrent=max(_CONNECTIONS))
+        drive(url, _jobs(url), count=_WARM_UP, concurrent=max(_CONNECTIONS))
         return {count: drive(url, _jobs(url), count=_RUNS, concurrent=count) for count in _CONNECTIONS}
 
 

@@ -33,7 +33,9 @@ _SECONDS_OF_ONE = 0.01
 _LEAST_LISTED = 4
 # Without knowing what a list costs there, it is tried for so many runs.
 _LEAST_TRIED = 20
-# A server whose lists are no use is asked for one again after this time.
+# A list that was too dear is tried again after so many times what it took, one that carried no tasks after
+# this time.
+_AGAIN_FACTOR = 20.0
 _AGAIN_SECONDS = 600.0
 
 
@@ -89,9 +91,11 @@ class Readings:
             self._no_list_before = self._clock() + (error.retry_after_seconds or 1.0)
             return {}
         self._list_seconds = spent.seconds
-        if spent.seconds > len(ids) * _SECONDS_OF_ONE or not any(run.task_details for run in listed):
-            self._list_seconds = None
+        if not any(run.task_details for run in listed):
             self._no_list_before = self._clock() + _AGAIN_SECONDS
+        elif spent.seconds > len(ids) * _SECONDS_OF_ONE:
+            self._list_seconds = None
+            self._no_list_before = self._clock() + _AGAIN_FACTOR * spent.seconds
         return {run.run_id: run for run in listed if run.run_id and 0 < len(run.task_details) <= _MOST_TASKS}
 
     async def _read_together(

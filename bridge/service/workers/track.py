@@ -178,6 +178,7 @@ class TrackWorker:
                 page_token=token,
                 # Waits between repetitions are no time of the backend's; the next sweep is the repetition.
                 repeat=False,
+                details=False,
             )
         self._backend.list_seconds = self._last_cost
         await self._set_rows_aside(page.broken)

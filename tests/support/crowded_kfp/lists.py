@@ -23,6 +23,12 @@ class Refused(Exception):
 
 def list_runs(rows: Rows, query: Mapping[str, str], show: Callable[[Row], _Json]) -> _Json:
     """The answer to ``GET /runs``. Raises ``Refused``."""
+    found, frame = chosen_rows(rows, query)
+    return {"runs": [show(row) for row in found], **frame}
+
+
+def chosen_rows(rows: Rows, query: Mapping[str, str]) -> tuple[list[Row], _Json]:
+    """The rows of the page, and what an answer says beside them. Raises ``Refused``."""
     namespace = query.get("namespace", "")
     if rows.namespaces and not namespace:
         raise Refused("a namespace is required in multi-user mode")
@@ -40,10 +46,10 @@ def list_runs(rows: Rows, query: Mapping[str, str], show: Callable[[Row], _Json]
         numbers = found[start : start + size]
         more = start + size < len(found)
         following = found[start + size] if more else None
-    answer: _Json = {"runs": [show(rows.all[number]) for _, number in numbers], "total_size": len(found)}
+    frame: _Json = {"total_size": len(found)}
     if following is not None:
-        answer["next_page_token"] = _token(f"{key} {order}", following)
-    return answer
+        frame["next_page_token"] = _token(f"{key} {order}", following)
+    return [rows.all[number] for _, number in numbers], frame
 
 
 def _candidates(rows: Rows, namespace: str, predicates: Sequence[_Json], key: str) -> list[tuple[Any, int]]:
