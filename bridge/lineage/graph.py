@@ -7,8 +7,7 @@ its tasks, since nobody tells which of them read it.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -16,19 +15,19 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from bridge.domain.graph import LineageEdge, LineageGraph, LineageNode, NodeKind
-from bridge.lineage.steps import DOWN, UP, Step, take, told
+from bridge.lineage.collecting import collector_paused
+from bridge.lineage.steps import DOWN, KINDS, RADIX, UP, Key, Step, Taken, by_kind, key_of, take, told
 from bridge.lineage.tables import ARTIFACTS, DATASET_VERSIONS, JOB_RUNS, RUNS, TASKS
 
 MOST_NODES = 20_000
 MOST_DEPTH = 1000
-# Edges of one step for each node that may be told: a node with more neighbours is told in part.
+# Edges for each node that may be told: a node with more neighbours is told in part.
 _EDGES_PER_NODE = 10
+# How many edges may be fetched ahead of need, for each node that may be told, and how far ahead at first.
+_AHEAD_PER_NODE = 4
+_FIRST_LEVELS, _MOST_LEVELS = 8, 64
 
 GraphDirection = Literal["up", "down", "both"]
-# A node as one number, its kind in the last digit: hashed a hundred thousand times for a large graph.
-_Key = int
-_KINDS = tuple(NodeKind)
-_RADIX = 10
 # By public id or by surrogate key.
 _STARTS = {
     NodeKind.ARTIFACT: (ARTIFACTS.c.id, ARTIFACTS.c.artifact_id),
@@ -58,14 +57,15 @@ def lineage_of(
     start = _start(session, node)
     if start is None:
         return None
-    walk = _Walk(session, start, min(nodes, MOST_NODES))
-    for steps, wanted in ((UP, "up"), (DOWN, "down")):
-        if direction in (wanted, "both"):
-            walk.go(steps, min(depth, MOST_DEPTH), upwards=wanted == "up")
-    return walk.graph()
+    with collector_paused:
+        walk = _Walk(session, start, min(nodes, MOST_NODES))
+        for steps, wanted in ((UP, "up"), (DOWN, "down")):
+            if direction in (wanted, "both"):
+                walk.go(steps, min(depth, MOST_DEPTH), upwards=wanted == "up")
+        return walk.graph()
 
 
-def _start(session: Session, node: str) -> _Key | None:
+def _start(session: Session, node: str) -> Key | None:
     name, _, text = node.partition(":")
     kind = NodeKind(name)
     column, public = _STARTS[kind]
@@ -73,105 +73,115 @@ def _start(session: Session, node: str) -> _Key | None:
     if isinstance(value, int) and not 0 < value < 2**63:
         raise ValueError(f"{node} is no node's id")
     key = session.scalars(select(column).where(public == value)).first()
-    return None if key is None else _key(kind, key)
-
-
-def _key(kind: NodeKind, key: int) -> _Key:
-    return key * _RADIX + _KINDS.index(kind)
+    return None if key is None else key_of(kind, key)
 
 
 class _Walk:
     """The nodes found so far with their distance, and the edges."""
 
-    def __init__(self, session: Session, start: _Key, most: int) -> None:
+    def __init__(self, session: Session, start: Key, most: int) -> None:
         self._session = session
         self._start = start
         self._most = max(1, most)
-        self._depths: dict[_Key, int] = {start: 0}
-        self._edges: dict[tuple[_Key, _Key, str], None] = {}
-        self._open: set[_Key] = set()
+        self._depths: dict[Key, int] = {start: 0}
+        self._edges: dict[tuple[Key, Key, str], None] = {}
+        self._open: set[Key] = set()
 
-    def go(self, steps: Collection[Step], depth: int, *, upwards: bool) -> None:
+    def go(self, steps: Sequence[Step], depth: int, *, upwards: bool) -> None:
         """Go on from the start until the limits or the end."""
+        around = _Around(self._session, steps, self._most)
         seen = {self._start}
-        level: Collection[_Key] = [self._start]
+        level: Collection[Key] = [self._start]
         for distance in range(1, depth + 1):
             if not level or len(self._depths) >= self._most:
                 break
-            level = self._expand(steps, level, seen, distance, upwards=upwards)
-        self._peek(steps, level, seen)
+            around.fetch(level, levels=depth - distance + 2)
+            level = self._expand(around, level, seen, distance, upwards=upwards)
+        around.fetch(level, levels=1)
+        # Which nodes of the last distance have neighbours that are left out.
+        self._open.update(here for here in level if any(far not in seen for far, _ in around.of(here)))
+        self._open |= around.cut
 
     def _expand(
-        self,
-        steps: Collection[Step],
-        level: Collection[_Key],
-        seen: set[_Key],
-        distance: int,
-        *,
-        upwards: bool,
-    ) -> list[_Key]:
-        following: list[_Key] = []
-        depths, edges = self._depths, self._edges
-        for step, near, rows in self._taken(steps, level):
-            here_kind, there_kind = _KINDS.index(step.near), _KINDS.index(step.far)
-            for near_key, far_key, name in rows:
-                here, there = near_key * _RADIX + here_kind, far_key * _RADIX + there_kind
+        self, around: _Around, level: Collection[Key], seen: set[Key], distance: int, *, upwards: bool
+    ) -> list[Key]:
+        following: list[Key] = []
+        depths, edges, most = self._depths, self._edges, self._most
+        for here in level:
+            for there, name in around.of(here):
                 if there not in seen:
                     if there not in depths:
-                        if len(depths) >= self._most:
+                        if len(depths) >= most:
                             self._open.add(here)
                             continue
                         depths[there] = distance
                     seen.add(there)
                     following.append(there)
                 edges[(there, here, name) if upwards else (here, there, name)] = None
-            self._note_limit(step, near, rows)
         return following
-
-    def _peek(self, steps: Collection[Step], level: Collection[_Key], seen: set[_Key]) -> None:
-        """Which nodes of the last distance have neighbours that are left out."""
-        for step, near, rows in self._taken(steps, level):
-            self._open.update(_key(step.near, row[0]) for row in rows if _key(step.far, row[1]) not in seen)
-            self._note_limit(step, near, rows)
-
-    def _note_limit(self, step: Step, near: Collection[int], rows: Sequence[Any]) -> None:
-        if len(rows) == self._limit:
-            self._open.update(_key(step.near, key) for key in near)
-
-    def _taken(
-        self, steps: Collection[Step], level: Collection[_Key]
-    ) -> Iterator[tuple[Step, list[int], Sequence[Any]]]:
-        by_kind = _by_kind(level)
-        for step in steps:
-            if near := by_kind.get(step.near):
-                yield step, near, take(self._session, step, near, most=self._limit)
-
-    @property
-    def _limit(self) -> int:
-        return self._most * _EDGES_PER_NODE
 
     def graph(self) -> LineageGraph:
         """What was found, in words."""
-        nodes: dict[_Key, LineageNode] = {}
-        for kind, keys in _by_kind(self._depths).items():
-            digit, public = _KINDS.index(kind), kind in _PUBLIC
+        nodes: dict[Key, LineageNode] = {}
+        for kind, keys in by_kind(self._depths).items():
+            digit, public, name = KINDS.index(kind), kind in _PUBLIC, kind.value
             for row in told(self._session, kind, keys):
                 number, facts = row[0], tuple[Any, ...](row[1:])
-                key = number * _RADIX + digit
-                node = f"{kind.value}:{facts[6] if public else number}"
-                nodes[key] = LineageNode(node, kind, self._depths[key], *facts)
+                key = number * RADIX + digit
+                nodes[key] = LineageNode(
+                    f"{name}:{facts[6] if public else number}", kind, self._depths[key], *facts
+                )
+        ids = {key: node.id for key, node in nodes.items()}
         return LineageGraph(
             nodes=tuple(nodes[key] for key in self._depths),
-            edges=tuple(
-                LineageEdge(nodes[source].id, nodes[target].id, name) for source, target, name in self._edges
-            ),
+            edges=tuple(LineageEdge(ids[source], ids[target], name) for source, target, name in self._edges),
             truncated=bool(self._open),
-            frontier=tuple(nodes[key].id for key in self._depths if key in self._open),
+            frontier=tuple(ids[key] for key in self._depths if key in self._open),
         )
 
 
-def _by_kind(keys: Iterable[_Key]) -> dict[NodeKind, list[int]]:
-    found: dict[int, list[int]] = defaultdict(list)
-    for key in keys:
-        found[key % _RADIX].append(key // _RADIX)
-    return {_KINDS[digit]: numbers for digit, numbers in found.items()}
+class _Around:
+    """The neighbours of nodes, fetched ahead of need. ``cut`` are the nodes that have more than were read."""
+
+    def __init__(self, session: Session, steps: Sequence[Step], most: int) -> None:
+        self._session, self._steps, self._most = session, steps, most
+        self._known: dict[Key, list[tuple[Key, str]]] = {}
+        self._levels = _FIRST_LEVELS
+        self.cut: set[Key] = set()
+
+    def of(self, key: Key) -> Sequence[tuple[Key, str]]:
+        """The neighbours of a node that was fetched, with the names of the edges."""
+        return self._known[key]
+
+    def fetch(self, level: Collection[Key], *, levels: int) -> None:
+        """Have the neighbours of these nodes; of those up to ``levels`` steps on as far as that is cheap."""
+        near = [key for key in level if key not in self._known]
+        if not near:
+            return
+        ahead = self._most * _AHEAD_PER_NODE
+        taken = take(self._session, self._steps, near, levels=min(levels, self._levels), most=ahead)
+        if taken.whole == 0:
+            most = self._most * _EDGES_PER_NODE
+            taken = take(self._session, self._steps, near, levels=1, most=most)
+            if taken.whole == 0:
+                self.cut.update(near)
+        self._keep(near, taken)
+
+    def _keep(self, near: Collection[Key], taken: Taken) -> None:
+        known, whole = self._known, max(taken.whole, 1)
+        fresh: dict[Key, list[tuple[Key, str]]] = {key: [] for key in near}
+        found: dict[Key, int] = {}
+        for here, there, name, distance in taken.edges:
+            if distance > whole:
+                break
+            if distance < whole and there not in fresh and there not in known:
+                fresh[there] = []
+                found[there] = distance
+            # A node that is met again further on has its edges from the first time.
+            if found.get(here, 0) == distance - 1 and here in fresh:
+                fresh[here].append((there, name))
+        known |= fresh
+        useful = sum(map(len, fresh.values()))
+        # Where the same nodes come up again and again, looking ahead costs more than it saves.
+        grown = self._levels * 2 if useful * 2 > len(taken.edges) else self._levels // 2
+        self._levels = max(1, min(grown, _MOST_LEVELS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ColumnOperators, func, literal, select
+from sqlalchemy import ColumnElement, ColumnOperators, func, literal, literal_column, select
 
 from bridge.lineage.records import MetricFilter, RunFilter
 from bridge.lineage.tables import METRICS, RUN_LABELS
@@ -130,11 +130,13 @@ def _worded(words: ColumnElement[str], word: str) -> ColumnElement[bool]:
     return (words + " ").like(f"% {word} %") if is_whole(word) else words.like(f"% {word}%")
 
 
-# Scalar subqueries, not EXISTS: a planner may turn EXISTS around and read all runs that measure so.
+# Scalar subqueries, not EXISTS: a planner may turn EXISTS around and read all runs that measure so. For the
+# same reason it is not the value itself that is compared, for which there is an index.
 def _measures(run: ColumnElement[int], metric: MetricFilter) -> ColumnElement[bool]:
+    value = METRICS.c.value + literal_column("0.0")
     one = (
         select(literal(1))
-        .where(METRICS.c.run == run, METRICS.c.key == metric.key, compared(METRICS.c.value, metric))
+        .where(METRICS.c.run == run, METRICS.c.key == metric.key, compared(value, metric))
         .limit(1)
     )
     return func.coalesce(one.scalar_subquery(), 0) == 1

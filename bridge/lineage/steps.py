@@ -1,7 +1,8 @@
-"""One step through the lineage, for many nodes at once: the SQL of each kind of edge, and of the nodes.
+"""Steps through the lineage, for many nodes at once: the SQL of each kind of edge, and of the nodes.
 
 Each statement takes surrogate keys (``near``) and gives pairs of near and far with the edge's name. They
-read the same on both databases but for the list of keys they begin with.
+read the same on both databases but for the list of keys they begin with. PostgreSQL, to which each
+statement is a way there and back, takes many steps in one.
 """
 
 # Each statement is put together from texts of this module alone.
@@ -9,7 +10,8 @@ read the same on both databases but for the list of keys they begin with.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,6 +24,10 @@ from sqlmodel import Session
 from bridge.domain.graph import NodeKind
 from bridge.lineage.columns import UtcTime
 
+# A node as one number, its kind in the last digit: hashed a hundred thousand times for a large graph.
+Key = int
+RADIX = 10
+KINDS = tuple(NodeKind)
 _GIVEN = {
     "postgresql": "unnest(:near) AS w (id)",
     # CROSS JOIN keeps SQLite from putting the list anywhere but first.
@@ -144,10 +150,54 @@ _COLUMNS = (
 _TYPES: dict[str, Any] = {"at": UtcTime()}
 
 
-def take(session: Session, step: Step, near: Collection[int], *, most: int) -> Sequence[Row[Any]]:
-    """The edges of one step from these nodes, at most ``most``: near, far, name."""
-    dialect = session.get_bind().dialect.name
-    return session.execute(_step(step.sql, dialect), {"near": _keys(near, dialect), "most": most}).all()
+def key_of(kind: NodeKind, surrogate: int) -> Key:
+    """The key of a node of this kind."""
+    return surrogate * RADIX + KINDS.index(kind)
+
+
+def by_kind(keys: Iterable[Key]) -> dict[NodeKind, list[int]]:
+    """The surrogate keys of nodes, by kind."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for key in keys:
+        found[key % RADIX].append(key // RADIX)
+    return {KINDS[digit]: numbers for digit, numbers in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Edges from some nodes and from what they lead to: keys of near and far, name, distance from 1.
+
+    Those of the first ``whole`` distances are all there; 0 if there were more than asked for.
+    """
+
+    edges: Sequence[tuple[Key, Key, str, int]]
+    whole: int
+
+
+def take(session: Session, steps: Sequence[Step], near: Collection[Key], *, levels: int, most: int) -> Taken:
+    """The edges of all steps from these nodes, and up to ``levels`` distances on, about ``most`` in all."""
+    if session.get_bind().dialect.name == "postgresql":
+        return _take_levels(session, steps, near, levels, most)
+    edges: list[tuple[Key, Key, str, int]] = []
+    whole, kinds = 1, by_kind(near)
+    for step in steps:
+        if known := kinds.get(step.near):
+            rows = session.execute(
+                _step(step.sql, "sqlite"), {"near": _keys(known, "sqlite"), "most": most}
+            ).all()
+            here, there = KINDS.index(step.near), KINDS.index(step.far)
+            edges += [(one * RADIX + here, other * RADIX + there, name, 1) for one, other, name in rows]
+            whole = whole if len(rows) < most else 0
+    return Taken(edges, whole)
+
+
+def _take_levels(
+    session: Session, steps: Sequence[Step], near: Collection[Key], levels: int, most: int
+) -> Taken:
+    given = {"near": list(near), "levels": levels, "most": most}
+    rows = session.execute(_recursive(tuple(steps)), given).all()
+    # PostgreSQL makes one distance after the other, and no more of them than are asked for.
+    return Taken(rows, levels if len(rows) < most else rows[-1][3] - 1)
 
 
 def told(session: Session, kind: NodeKind, keys: Collection[int]) -> Sequence[Row[Any]]:
@@ -163,6 +213,27 @@ def _keys(keys: Collection[int], dialect: str) -> Any:
 @cache
 def _step(sql: str, dialect: str) -> TextClause:
     return _statement(f"{sql} LIMIT :most", dialect)
+
+
+@cache
+def _recursive(steps: tuple[Step, ...]) -> TextClause:
+    """All steps, over and over. Each node is gone on from once a distance, whichever edges lead to it: so
+    the edges are few although UNION ALL keeps every one."""
+    branches = []
+    for step in steps:
+        here, there = KINDS.index(step.near), KINDS.index(step.far)
+        given = f"(SELECT n.id WHERE n.kind = {here}) AS w"
+        edges = f"({step.sql.format(given=given)}) AS s (near, far, name)"
+        branches.append(f"SELECT {there} AS kind, s.far, s.name FROM {edges}")
+    return text(
+        "WITH RECURSIVE walk (near, kind, id, name, depth) AS ("
+        f" SELECT CAST(0 AS bigint), CAST(g.key % {RADIX} AS integer), g.key / {RADIX}, '', 0"
+        " FROM unnest(:near) AS g (key)"
+        f" UNION ALL SELECT n.id * {RADIX} + n.kind, e.kind, e.far, e.name, n.depth + 1"
+        " FROM (SELECT DISTINCT w.kind, w.id, w.depth FROM walk AS w WHERE w.depth < :levels) AS n"
+        f" CROSS JOIN LATERAL ({' UNION ALL '.join(branches)}) AS e"
+        f") SELECT near, id * {RADIX} + kind, name, depth FROM walk WHERE depth > 0 LIMIT :most"
+    ).bindparams(bindparam("near", type_=ARRAY(BigInteger)))
 
 
 @cache

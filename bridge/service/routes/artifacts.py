@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mimetypes
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +12,14 @@ import anyio.to_thread
 from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 
 from bridge.client.lineage import LineageGraphModel
 from bridge.client.models import ArtifactModel
+from bridge.domain.graph import LineageGraph
 from bridge.domain.uris import local_path
 from bridge.lineage import mirror
+from bridge.lineage.collecting import collector_paused
 from bridge.lineage.graph import MOST_DEPTH, MOST_NODES, GraphDirection, lineage_of
 from bridge.lineage.records import StoredArtifact
 from bridge.service.context import Context
@@ -98,10 +100,12 @@ async def _graph(context: Context, node: str, query: GraphQuery) -> Response:
         raise ProblemError("invalid-request", told, errors=[("/node", told)]) from error
     if found is None:
         raise ProblemError("not-found", f"there is no {node.replace(':', ' ')}")
-    return Response(
-        await anyio.to_thread.run_sync(lambda: json.dumps(graph_record(found), separators=(",", ":"))),
-        media_type="application/json",
-    )
+    return Response(await anyio.to_thread.run_sync(_as_json, found), media_type="application/json")
+
+
+def _as_json(graph: LineageGraph) -> bytes:
+    with collector_paused:
+        return to_json(graph_record(graph))
 
 
 def _file(path: Path, stored: StoredArtifact, settings: ServiceSettings) -> Response:
