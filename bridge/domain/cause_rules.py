@@ -88,6 +88,10 @@ _TOLD = (
         r"|taint manager"
         r"|node .* has been (deleted|lost)",
     ),
+    _rule(
+        *(_K.NODE, 88, "the machine's disk is full"),
+        text=r"no space left on device|The disk of \S+ is full|disk quota exceeded",
+    ),
     _rule(*(_K.NODE, 85, "its pod was deleted"), text=r"^(error: )?pod deleted( during operation)?\b"),
     _rule(
         *(_K.TIMEOUT, 96, "a deadline passed"),
@@ -139,8 +143,20 @@ _SAID = (
         r"|UnicodeDecodeError"
         r"|could not convert string to float|input (\w+ )?contains NaN|JSONDecodeError|AccessDenied"
         r"|when calling the \w+ operation|BadGzipFile|404 GET https://storage\.googleapis\.com"
-        r"|FileNotFoundError.*(s3://|gs://|\.(csv|parquet|json|jsonl|avro|npy|feather|orc|gz)\b|/data/)"
+        r"|(FileNotFoundError|PermissionError)"
+        r".*(s3://|gs://|\.(csv|parquet|json|jsonl|avro|npy|feather|orc|gz)\b|/data/)"
         r"|UndefinedTable|relation \"[^\"]+\" does not exist|ValidationError: .*expect",
+    ),
+    _rule(
+        *(_K.DATA, 85, "a check of the data failed"),
+        text=r"\bdata[ _-]?(quality)?[ _-]?(check|validation|test|expectation)s? "
+        r"(has |have )?(failed|did not pass)"
+        r"|\bData(Check|Quality|Validation)\w*(Error|Exception|Failed)\b|\bSchemaError\b"
+        r"|expectations? (failed|not met|were not met)|\bExpectation\w*(Error|Failed)\b",
+    ),
+    _rule(
+        *(_K.NODE, 88, "the machine's disk is full"),
+        text=r"no space left on device|\[Errno 28\]|disk quota exceeded",
     ),
     _rule(
         *(_K.BACKEND, 86, "a service of the backend does not answer"),

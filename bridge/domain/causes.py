@@ -70,7 +70,11 @@ def _past(finding: Finding) -> Finding:
 def _cause(
     task: str | None, kind: CauseKind, found: Sequence[tuple[Finding, Evidence]], waiting: bool
 ) -> Cause:
-    ordered = sorted(found, key=lambda pair: (-pair[0].weight, pair[1].at or _END_OF_TIME))
+    # Of equals a status says more than the event that announced it.
+    ordered = sorted(
+        found,
+        key=lambda pair: (-pair[0].weight, pair[1].witness is Witness.EVENT, pair[1].at or _END_OF_TIME),
+    )
     best = ordered[0][0]
     # Others that say the same make it a little likelier; they never lift it above a heavier one by much.
     weight = min(100, best.weight + min(2, len(ordered) - 1))

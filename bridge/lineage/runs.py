@@ -46,6 +46,7 @@ __all__ = [
     "waiting_for",
 ]
 
+_TOLD_CHARACTERS = 600
 # The workers' own columns: of no interest to readers, so they make neither a version nor an event.
 _QUIET = frozenset({"observed_at", "queued_at", "placed_at"})
 _DUE = {
@@ -249,6 +250,10 @@ def _event(event: str, run: Run) -> outbox.Draft:
     for name in ("dag_id", "dag_run_id", "task_id"):
         if getattr(run.origin, name) is not None:
             data[name] = getattr(run.origin, name)
+    if run.error is not None and run.shown_state is RuntimeState.FAILED:
+        error = run.error
+        message = error.message[:_TOLD_CHARACTERS]
+        data["error"] = {"message": message, "kind": error.kind, "task": error.task}
     return outbox.Draft(event, run.run_id, data, run.project, run.backend)
 
 

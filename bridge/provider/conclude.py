@@ -39,6 +39,11 @@ def note_run(context: Context, run: RunModel, *, try_number: int | None = None) 
             "submission_key": None if run.submission_key is None else str(run.submission_key),
             "try_number": ti.try_number if try_number is None else try_number,
             "urls": urls,
+            **(
+                {}
+                if run.error is None
+                else {"error": run.error.model_dump(include={"message", "kind", "task"})}
+            ),
         },
     )
     # Airflow itself stores links only when the task leaves the worker, which a blocking task does last.

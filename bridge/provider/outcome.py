@@ -11,7 +11,7 @@ from bridge.domain.states import RunPhase, parse_state
 from bridge.provider.compat import AirflowFailException, AirflowSkipException
 
 if TYPE_CHECKING:
-    from bridge.client.models import GateModel, RunModel
+    from bridge.client.models import CauseModel, GateModel, RunModel
 
 GateAction = Literal["fail", "skip", "continue"]
 
@@ -24,6 +24,9 @@ def failure_lines(run: RunModel) -> list[str]:
     lines = [f"KFP run {run.kfp_run_id} ended {run.state}: {error.message}"]
     if error.task:
         lines.append(f"The component that failed is {error.task!r}.")
+    if run.causes:
+        lines.append("Likely causes, the likeliest first:")
+        lines += [f"  {_cause(cause)}" for cause in run.causes]
     if error.log_tail:
         lines.append(f"The last {len(error.log_tail)} lines of its log:")
         lines += [f"  | {line}" for line in error.log_tail]
@@ -76,7 +79,17 @@ def refusal(error: BridgeError) -> AirflowException:
 
 
 def _sentence(run: RunModel) -> str:
+    """Why, in a sentence: the likeliest cause, which tells the line where there is one, else the error."""
     if run.error is None:
         return "cancelled" if run.cancel_requested_at else "no reason was given"
-    where = f"component {run.error.task!r}: " if run.error.task else ""
-    return f"{where}{run.error.message}"
+    first = run.causes[0] if run.causes else None
+    task, message = run.error.task, run.error.message
+    if first is not None and not first.waiting:
+        task, message = first.task or task, first.message
+    where = f"component {task!r}: " if task else ""
+    return f"{where}{message}"
+
+
+def _cause(cause: CauseModel) -> str:
+    where = f" of {cause.task!r}" if cause.task else ""
+    return f"{cause.kind}{where}: {cause.message}"

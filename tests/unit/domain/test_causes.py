@@ -106,6 +106,18 @@ FAULTS: dict[str, tuple[CauseKind, list[Evidence]]] = {
         CauseKind.OUT_OF_MEMORY,
         [_told("The component was ended by signal 9. Its last line: loading"), _log("loading")],
     ),
+    "data-check-failed": (
+        CauseKind.DATA,
+        [_died(1), _raised("checks.DataQualityError: 3 of 842 rows have no airport")],
+    ),
+    "data-may-not-be-read": (
+        CauseKind.DATA,
+        [_died(1), _raised("PermissionError: [Errno 13] Permission denied: '/data/day=05/flights.csv'")],
+    ),
+    "disk-full": (
+        CauseKind.NODE,
+        [_died(1), _raised("OSError: [Errno 28] No space left on device")],
+    ),
     "image-pull-back-off": (
         CauseKind.IMAGE,
         [

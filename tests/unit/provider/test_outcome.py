@@ -13,6 +13,7 @@ from bridge.client.errors import BridgeUnauthorized, BridgeUnreachable, ProblemE
 from bridge.client.models import (
     ArtifactModel,
     ArtifactUseModel,
+    CauseModel,
     ErrorModel,
     GateModel,
     OriginModel,
@@ -62,6 +63,22 @@ def test_a_failure_names_component_cause_and_log() -> None:
     lines = failure_lines(run)
     assert "The component that failed is 'train'." in lines
     assert lines[lines.index("The last 2 lines of its log:") + 1 :][:2] == ["  | a", "  | b"]
+
+
+def test_the_likeliest_cause_is_the_reason_and_all_are_in_the_log() -> None:
+    causes = [
+        CauseModel(kind="code", message="ValueError: no rows (train.py:2 in fit)", task="train", weight=70),
+        CauseModel(kind="node", message="it was asked to end (signal 15)", weight=30),
+    ]
+    error = ErrorModel(message="The component ended with exit code 1.", task="train", kind="code")
+    run = a_run(state="FAILED", error=error, causes=causes)
+    assert str(failure(run)).endswith("component 'train': ValueError: no rows (train.py:2 in fit)")
+    lines = failure_lines(run)
+    begin = lines.index("Likely causes, the likeliest first:")
+    assert lines[begin + 1 : begin + 3] == [
+        "  code of 'train': ValueError: no rows (train.py:2 in fit)",
+        "  node: it was asked to end (signal 15)",
+    ]
 
 
 @pytest.mark.parametrize(
