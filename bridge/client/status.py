@@ -58,6 +58,17 @@ class WatchStatus(Message):
     pods_off_because: str | None = None
 
 
+class HistoryStatus(Message):
+    """How far the runs that were there before the bridge are imported: ``seen`` of about ``total``, back to
+    ``reached``; wanted are those since ``since``. ``done`` when nothing is left."""
+
+    done: bool
+    seen: int
+    total: int | None = None
+    since: datetime
+    reached: datetime | None = None
+
+
 class BackendStatus(Message):
     """How the bridge gets on with one backend; times in seconds.
 
@@ -78,6 +89,7 @@ class BackendStatus(Message):
     held_seconds: float = 0.0
     waiting_requests: int = 0
     watch: WatchStatus | None = None
+    history: HistoryStatus | None = None
     active_runs: int = 0
     queued_runs: int = 0
     max_active_runs: int | None = None

@@ -235,7 +235,8 @@ class BackendState:
     """What is remembered of one backend and namespace (``""`` where it has none).
 
     ``watermark`` is the newest ``finished_at`` a fast sweep has seen, ``metadata_watermark_ms`` the
-    newest update of the metadata store, in milliseconds since 1970.
+    newest update of the metadata store, in milliseconds since 1970, ``history`` how far old runs were
+    imported.
     """
 
     backend: str
@@ -249,6 +250,7 @@ class BackendState:
     stale_since: datetime | None = None
     last_error: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, Any] | None = None
 
 
 class BackendChanges(TypedDict, total=False):
@@ -263,6 +265,7 @@ class BackendChanges(TypedDict, total=False):
     stale_since: datetime | None
     last_error: str | None
     facts: Mapping[str, Any]
+    history: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

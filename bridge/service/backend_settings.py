@@ -112,6 +112,15 @@ class BackendSettings(BaseModel):
     found_runs_project: str = Field(
         default="default", min_length=1, description="The project of runs that others started there."
     )
+    import_days: float = Field(
+        default=30.0,
+        ge=0,
+        le=36_500,
+        description="How far back runs are imported that were there before the bridge was; 0 imports none.",
+    )
+    import_runs: int = Field(
+        default=10_000, ge=0, le=10_000_000, description="How many of them at most, the newest first."
+    )
     kubernetes: KubernetesSettings = Field(
         default_factory=KubernetesSettings,
         description="Whether and how the cluster behind it is asked: docs/kubernetes-watch.md.",

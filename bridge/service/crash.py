@@ -13,7 +13,7 @@ def crash_point(name: str) -> None:
 
     Names in use: ``submit.after_claim``, ``submit.before_post``, ``submit.after_post``,
     ``track.before_record``, ``track.after_record``, ``mirror.before_store``, ``mirror.after_store``,
-    ``accept.after_commit``.
+    ``accept.after_commit``, ``history.before_remember``.
     """
     if os.environ.get(_VARIABLE) == name:
         os._exit(CRASH_EXIT_CODE)

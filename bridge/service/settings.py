@@ -43,6 +43,8 @@ _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_REQUEST_BURST": "request_burst",
     "KFBRIDGE_KFP_ORPHAN_GRACE_SECONDS": "orphan_grace_seconds",
     "KFBRIDGE_KFP_AGENT_BACKOFF_SECONDS": "agent_backoff_seconds",
+    "KFBRIDGE_KFP_IMPORT_DAYS": "import_days",
+    "KFBRIDGE_KFP_IMPORT_RUNS": "import_runs",
 }
 _OPENLINEAGE_VARIABLES = {
     f"KFBRIDGE_OPENLINEAGE_{name.upper()}": name

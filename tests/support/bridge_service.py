@@ -92,6 +92,8 @@ def start_service(
         "KFBRIDGE_DATABASE_URL": database_url or f"sqlite:///{tmp_dir / 'bridge.db'}",
         "KFBRIDGE_PORT": "0",
         "KFBRIDGE_MIGRATE": "1",
+        # What earlier tests left at a backend that they share is nobody's history.
+        "KFBRIDGE_KFP_IMPORT_DAYS": "0",
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KFBRIDGE_")}
     log = tmp_dir / "service.log"

@@ -297,6 +297,8 @@ def _matches(row: Row, predicate: Row) -> bool:
             return value != EPOCH and _moment(value) >= _moment(wanted)
         case "IN":
             return value in predicate["string_values"]["values"]
+        case "LESS_THAN":
+            return _moment(value) < _moment(wanted)
         case other:
             raise AssertionError(f"the fake does not know {other}")
 

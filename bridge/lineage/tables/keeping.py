@@ -13,6 +13,7 @@ from bridge.lineage.columns import BigId
 from bridge.lineage.tables.base import (
     Row,
     json_column,
+    optional_json,
     optional_text,
     optional_time,
     optional_uid,
@@ -99,7 +100,7 @@ class CounterRow(Row, table=True):
 
 
 class BackendStateRow(Row, table=True):
-    """What is remembered of a backend's namespace."""
+    """What is remembered of a backend's namespace; ``history`` is how far its old runs were imported."""
 
     __tablename__ = "backend_state"
     __table_args__ = (UniqueConstraint("backend", "namespace"),)
@@ -115,3 +116,4 @@ class BackendStateRow(Row, table=True):
     stale_since: datetime | None = optional_time()
     last_error: str | None = optional_text()
     facts: Any = json_column()
+    history: Any = optional_json()

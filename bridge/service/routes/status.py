@@ -11,7 +11,15 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from sqlmodel import Session
 
-from bridge.client.status import BackendStatus, EmissionStatus, QueueStatus, StatusModel, WatchStatus
+from bridge.client.status import (
+    BackendStatus,
+    EmissionStatus,
+    HistoryStatus,
+    QueueStatus,
+    StatusModel,
+    WatchStatus,
+)
+from bridge.domain.history import import_from_json
 from bridge.domain.states import RunPhase
 from bridge.lineage import backends, emissions, leases, quarantine, queue, runs
 from bridge.lineage.database import now as database_now
@@ -122,11 +130,26 @@ def _backend_status(
         held_seconds=round(spared.held_seconds, 1) if spared else 0.0,
         waiting_requests=spared.waiting if spared else 0,
         watch=_watch_status(backend, states),
+        history=_history_status(states),
         active_runs=counts.get(RunPhase.ACTIVE, 0),
         queued_runs=counts.get(RunPhase.QUEUED, 0) + counts.get(RunPhase.SUBMITTING, 0),
         max_active_runs=backend.settings.max_active_runs,
         queues=queues,
         quarantined=quarantined,
+    )
+
+
+def _history_status(states: list[BackendState]) -> HistoryStatus | None:
+    found = [one for state in states if (one := import_from_json(state.history)) is not None]
+    if not found:
+        return None
+    totals = [one.total for one in found if one.total is not None]
+    return HistoryStatus(
+        done=all(one.is_done for one in found),
+        seen=sum(one.seen for one in found),
+        total=sum(totals) if len(totals) == len(found) else None,
+        since=min(one.since for one in found),
+        reached=_latest(one.reached for one in found),
     )
 
 

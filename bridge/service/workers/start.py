@@ -10,6 +10,7 @@ from bridge.service.workers.cancel import CancelWorker
 from bridge.service.workers.content import ContentWorker
 from bridge.service.workers.deliver import Deliverer
 from bridge.service.workers.emit import EmissionNoter, EmitWorker
+from bridge.service.workers.history import HistoryImport
 from bridge.service.workers.hold import DatabaseHold
 from bridge.service.workers.kube_watch import KubeWatch
 from bridge.service.workers.mirror import MirrorWorker
@@ -45,7 +46,9 @@ def _workers(context: Context) -> dict[str, Work]:
         if consumer is not None:
             work[f"emit:{name}"] = EmitWorker(context, backend, consumer, circuit).run
         work[f"submit:{name}"] = SubmitWorker(context, backend).run
-        work[f"track:{name}"] = TrackWorker(context, backend).run
+        tracker = TrackWorker(context, backend)
+        work[f"track:{name}"] = tracker.run
+        work[f"history:{name}"] = HistoryImport(context, backend, tracker).run
         work[f"mirror:{name}"] = MirrorWorker(context, backend).run
         work[f"watch:{name}"] = MetadataWatch(context, backend).run
         work[f"cancel:{name}"] = CancelWorker(context, backend).run

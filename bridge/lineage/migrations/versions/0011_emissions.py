@@ -1,4 +1,4 @@
-"""What the OpenLineage consumer was told of runs and tasks.
+"""What the OpenLineage consumer was told of runs and tasks; how far old runs were imported.
 
 Revision: 0011, after 0008.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from bridge.lineage.columns import BigId, CleanText, UtcTime
+from bridge.lineage.columns import BigId, CleanText, JsonText, UtcTime
 
 revision = "0011"
 down_revision = "0008"
@@ -17,7 +17,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table."""
+    """Add the table and the column."""
+    op.add_column("backend_state", sa.Column("history", JsonText, nullable=True))
     op.create_table(
         "emissions",
         sa.Column("id", BigId, primary_key=True),
