@@ -19,14 +19,17 @@ COMPAT := 3.1 3.2
 COMPAT_3.1 := 3.1.8 2026-04-15
 COMPAT_3.2 := 3.2.2 2026-06-30
 
-.PHONY: help env demo test test-unit test-contract test-database test-integration test-provider test-main-job test-all \
+.PHONY: help env dashboard demo test test-unit test-contract test-database test-integration test-provider test-main-job test-all \
 	test-corpus test-containers test-airflow test-faults test-web test-compat test-compat-% lock-compat lock-bench \
 	lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-env: .venv/.made .venv-airflow/.made ## both environments, from nothing but Python 3.11 and PyPI
+env: .venv/.made .venv-airflow/.made dashboard ## both environments and the dashboard, from nothing but Python 3.11, PyPI and npm's registry
+
+dashboard: .venv/.made ## the pages, built where they are missing or stale
+	@$(BIN)/python -m deploy.dashboard build
 
 .uv/bin/uv:
 	$(PYTHON) -m venv .uv
@@ -100,6 +103,7 @@ test-containers: .venv/.made ## components in their images, with a container eng
 
 test-web: env ## the pages, the bridge's and Airflow's, in a real Chromium
 	tests/web/install-chromium
+	$(BIN)/python -m deploy.dashboard check
 	$(PYTEST) tests/web -q
 
 test-compat: $(COMPAT:%=test-compat-%) ## the provider with earlier Airflows; not part of test-all
@@ -124,4 +128,4 @@ bench: env ## figures: submissions and rows per second, overhead, load, beside k
 	$(BIN)/python -m tests.bench
 
 clean: ## removes what was made here, environments included
-	rm -rf .venv .venv-airflow .venv-airflow-* .uv .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-airflow .venv-airflow-* .uv .demo bridge/service/web bridge/dashboard/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

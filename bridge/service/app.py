@@ -6,15 +6,13 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.resources import files
 
 from fastapi import Depends, FastAPI
-from fastapi.staticfiles import StaticFiles
 
 from bridge.client.models import AliasRequest, CancelRequest, RegisterRequest, SubmitRequest
 from bridge.client.webhooks import WebhookChange, WebhookRequest
 from bridge.lineage.database import Database
-from bridge.service import pages
+from bridge.service import dashboard
 from bridge.service.accept import Acceptance
 from bridge.service.backends import BackendFactory, open_backend
 from bridge.service.context import Context, open_context
@@ -100,9 +98,8 @@ def create_app(
         app.include_router(module.router, prefix=API_PREFIX, dependencies=guarded)
     app.include_router(status.router, dependencies=guarded)
     app.include_router(status.probes)
-    app.include_router(pages.router, dependencies=[Depends(pages.require_page_token)])
-    static = files("bridge.service") / "static"
-    app.mount("/static", StaticFiles(directory=str(static)), name="static")
+    app.include_router(dashboard.router, dependencies=[Depends(dashboard.require_page_token)])
+    dashboard.mount_assets(app)
     install_handlers(app)
     describe_bodies(app, _BODIES)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)

@@ -10,12 +10,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bridge.service.problems import ProblemError, problem_response
 
 
-def security_headers(framed_by: str | None) -> list[tuple[bytes, bytes]]:
-    """The headers; pages may be shown in frames of the service's own and of the site of the address."""
+def security_headers(framed_by: str | None, *, style_nonce: str | None = None) -> list[tuple[bytes, bytes]]:
+    """The headers; pages may be shown in frames of the service's own and of the site of the address.
+    ``style_nonce`` lets in the style elements that carry it, for a page whose script makes some."""
     parts = urlsplit(framed_by or "")
     # A policy is a list with separators of its own: only what can be a host may get into it.
     site = f" {parts.scheme}://{parts.netloc}" if _SITE.fullmatch(parts.netloc) else ""
-    policy = f"default-src 'self'; frame-ancestors 'self'{site}; base-uri 'none'; form-action 'self'"
+    styles = f"; style-src 'self' 'nonce-{style_nonce}'" if style_nonce else ""
+    policy = f"default-src 'self'{styles}; frame-ancestors 'self'{site}; base-uri 'none'; form-action 'self'"
     return [
         (b"content-security-policy", policy.encode()),
         (b"x-content-type-options", b"nosniff"),

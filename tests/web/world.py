@@ -19,6 +19,7 @@ _COMPILED = Path(__file__).resolve().parents[2] / "kfp_pipelines" / "compiled"
 _TURN = "\N{RIGHT-TO-LEFT OVERRIDE}"
 _MARKUP = "<script>alert('x')</script><img src=x onerror=alert(1)>&lt;b&gt;"
 NASTY_NAME = (_MARKUP + " ליל טוב مرحبا " + f"{_TURN}txt.exe " + "unbroken" * 40)[:255]
+AIRFLOW_URL = "https://airflow.example.com"
 FAILURE = "no flights on 2013-02-30"
 
 
@@ -50,7 +51,7 @@ def make_world(folder: Path) -> Iterator[World]:
     """Starts backend and service, makes the runs and waits for them; ends both afterwards."""
     with (
         start_local_backend(folder / "local", max_parallel=4) as backend,
-        start_service(folder / "service", backend.url) as service,
+        start_service(folder / "service", backend.url, env={"KFBRIDGE_AIRFLOW_URL": AIRFLOW_URL}) as service,
         httpx.Client(base_url=service.url, timeout=60) as client,
     ):
         world = World(service.url, client, {})

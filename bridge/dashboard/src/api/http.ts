@@ -1,0 +1,72 @@
+/** Asking the service. Everything goes to the address that the page came from. */
+import type { Problem } from "./messages";
+
+export const API = "/api/v1";
+
+/** An answer that is a problem, or no answer at all (`status` 0). */
+export class ApiError extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.detail);
+    this.name = "ApiError";
+  }
+
+  get status(): number {
+    return this.problem.status;
+  }
+}
+
+export type Query = Readonly<Record<string, string | number | boolean | readonly string[] | null | undefined>>;
+
+/** An address below the API, with the parameters that have a value. */
+export function address(path: string, query: Query = {}): string {
+  const found = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value === undefined || value === null || value === "") continue;
+    for (const one of Array.isArray(value) ? (value as readonly string[]) : [String(value)]) found.append(name, one);
+  }
+  const text = found.toString();
+  return `${API}${path}${text ? `?${text}` : ""}`;
+}
+
+export async function getJson<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  const answer = await ask(address(path, query), { headers: { Accept: "application/json" }, signal: signal ?? null });
+  return (await answer.json()) as T;
+}
+
+export async function getText(path: string, query: Query = {}, signal?: AbortSignal): Promise<string> {
+  const answer = await ask(address(path, query), { signal: signal ?? null });
+  return answer.text();
+}
+
+/** A change. The header tells the service that its own page asks: no form of another site can send it. */
+export async function postJson<T>(path: string, body: unknown = {}): Promise<T> {
+  const headers = { Accept: "application/json", "Content-Type": "application/json", "KFBridge-Page": "1" };
+  const answer = await ask(address(path), { method: "POST", headers, body: JSON.stringify(body) });
+  return (await answer.json()) as T;
+}
+
+async function ask(url: string, init: RequestInit): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(url, { credentials: "same-origin", ...init });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(unreachable());
+  }
+  if (!answer.ok) throw new ApiError(await problemOf(answer));
+  return answer;
+}
+
+function unreachable(): Problem {
+  const detail = "the bridge does not answer; it is asked again by itself";
+  return { type: "urn:kfbridge:problem:unreachable", title: "No answer", status: 0, detail, retryable: true };
+}
+
+async function problemOf(answer: Response): Promise<Problem> {
+  const known = { type: "about:blank", title: answer.statusText, status: answer.status, retryable: answer.status >= 500 };
+  try {
+    return { ...known, detail: answer.statusText, ...((await answer.json()) as Partial<Problem>) };
+  } catch {
+    return { ...known, detail: `the bridge answered ${answer.status} without saying why` };
+  }
+}

@@ -1,0 +1,45 @@
+/** The API's messages, as the service's OpenAPI document describes them. */
+import type { components, operations } from "./schema";
+
+type Schemas = components["schemas"];
+
+/** The service leaves no field of an answer out, which the document cannot say of fields with a default. */
+type Whole<T> = T extends (infer U)[] ? Whole<U>[] : T extends object ? { [K in keyof T]-?: Whole<T[K]> } : T;
+
+export type Run = Whole<Schemas["RunModel"]>;
+export type Origin = Whole<Schemas["OriginModel"]>;
+export type Task = Whole<Schemas["TaskModel"]>;
+export type Cause = Whole<Schemas["CauseModel"]>;
+export type Evidence = Whole<Schemas["EvidenceModel"]>;
+export type Gate = Whole<Schemas["GateModel"]>;
+export type Artifact = Whole<Schemas["ArtifactModel"]>;
+export type ArtifactUse = Whole<Schemas["ArtifactUseModel"]>;
+export type Metric = Whole<Schemas["MetricModel"]>;
+export type MetricBlob = Whole<Schemas["MetricBlobModel"]>;
+export type Metrics = Whole<Schemas["MetricsModel"]>;
+export type Explanation = Whole<Schemas["ExplainModel"]>;
+export type Status = Whole<Schemas["StatusModel"]>;
+export type RunQuery = NonNullable<operations["list_runs_api_v1_runs_get"]["parameters"]["query"]>;
+
+export interface Page<T> {
+  items: T[];
+  next_cursor: string | null;
+}
+
+/** RFC 9457, with the members that the bridge adds. */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  retryable: boolean;
+}
+
+/** One event of the outbox, as the stream tells it. */
+export interface BridgeEvent {
+  number: number;
+  type: string;
+  time: string;
+  run_id: string | null;
+  data: Record<string, unknown>;
+}

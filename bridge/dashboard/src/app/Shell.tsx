@@ -1,0 +1,77 @@
+/** What surrounds each page: the way to the others, how live it is, the theme, and the keys that work everywhere. */
+import { ActionIcon, Menu } from "@mantine/core";
+import { Link, Outlet, useLocation } from "@tanstack/react-router";
+import { useEffect, useState } from "react";
+
+import { useLiveUpdates } from "../api/live";
+import icon from "../icon.svg";
+import { Icon } from "../parts/Icon";
+import { KeysHelp } from "./KeysHelp";
+import { LiveSign } from "./LiveSign";
+import { useKeys } from "./keys";
+import { PAGES } from "./navigation";
+import classes from "./Shell.module.css";
+import { ThemeSwitch } from "./ThemeSwitch";
+
+export function Shell() {
+  useLiveUpdates();
+  const [help, setHelp] = useState(false);
+  useKeys({ "?": () => setHelp(true) });
+  return (
+    <>
+      <a className={classes["skip"]} href="#main">Skip to the content</a>
+      <header className={classes["top"]}>
+        <div className={classes["inner"]}>
+          <PhoneMenu />
+          <Link to="/" className={classes["brand"] ?? ""}>
+            <img src={icon} alt="" width={22} height={22} />
+            kfbridge
+          </Link>
+          <nav className={classes["nav"]} aria-label="Pages">
+            {PAGES.map((page) => (
+              <Link key={page.to} to={page.to} activeOptions={{ exact: page.to === "/", includeSearch: false }}>{page.name}</Link>
+            ))}
+          </nav>
+          <div className={classes["tools"]}>
+            <LiveSign />
+            <ActionIcon variant="subtle" color="gray" size="lg" aria-label="Keys" className={classes["keys"] ?? ""} onClick={() => setHelp(true)}>
+              <Icon name="keyboard" />
+            </ActionIcon>
+            <ThemeSwitch />
+          </div>
+        </div>
+      </header>
+      <main id="main" tabIndex={-1} className={classes["main"]}>
+        <Outlet />
+      </main>
+      <KeysHelp opened={help} close={() => setHelp(false)} />
+      <Announcer />
+    </>
+  );
+}
+
+function PhoneMenu() {
+  return (
+    <Menu position="bottom-start" width={200}>
+      <Menu.Target>
+        <ActionIcon variant="subtle" color="gray" size="lg" aria-label="Pages" className={classes["burger"] ?? ""}>
+          <Icon name="menu" />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {PAGES.map((page) => <Menu.Item key={page.to} component={Link} to={page.to}>{page.name}</Menu.Item>)}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+/** Says the title of a page that was gone to: without a new document nobody else does. */
+function Announcer() {
+  const { pathname } = useLocation();
+  const [told, setTold] = useState("");
+  useEffect(() => {
+    const timer = setTimeout(() => setTold(document.title), 300);
+    return () => clearTimeout(timer);
+  }, [pathname]);
+  return <p className="unseen" role="status">{told}</p>;
+}

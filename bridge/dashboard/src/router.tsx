@@ -1,0 +1,47 @@
+/** The routes. Each page is a chunk of its own; what a route's address holds is read in one place beside its page. */
+import type { QueryClient } from "@tanstack/react-query";
+import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+
+import { NoSuchPage, RouteTrouble } from "./app/RouteTrouble";
+import { Shell } from "./app/Shell";
+import { Lines } from "./parts/feedback";
+import { readRunSearch } from "./pages/run/search";
+import { readRunsSearch } from "./pages/runs/search";
+import { parseSearch, stringifySearch } from "./words/search";
+
+const root = createRootRouteWithContext<{ queries: QueryClient }>()({ component: Shell, notFoundComponent: NoSuchPage });
+
+const runs = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  validateSearch: readRunsSearch,
+  component: lazyRouteComponent(() => import("./pages/runs/RunsPage"), "RunsPage"),
+});
+
+const run = createRoute({
+  getParentRoute: () => root,
+  path: "/runs/$runId",
+  validateSearch: readRunSearch,
+  component: lazyRouteComponent(() => import("./pages/run/RunPage"), "RunPage"),
+});
+
+const tree = root.addChildren([runs, run]);
+
+export function makeRouter(queries: QueryClient) {
+  return createRouter({
+    routeTree: tree,
+    context: { queries },
+    parseSearch,
+    stringifySearch,
+    defaultPreload: "intent",
+    defaultErrorComponent: RouteTrouble,
+    defaultPendingComponent: Lines,
+    scrollRestoration: true,
+  });
+}
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: ReturnType<typeof makeRouter>;
+  }
+}

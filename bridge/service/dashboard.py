@@ -1,0 +1,112 @@
+"""The dashboard: the built single page under the addresses of its routes, its assets, and ``/go``.
+
+The page is built from ``bridge/dashboard`` into the folder ``web`` beside this module. A source tree in which
+nobody has built it has the API all the same; the page then says what to do.
+"""
+
+from __future__ import annotations
+
+import secrets
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from pydantic import BeforeValidator
+from starlette.middleware.gzip import GZipMiddleware
+
+from bridge.lineage import runs
+from bridge.lineage.records import RunFilter
+from bridge.service.limits import security_headers
+from bridge.service.problems import ProblemError
+from bridge.service.routes.common import ContextDep, require_token
+
+WEB = Path(str(files("bridge.service"))) / "web"
+# Where the build leaves a place for the number that lets this answer's styles in, and no others.
+NONCE_PLACE = "kfbridge-style-nonce"
+ROUTES = (
+    "/",
+    "/runs/{run_id}",
+    "/pipelines",
+    "/pipelines/{name}",
+    "/compare",
+    "/lineage",
+    "/oncall",
+    "/artifacts",
+    "/artifacts/{artifact_id}",
+    "/backends",
+)
+_NOT_BUILT = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>The dashboard is not built</title></head><body><main><h1>The dashboard is not built</h1>
+<p>This service runs from a source tree. Build its pages once with</p><pre>make dashboard</pre>
+<p>and load this page again. The API works without them: <a href="/api/v1/runs">/api/v1/runs</a>.</p>
+</main></body></html>"""
+
+router = APIRouter(include_in_schema=False)
+
+
+async def require_page_token(request: Request, context: ContextDep) -> None:
+    """As for reading the API, but without any credentials the browser is told to ask for them."""
+    if context.settings.api_token is not None and "authorization" not in request.headers:
+        raise ProblemError("unauthorized", "log in with the bridge's API token as password", basic=True)
+    await require_token(request, context)
+
+
+def page(context: ContextDep) -> Response:
+    """The dashboard's page, the same for each of its routes."""
+    index = WEB / "index.html"
+    if not index.is_file():
+        return HTMLResponse(_NOT_BUILT, status_code=503, headers={"Cache-Control": "no-store"})
+    nonce = secrets.token_urlsafe(16)
+    policy = security_headers(context.settings.airflow_url, style_nonce=nonce)
+    return HTMLResponse(
+        index.read_text(encoding="utf-8").replace(NONCE_PLACE, nonce),
+        headers={"Cache-Control": "no-store"} | {name.decode(): value.decode() for name, value in policy},
+    )
+
+
+for _route in ROUTES:
+    router.add_api_route(_route, page, response_class=HTMLResponse)
+
+
+def _unmapped(value: object) -> object:
+    # Airflow's view leaves the placeholder as it is where a task is not mapped.
+    return -1 if value == "{MAP_INDEX}" else value
+
+
+@router.get("/go")
+async def go(
+    context: ContextDep,
+    dag_id: str,
+    dag_run_id: str,
+    task_id: str,
+    map_index: Annotated[int, BeforeValidator(_unmapped)] = -1,
+) -> Response:
+    """To the newest run of an Airflow task instance, or to the list of the DAG run's runs."""
+    where = RunFilter(dag_id=dag_id, dag_run_id=dag_run_id, task_id=task_id, map_index=map_index)
+    found, _ = await context.store.read(lambda s: runs.list_runs(s, where, limit=1))
+    if found:
+        return RedirectResponse(f"/runs/{found[0].run_id}", status_code=302)
+    query = urlencode({"dag_id": dag_id, "dag_run_id": dag_run_id})
+    return RedirectResponse(f"/?{query}", status_code=302)
+
+
+class _Assets(StaticFiles):
+    """The built files; each is called after its content, so a browser need never ask twice."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """As for any file, with the promise that it does not change."""
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return answer
+
+
+def mount_assets(app: FastAPI) -> None:
+    """Serve the built files below ``/assets``, compressed."""
+    assets = _Assets(directory=str(WEB / "assets"), check_dir=False)
+    app.mount("/assets", GZipMiddleware(assets, minimum_size=1024), name="assets")
