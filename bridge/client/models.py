@@ -285,6 +285,18 @@ class TaskModel(Message):
     outputs: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class PlannedTaskModel(Message):
+    """A task that a compiled pipeline names, whether or not it has run: ``path`` and ``parent`` are paths
+    without iterations, ``after`` the paths of the siblings it waits for; ``loop``: it runs once per item."""
+
+    path: str
+    parent: str
+    name: str
+    kind: Literal["dag", "container", "importer"]
+    loop: bool = False
+    after: list[str] = Field(default_factory=list)
+
+
 class ArtifactUseModel(Message):
     """One use of an artifact by a task of a run."""
 

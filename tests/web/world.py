@@ -14,6 +14,7 @@ from tests.integration.service.calls import submit, wait_until
 from tests.integration.service.pipelines import sleeps, trains
 from tests.support.bridge_service import start_service
 from tests.support.local_backend import start_local_backend
+from tests.web.pipelines import BAD_DAY, judges
 
 _COMPILED = Path(__file__).resolve().parents[2] / "kfp_pipelines" / "compiled"
 _TURN = "\N{RIGHT-TO-LEFT OVERRIDE}"
@@ -81,10 +82,25 @@ def _finished(client: httpx.Client) -> dict[str, dict[str, Any]]:
         ),
     }
     wanted = {"failed": "FAILED"}
-    return {
+    ended = {
         kind: wait_until(client, run, over=True, state=wanted.get(kind, "SUCCEEDED"))
         for kind, run in accepted.items()
     }
+    return ended | _good_and_broken(client)
+
+
+def _good_and_broken(client: httpx.Client) -> dict[str, dict[str, Any]]:
+    """A run that went well, and one of the same pipeline that did not."""
+    gate = "evaluate.auc >= last_good - 0.01"
+    origin = _origin("delay_model", "train")
+    good = submit(
+        client, judges(), display_name="delays of 28 February", arguments={"day": "2013-02-28"}, gate=gate
+    )
+    judged = wait_until(client, good, over=True, state="SUCCEEDED")
+    bad = submit(
+        client, judges(), display_name="delays of 30 February", arguments={"day": BAD_DAY}, origin=origin
+    )
+    return {"judged": judged, "broken": wait_until(client, bad, over=True, state="FAILED")}
 
 
 def _compiled(name: str) -> str:

@@ -8,10 +8,15 @@ const bridge: MantineColorsTuple = [
   "#eef5fd", "#dbe8f8", "#b4cff0", "#89b4e8", "#669de2", "#4f8fde", "#2f7fd6", "#0b56a4", "#084a90", "#033e7d",
 ];
 
+// Mantine takes the grounds and lines of dark fields from here; the eighth is the page's ground.
+const dark: MantineColorsTuple = [
+  "#e5eaf1", "#b4c0ce", "#9ba8b8", "#717d8d", "#39434f", "#2a323e", "#1b212a", "#0f1319", "#11161d", "#0b0e13",
+];
+
 export const theme = createTheme({
   primaryColor: "bridge",
   primaryShade: { light: 7, dark: 6 },
-  colors: { bridge },
+  colors: { bridge, dark },
   fontFamily: SANS,
   fontFamilyMonospace: MONO,
   headings: { fontFamily: SANS, fontWeight: "650" },

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
+import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from bridge.client.lineage import ExplainInput, ExplainModel
-from bridge.client.models import ArtifactModel, MetricsModel, Page, TaskModel
+from bridge.client.models import ArtifactModel, MetricsModel, Page, PlannedTaskModel, TaskModel
 from bridge.domain.explain import Explanation
 from bridge.domain.lineage import Task
 from bridge.kfp_api.errors import KfpError, KfpNotFound
@@ -27,6 +28,7 @@ from bridge.service.convert import (
 )
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep, present_whole, stored_causes, stored_run
+from bridge.service.shape import planned_tasks
 from bridge.service.workers.cause import failed_tasks
 from bridge.spec.load import Pipeline, SpecError, load_pipeline
 
@@ -123,6 +125,15 @@ async def spec(context: ContextDep, run_id: UUID) -> PlainTextResponse:
     if stored is None:
         raise ProblemError("not-found", f"the compiled pipeline of run {run_id} is not known here")
     return PlainTextResponse(stored.text, media_type="application/yaml")
+
+
+@router.get("/runs/{run_id}/plan", response_model=Page[PlannedTaskModel])
+async def plan(context: ContextDep, run_id: UUID) -> Page[PlannedTaskModel]:
+    """The tasks that the compiled pipeline names, and which waits for which; none if it is not known."""
+    run = await stored_run(context, run_id)
+    stored = await context.store.read(lambda s: specs.get_spec(s, run.project, run.pipeline.digest))
+    pipeline = await anyio.to_thread.run_sync(_load, stored)
+    return Page(items=planned_tasks(pipeline) if pipeline else [])
 
 
 @router.get("/runs/{run_id}/logs", response_class=PlainTextResponse)

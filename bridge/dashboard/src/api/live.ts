@@ -11,9 +11,9 @@ export type LiveState = "connecting" | "live" | "polling" | "paused";
 /** How often pages ask by themselves while the stream is away, and how often many events lead to a question. */
 export const POLL_MS = 3000;
 const GATHER_MS = 400;
-const EVENT_TYPES = [
+export const EVENT_TYPES = [
   "run.created", "run.found", "run.changed", "run.mirrored", "run.ended", "run.settled", "run.waiting",
-  "run.rejected", "run.lost", "run.revived", "run.superseded", "task.changed",
+  "run.rejected", "run.lost", "run.revived",
 ] as const;
 
 let state: LiveState = "connecting";

@@ -12,6 +12,7 @@ export type Task = Whole<Schemas["TaskModel"]>;
 export type Cause = Whole<Schemas["CauseModel"]>;
 export type Evidence = Whole<Schemas["EvidenceModel"]>;
 export type Gate = Whole<Schemas["GateModel"]>;
+export type PlannedTask = Whole<Schemas["PlannedTaskModel"]>;
 export type Artifact = Whole<Schemas["ArtifactModel"]>;
 export type ArtifactUse = Whole<Schemas["ArtifactUseModel"]>;
 export type Metric = Whole<Schemas["MetricModel"]>;

@@ -2,7 +2,8 @@
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
 
 import { getJson, getText, type Query } from "./http";
-import type { Artifact, Explanation, Metrics, Page, Run, Status, Task } from "./messages";
+import type { Artifact, Explanation, Metrics, Page, PlannedTask, Run, Status, Task } from "./messages";
+import { withMoment } from "./since";
 
 /**
  * Keys begin with what makes them stale: everything below `changing` is asked for again when the stream begins anew,
@@ -16,11 +17,11 @@ export const keys = {
 
 export const PAGE_SIZE = 50;
 
-/** A page of runs; `query` holds the parameters of `GET /runs`. */
+/** A page of runs; `query` holds the parameters of `GET /runs`, and perhaps `since`. */
 export function runsQuery(query: Query) {
   return queryOptions({
     queryKey: [...keys.lists, "runs", query],
-    queryFn: ({ signal }) => getJson<Page<Run>>("/runs", { limit: PAGE_SIZE, ...query }, signal),
+    queryFn: ({ signal }) => getJson<Page<Run>>("/runs", { limit: PAGE_SIZE, ...withMoment(query, Date.now()) }, signal),
     placeholderData: keepPreviousData,
   });
 }
@@ -36,6 +37,24 @@ export function tasksQuery(id: string) {
   return queryOptions({
     queryKey: [...keys.run(id), "tasks"],
     queryFn: async ({ signal }) => (await getJson<Page<Task>>(`/runs/${id}/tasks`, {}, signal)).items,
+  });
+}
+
+/** What the compiled pipeline names; it never changes. */
+export function planQuery(id: string) {
+  return queryOptions({
+    queryKey: ["plan", id],
+    queryFn: async ({ signal }) => (await getJson<Page<PlannedTask>>(`/runs/${id}/plan`, {}, signal)).items,
+    staleTime: Infinity,
+  });
+}
+
+/** The newest good run of the same pipeline and project before a run; `null` if there is none. */
+export function lastGoodQuery(run: Run) {
+  const query = { pipeline: run.pipeline.name, project: run.project, good: true, created_before: run.created_at, limit: 1 };
+  return queryOptions({
+    queryKey: [...keys.run(run.run_id), "last good"],
+    queryFn: async ({ signal }) => (await getJson<Page<Run>>("/runs", query, signal)).items[0] ?? null,
   });
 }
 

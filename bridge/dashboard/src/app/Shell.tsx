@@ -29,7 +29,7 @@ export function Shell() {
           </Link>
           <nav className={classes["nav"]} aria-label="Pages">
             {PAGES.map((page) => (
-              <Link key={page.to} to={page.to} activeOptions={{ exact: page.to === "/", includeSearch: false }}>{page.name}</Link>
+              <Link key={page.to} to={page.to} activeOptions={{ exact: page.exact, includeSearch: false }}>{page.name}</Link>
             ))}
           </nav>
           <div className={classes["tools"]}>

@@ -1,2 +1,2 @@
-/** The pages that the header leads to; a new page: add it here and to `router.tsx`. */
-export const PAGES = [{ to: "/", name: "Runs" }] as const;
+/** The pages that the header leads to; a new page: add it here and to `router.tsx`. `exact`: not for what lies below it. */
+export const PAGES = [{ to: "/", name: "Runs", exact: true }] as const;

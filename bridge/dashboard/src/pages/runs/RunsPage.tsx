@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { useMemo, useState } from "react";
+import { useState } from "react";
 
 import { usePolling } from "../../api/live";
 import { PAGE_SIZE, runsQuery } from "../../api/queries";
@@ -21,9 +21,8 @@ export function RunsPage() {
   useTitle("Runs");
   const search = useSearch({ from: "/" });
   const navigate = useNavigate({ from: "/" });
-  const query = useMemo(() => toQuery(search, Date.now()), [search]);
   const polling = usePolling();
-  const runs = useQuery({ ...runsQuery(query), refetchInterval: polling });
+  const runs = useQuery({ ...runsQuery(toQuery(search)), refetchInterval: polling });
   const [chosen, setChosen] = useState<readonly string[]>([]);
   const change = (next: RunsSearch) => void navigate({ search: next });
   const before = Number(search.at ?? 0);

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 
+import { withMoment } from "../../api/since";
 import { parseSearch, stringifySearch } from "../../words/search";
 import { filtersOf, readRunsSearch, stateGroup, toQuery } from "./search";
 
@@ -16,8 +17,8 @@ test("a value that looks like a number stays text", () => {
 
 test("a length of time is counted from the last full minute, so that a question stays the same for a while", () => {
   const now = Date.UTC(2026, 0, 2, 12, 0, 30);
-  expect(toQuery({ since: "24h", at: "50", text: "x" }, now)).toEqual({ created_after: "2026-01-01T12:00:00.000Z", text: "x" });
-  expect(toQuery({ since: "soon" }, now)).toEqual({});
+  expect(withMoment(toQuery({ since: "24h", at: "50", text: "x" }), now)).toEqual({ created_after: "2026-01-01T12:00:00.000Z", text: "x" });
+  expect(withMoment({ since: "soon" }, now)).toEqual({});
 });
 
 test("states are a group in any order, or custom", () => {

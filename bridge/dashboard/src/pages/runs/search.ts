@@ -27,15 +27,9 @@ export function readRunsSearch(given: Record<string, unknown>): RunsSearch {
 }
 
 export const SPANS = { "1h": "Last hour", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days" } as const;
-const UNITS: Record<string, number> = { h: 3_600_000, d: 86_400_000 };
-
-/** The parameters of `GET /runs` that a search means now; `since` counts from the last full minute. */
-export function toQuery(search: RunsSearch, now: number): Query {
-  const { since, at: _, ...rest } = search;
-  const match = since ? /^(\d+)([hd])$/.exec(since) : null;
-  if (!match) return rest;
-  const length = Number(match[1]) * (UNITS[match[2] ?? ""] ?? 0);
-  return { ...rest, created_after: new Date(Math.floor(now / 60_000) * 60_000 - length).toISOString() };
+/** The parameters of `runsQuery` that a search means. */
+export function toQuery({ at: _, ...rest }: RunsSearch): Query {
+  return rest;
 }
 
 /** The filters alone, without the place in the list. */
