@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from bridge.commands import (
+    backend,
     cancel,
     compare,
     explain,
@@ -36,7 +37,7 @@ _DESCRIPTION = """\
 The bridge between Apache Airflow and Kubeflow Pipelines.
 
 Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, compare,
-                                               cancel, retry, quarantine, webhooks
+                                               cancel, retry, quarantine, backend, webhooks
 Run something here:                            run, replay, local, serve, worker, migrate
 """
 _EPILOG = """\
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         cancel,
         retry,
         quarantine,
+        backend,
         webhooks,
         replay,
         local,

@@ -37,7 +37,7 @@ from bridge.client.models import (
 from bridge.client.network import AsyncNetwork, Network
 from bridge.client.patience import OnTrouble, Patience, with_patience
 from bridge.client.sse import EventFeed
-from bridge.client.status import QuarantineModel, StatusModel
+from bridge.client.status import BackendStatus, PauseRequest, QuarantineModel, StatusModel
 from bridge.client.webhook_api import AsyncWebhooks
 from bridge.client.wire import Call, base_url, error_from
 from bridge.domain.states import RunPhase
@@ -232,6 +232,16 @@ class AsyncBridgeClient:
     async def release_quarantined(self, number: int) -> QuarantineModel:
         """Have work that is set aside tried again."""
         return await self._exchange(calls.release_quarantined(number))
+
+    async def pause_backend(
+        self, name: str, *, drain: bool = False, reason: str | None = None
+    ) -> BackendStatus:
+        """Have nothing new sent to a backend; with ``drain`` its status tells when nothing runs there."""
+        return await self._exchange(calls.pause_backend(name, PauseRequest(drain=drain, reason=reason)))
+
+    async def resume_backend(self, name: str) -> BackendStatus:
+        """Have runs sent to a backend again."""
+        return await self._exchange(calls.resume_backend(name))
 
     async def pipelines(self) -> list[PipelineModel]:
         """The pipelines the bridge has seen."""

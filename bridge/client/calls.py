@@ -24,7 +24,7 @@ from bridge.client.models import (
     SubmitRequest,
     TaskModel,
 )
-from bridge.client.status import QuarantineModel, StatusModel
+from bridge.client.status import BackendStatus, PauseRequest, QuarantineModel, StatusModel
 from bridge.client.wire import Call, model_reader, page_reader, read_nothing, read_text
 
 RunId = UUID | str
@@ -125,6 +125,19 @@ def list_quarantine(backend: str | None) -> Call[Page[QuarantineModel]]:
 def release_quarantined(number: int) -> Call[QuarantineModel]:
     """``POST /quarantine/{number}:release``."""
     return Call(method="POST", path=f"/quarantine/{number}:release", parse=model_reader(QuarantineModel))
+
+
+def pause_backend(name: str, request: PauseRequest) -> Call[BackendStatus]:
+    """``POST /backends/{name}:pause``."""
+    path = f"/backends/{quote(name, safe='')}:pause"
+    body = request.model_dump(mode="json", exclude_none=True)
+    return Call(method="POST", path=path, parse=model_reader(BackendStatus), body=body)
+
+
+def resume_backend(name: str) -> Call[BackendStatus]:
+    """``POST /backends/{name}:resume``."""
+    path = f"/backends/{quote(name, safe='')}:resume"
+    return Call(method="POST", path=path, parse=model_reader(BackendStatus), body={})
 
 
 def retry(run_id: RunId) -> Call[RunModel]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from bridge.client.models import Message
+from bridge.client.models import Message, Request
 
 
 class QueueStatus(Message):
@@ -69,6 +70,26 @@ class HistoryStatus(Message):
     reached: datetime | None = None
 
 
+class SwitchModel(Message):
+    """That nothing new is sent to a backend: it was paused, or is to be drained. ``drained_at``: since then
+    nothing is under way there, ``active_runs`` are until then."""
+
+    backend: str
+    mode: Literal["paused", "draining", "drained"]
+    since: datetime
+    reason: str | None = None
+    drained_at: datetime | None = None
+    active_runs: int = 0
+
+
+class PauseRequest(Request):
+    """``POST /backends/{name}:pause``: with ``drain`` an event ``backend.drained`` tells when nothing is
+    under way there any more."""
+
+    drain: bool = False
+    reason: str | None = Field(default=None, max_length=500)
+
+
 class BackendStatus(Message):
     """How the bridge gets on with one backend; times in seconds.
 
@@ -95,6 +116,7 @@ class BackendStatus(Message):
     max_active_runs: int | None = None
     queues: list[QueueStatus] = Field(default_factory=list)
     quarantined: int = 0
+    switch: SwitchModel | None = None
 
 
 class EmissionStatus(Message):
@@ -110,6 +132,15 @@ class EmissionStatus(Message):
     last_error: str | None = None
 
 
+class OutboxStatus(Message):
+    """How far the sequencer is: ``last_number`` is the newest event readers see, ``unnumbered`` (counted up
+    to 1000) wait for their number, the first of them since ``oldest_seconds``."""
+
+    last_number: int = 0
+    unnumbered: int = 0
+    oldest_seconds: float | None = None
+
+
 class StatusModel(Message):
     """``GET /status``: version, database, backends and worker of this installation."""
 
@@ -121,3 +152,4 @@ class StatusModel(Message):
     read_only: str | None = None
     backends: list[BackendStatus] = Field(default_factory=list)
     openlineage: EmissionStatus | None = None
+    outbox: OutboxStatus = Field(default_factory=OutboxStatus)

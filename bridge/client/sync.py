@@ -29,7 +29,7 @@ from bridge.client.models import (
 )
 from bridge.client.network import BlockingNetwork, Network, run_blocking
 from bridge.client.patience import OnTrouble
-from bridge.client.status import QuarantineModel, StatusModel
+from bridge.client.status import BackendStatus, QuarantineModel, StatusModel
 from bridge.client.webhook_api import Webhooks
 from bridge.client.wire import base_url
 
@@ -158,6 +158,12 @@ class BridgeClient:
 
     def release_quarantined(self, number: int) -> QuarantineModel:
         return run_blocking(self._client.release_quarantined(number))
+
+    def pause_backend(self, name: str, *, drain: bool = False, reason: str | None = None) -> BackendStatus:
+        return run_blocking(self._client.pause_backend(name, drain=drain, reason=reason))
+
+    def resume_backend(self, name: str) -> BackendStatus:
+        return run_blocking(self._client.resume_backend(name))
 
     def pipelines(self) -> list[PipelineModel]:
         return run_blocking(self._client.pipelines())

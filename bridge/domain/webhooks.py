@@ -23,6 +23,9 @@ EVENT_TYPES = (
     "run.rejected",
     "run.lost",
     "run.revived",
+    "backend.paused",
+    "backend.resumed",
+    "backend.drained",
 )
 SECRET_PREFIX = "whsec_"  # noqa: S105
 TOLERANCE_SECONDS = 300

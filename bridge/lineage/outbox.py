@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -112,6 +113,15 @@ def events_after(
         )
         for row in session.execute(statement).mappings()
     ]
+
+
+def unnumbered(session: Session, *, most: int = 1000) -> tuple[int, datetime | None]:
+    """How many committed events wait for their number (``most`` at most), and when the first was written."""
+    first = select(OUTBOX.c.id).where(OUTBOX.c.number.is_(None)).order_by(OUTBOX.c.id).limit(most).subquery()
+    waiting, oldest = session.execute(select(func.count(), func.min(first.c.id))).one()
+    if oldest is None:
+        return 0, None
+    return int(waiting), session.scalars(select(OUTBOX.c.time).where(OUTBOX.c.id == oldest)).first()
 
 
 def last_number(session: Session) -> int:

@@ -18,9 +18,11 @@ from sqlmodel import Session
 
 from bridge.domain.fairness import Share, Standing, give_places, in_turn
 from bridge.domain.lineage import Run
+from bridge.domain.states import RunPhase
 from bridge.lineage.columns import UtcTime, database_time
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.records import Claim, Duty, Fence, Queue
+from bridge.lineage.switches import is_paused
 from bridge.lineage.tables import DUTIES, RUNS
 from bridge.lineage.tables.running import HAS_PLACE, IN_QUEUE
 
@@ -61,11 +63,13 @@ def place(
     one, and claim those runs to be sent.
 
     ``share_of`` tells each project's cap and weight, ``max_active_runs`` how many places the backend has
-    for all of them, ``limit`` how many runs the caller can take on.
+    for all of them, ``limit`` how many runs the caller can take on. A backend that is paused gives none.
     """
     if limit <= 0 or not _anything_waits(session, backend):
         return []
     _one_at_a_time(session, backend)
+    if is_paused(session, backend):
+        return []
     active = active_runs(session, backend)
     free = limit if max_active_runs is None else min(limit, max_active_runs - sum(active.values()))
     if free <= 0:
@@ -87,6 +91,15 @@ def join_queue(session: Session, run_id: UUID) -> None:
         update(RUNS)
         .where(RUNS.c.run_id == run_id, RUNS.c.queued_at.is_(None), RUNS.c.placed_at.is_(None))
         .values(queued_at=RUNS.c.created_at)
+    )
+
+
+def give_place_back(session: Session, run_id: UUID) -> None:
+    """Put a run that has a place and was not sent back into the queue, at the place of its age."""
+    session.execute(
+        update(RUNS)
+        .where(RUNS.c.run_id == run_id, RUNS.c.phase == RunPhase.QUEUED.value)
+        .values(queued_at=RUNS.c.created_at, placed_at=None)
     )
 
 

@@ -253,6 +253,18 @@ class BackendState:
     history: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """That nothing new is sent to a backend: since when, why, and if it is ``draining``, whether and when
+    nothing was under way there any more."""
+
+    backend: str
+    draining: bool
+    since: datetime
+    reason: str | None = None
+    drained_at: datetime | None = None
+
+
 class BackendChanges(TypedDict, total=False):
     """What ``change_backend_state`` may set."""
 

@@ -10,6 +10,7 @@ from functools import partial
 from fastapi import Depends, FastAPI
 
 from bridge.client.models import AliasRequest, CancelRequest, RegisterRequest, SubmitRequest
+from bridge.client.status import PauseRequest
 from bridge.client.webhooks import WebhookChange, WebhookRequest
 from bridge.lineage.database import Database
 from bridge.service import dashboard
@@ -20,6 +21,7 @@ from bridge.service.limits import BodyLimit, PlainTarget, SecurityHeaders
 from bridge.service.problems import install_handlers
 from bridge.service.routes import (
     artifacts,
+    backends,
     compare,
     details,
     events,
@@ -47,6 +49,7 @@ _BODIES = (
     AliasRequest,
     WebhookRequest,
     WebhookChange,
+    PauseRequest,
 )
 
 
@@ -92,6 +95,7 @@ def create_app(
         lineage,
         events,
         quarantine,
+        backends,
         webhooks,
         status,
     ):

@@ -7,6 +7,7 @@
     ├── superseded             409  a lower try than one already seen, a stale cancel or :retry
     ├── canceling              409  retryable: the earlier run is being canceled
     ├── not-retryable          409  ``:retry`` of a run that has not failed
+    ├── backend-paused         409  retryable: ``:retry`` at a backend that nothing is sent to now
     ├── too-large              413
     ├── invalid-request        422  with JSON pointers
     ├── invalid-pipeline       422
@@ -53,6 +54,7 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "superseded": (409, "Superseded by a newer try", False),
     "canceling": (409, "The earlier run is being canceled", True),
     "not-retryable": (409, "The run cannot be retried", False),
+    "backend-paused": (409, "The backend is paused", True),
     "too-large": (413, "The request is too large", False),
     "invalid-request": (422, "The request is not valid", False),
     "invalid-pipeline": (422, "The pipeline is not valid", False),

@@ -11,7 +11,8 @@ from sqlmodel import Session
 from bridge.domain.fairness import Share
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase
-from bridge.lineage import queue
+from bridge.lineage import queue, switches
+from bridge.lineage.records import Switch
 from bridge.service.problems import ProblemError
 from bridge.service.settings import ServiceSettings
 from bridge.service.store import Store
@@ -85,19 +86,26 @@ async def waiting_reasons(store: Store, settings: ServiceSettings, found: Collec
     if not held:
         return {}
 
-    def read(session: Session) -> tuple[dict[UUID, int], dict[str, dict[str, int]]]:
+    def read(session: Session) -> tuple[dict[UUID, int], dict[str, dict[str, int]], dict[str, Switch]]:
         names = {run.backend for run in held if run.queued_at is not None}
-        return queue.positions(session, held), {name: queue.active_runs(session, name) for name in names}
+        active = {name: queue.active_runs(session, name) for name in names}
+        return queue.positions(session, held), active, switches.switches(session)
 
-    positions, active = await store.read(read)
+    positions, active, paused = await store.read(read)
     reasons: dict[UUID, str] = {}
     for run in held:
         if run.queued_at is not None:
-            cap = _cap(settings, run, active[run.backend])
+            switch = paused.get(run.backend)
+            cap = _paused(switch) if switch else _cap(settings, run, active[run.backend])
             reasons[run.run_id] = f"queued: {cap}, {_before(positions.get(run.run_id, 0))}"
         elif run.after_run is not None and run.placed_at is None:
             reasons[run.run_id] = f"queued: sent when run {run.after_run} has ended"
     return reasons
+
+
+def _paused(switch: Switch) -> str:
+    told = f"backend {switch.backend} is {'drained' if switch.draining else 'paused'}"
+    return f"{told} ({switch.reason})" if switch.reason else told
 
 
 def _cap(settings: ServiceSettings, run: Run, active: dict[str, int]) -> str:

@@ -12,6 +12,7 @@ from bridge.domain.states import RunPhase, RuntimeState
 from bridge.kfp_api.errors import KfpError, KfpInvalid
 from bridge.lineage import runs, submissions
 from bridge.lineage.database import now as database_now
+from bridge.lineage.switches import is_paused
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.problems import ProblemError
@@ -45,6 +46,8 @@ async def retry_failed_tasks(context: Context, run: Run) -> Run:
         raise ProblemError(
             "unknown-backend", f"the backend {run.backend} of this run is no longer configured"
         )
+    if await context.store.read(lambda s: is_paused(s, run.backend)):
+        raise ProblemError("backend-paused", f"backend {run.backend} is paused: nothing is started there now")
     try:
         seen = await _revive(backend, run)
     except KfpError as error:

@@ -12,6 +12,7 @@ from bridge.lineage.tables.hooks import DeliveryRow, EmissionRow, WebhookRow
 from bridge.lineage.tables.keeping import (
     AuditRow,
     BackendStateRow,
+    BackendSwitchRow,
     CounterRow,
     LeaseRow,
     OutboxRow,
@@ -42,6 +43,7 @@ ARTIFACTS = table(ArtifactRow)
 ARTIFACT_USES = table(ArtifactUseRow)
 AUDIT = table(AuditRow)
 BACKEND_STATE = table(BackendStateRow)
+BACKEND_SWITCHES = table(BackendSwitchRow)
 BACKEND_VERSIONS = table(BackendVersionRow)
 COUNTERS = table(CounterRow)
 DATASETS = table(DatasetRow)
@@ -74,6 +76,7 @@ __all__ = [
     "ARTIFACT_USES",
     "AUDIT",
     "BACKEND_STATE",
+    "BACKEND_SWITCHES",
     "BACKEND_VERSIONS",
     "COUNTERS",
     "DATASETS",

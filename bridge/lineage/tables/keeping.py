@@ -117,3 +117,19 @@ class BackendStateRow(Row, table=True):
     last_error: str | None = optional_text()
     facts: Any = json_column()
     history: Any = optional_json()
+
+
+class BackendSwitchRow(Row, table=True):
+    """A backend that nothing new is sent to; without a row it is sent to.
+
+    ``draining``: whoever set it wants to know when nothing is under way there, which was at ``drained_at``.
+    """
+
+    __tablename__ = "backend_switches"
+    __table_args__ = (UniqueConstraint("backend"),)
+
+    id: int | None = surrogate()
+    draining: bool = Field(default=False)
+    reason: str | None = optional_text()
+    since: datetime = time_column()
+    drained_at: datetime | None = optional_time()

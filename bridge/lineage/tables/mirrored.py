@@ -84,6 +84,7 @@ class ArtifactRow(Row, table=True):
         UniqueConstraint("backend", "backend_artifact_id", "incarnation"),
         Index("ix_artifacts_uri", "uri_key"),
         Index("ix_artifacts_dataset", "dataset"),
+        Index("ix_artifacts_type", "type", "id"),
     )
 
     id: int | None = surrogate()

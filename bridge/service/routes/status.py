@@ -15,16 +15,18 @@ from bridge.client.status import (
     BackendStatus,
     EmissionStatus,
     HistoryStatus,
+    OutboxStatus,
     QueueStatus,
     StatusModel,
+    SwitchModel,
     WatchStatus,
 )
 from bridge.domain.history import import_from_json
 from bridge.domain.states import RunPhase
-from bridge.lineage import backends, emissions, leases, quarantine, queue, runs
+from bridge.lineage import backends, emissions, leases, outbox, quarantine, queue, runs, switches
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable
-from bridge.lineage.records import BackendState, Duty
+from bridge.lineage.records import BackendState, Duty, Switch
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.routes.common import ContextDep
@@ -68,24 +70,23 @@ async def readyz(context: ContextDep) -> Response:
 async def status_of(context: Context) -> StatusModel:
     """The installation's status as one message."""
 
-    def read(session: Session) -> tuple[int, list[BackendStatus], EmissionStatus | None]:
+    def read(session: Session) -> tuple[int, list[BackendStatus], EmissionStatus | None, OutboxStatus]:
         states: dict[str, list[BackendState]] = {}
         for state in backends.all_backend_states(session):
             states.setdefault(state.backend, []).append(state)
         queues, aside = _queues(context, session), quarantine.counts(session)
-        told = [
-            _backend_status(
-                backend,
-                states.get(name, []),
-                runs.count_by_phase(session, name),
-                queues[name],
-                aside.get(name, 0),
+        paused = switches.switches(session)
+        told = []
+        for name, backend in context.backends.items():
+            counts = runs.count_by_phase(session, name)
+            told.append(
+                _backend_status(backend, states.get(name, []), counts, queues[name], aside.get(name, 0))
             )
-            for name, backend in context.backends.items()
-        ]
-        return leases.backlog(session, Duty.MIRROR), told, _emission_status(context, session)
+            told[-1].switch = _switch_model(paused.get(name), counts)
+        backlog = leases.backlog(session, Duty.MIRROR)
+        return backlog, told, _emission_status(context, session), _outbox_status(session)
 
-    backlog, told, emission = await context.store.read(read)
+    backlog, told, emission, sequencing = await context.store.read(read)
     running = sum(one.running for one in context.supervisor.health.values()) if context.supervisor else 0
     return StatusModel(
         version=package_version(),
@@ -96,6 +97,7 @@ async def status_of(context: Context) -> StatusModel:
         read_only=_FULL if context.store.database.is_full else None,
         backends=told,
         openlineage=emission,
+        outbox=sequencing,
     )
 
 
@@ -150,6 +152,28 @@ def _history_status(states: list[BackendState]) -> HistoryStatus | None:
         total=sum(totals) if len(totals) == len(found) else None,
         since=min(one.since for one in found),
         reached=_latest(one.reached for one in found),
+    )
+
+
+def _switch_model(switch: Switch | None, counts: dict[RunPhase, int]) -> SwitchModel | None:
+    if switch is None:
+        return None
+    return SwitchModel(
+        backend=switch.backend,
+        mode="paused" if not switch.draining else "drained" if switch.drained_at else "draining",
+        since=switch.since,
+        reason=switch.reason,
+        drained_at=switch.drained_at,
+        active_runs=counts.get(RunPhase.ACTIVE, 0) + counts.get(RunPhase.SUBMITTING, 0),
+    )
+
+
+def _outbox_status(session: Session) -> OutboxStatus:
+    waiting, oldest = outbox.unnumbered(session)
+    return OutboxStatus(
+        last_number=outbox.last_number(session),
+        unnumbered=waiting,
+        oldest_seconds=(database_now(session) - oldest).total_seconds() if oldest else None,
     )
 
 

@@ -22,7 +22,7 @@ from bridge.kfp_api.errors import (
     KfpInvalid,
     KfpNotFound,
 )
-from bridge.lineage import leases, queue, runs, submissions
+from bridge.lineage import leases, queue, runs, submissions, switches
 from bridge.lineage.database import now as database_now
 from bridge.lineage.records import BackendVersion, Claim, Duty
 from bridge.service.backends import Backend
@@ -65,6 +65,7 @@ class SubmitWorker(ClaimWorker):
         """What is due already has its place, or needs none; what room is left goes to the queue."""
         claims = super()._claim_due(session, room)
         settings = self._context.settings
+        switches.note_drained(session, self._backend.name)
         return claims + queue.place(
             session,
             worker=self._context.holder,
@@ -90,6 +91,8 @@ class SubmitWorker(ClaimWorker):
                 await self._release(claim, _AFTER_RUN_CHECK_SECONDS)
             elif claim.run.placed_at is None:
                 await self._queue(claim)
+            elif await self._store.read(lambda s: switches.is_paused(s, self._backend.name)):
+                await self._give_place_back(claim)
             elif await self._is_new(claim) or not await self._is_there(claim):
                 await self._post(claim)
         elif isinstance(action, LookUp):
@@ -113,6 +116,15 @@ class SubmitWorker(ClaimWorker):
 
         await self._store.transact(write, repeatable=True)
         self._bell.ring()
+
+    async def _give_place_back(self, claim: Claim) -> None:
+        """The backend was paused when the run had its place already: it waits in the queue instead."""
+
+        def write(session: Session) -> None:
+            queue.give_place_back(session, claim.run.run_id)
+            leases.release(session, claim)
+
+        await self._store.transact(write, repeatable=True)
 
     async def _is_new(self, claim: Claim) -> bool:
         """Whether the backend cannot have the run already, from a time that is not in the database."""
@@ -164,17 +176,22 @@ class SubmitWorker(ClaimWorker):
         await self._send(claim, _message(claim.run, submission, version, experiment_id), namespace)
 
     async def _send(self, claim: Claim, message: messages.Run, namespace: str) -> None:
-        def begin(session: Session) -> Run:
+        def begin(session: Session) -> list[Run]:
+            if switches.is_paused(session, self._backend.name):
+                return []
             leases.extend(session, claim, self._lease_seconds)
-            return runs.change_run(
+            begun = runs.change_run(
                 session,
                 claim.run.run_id,
                 fence=claim.fence,
                 phase=RunPhase.SUBMITTING,
                 submitted_at=database_now(session),
             )
+            return [begun]
 
-        await self._store.change(begin)
+        if not await self._store.change(begin):
+            await self._give_place_back(claim)
+            return
         crash_point("submit.before_post")
         try:
             created = await self._backend.client.create_run(message)

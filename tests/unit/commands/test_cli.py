@@ -25,6 +25,7 @@ COMMANDS = [
     "push",
     *FOR_RUNS,
     "quarantine",
+    "backend",
     "webhooks",
     "replay",
     "local",
