@@ -87,6 +87,7 @@ async def test_every_kind_of_work_has_a_worker(service: Harness) -> None:
         "watch:default",
         "cancel:default",
         "content:default",
+        "history:default",
     }
 
 
