@@ -17,6 +17,7 @@ from bridge.service import dashboard
 from bridge.service.accept import Acceptance
 from bridge.service.backends import BackendFactory, open_backend
 from bridge.service.context import Context, open_context
+from bridge.service.describing import describe
 from bridge.service.limits import BodyLimit, PlainTarget, SecurityHeaders
 from bridge.service.problems import install_handlers
 from bridge.service.routes import (
@@ -33,7 +34,7 @@ from bridge.service.routes import (
     status,
     webhooks,
 )
-from bridge.service.routes.common import describe_bodies, require_token
+from bridge.service.routes.common import require_token
 from bridge.service.settings import ServiceSettings
 from bridge.service.versions import package_version
 from bridge.service.watcher import watch_changes
@@ -105,7 +106,7 @@ def create_app(
     app.include_router(dashboard.router, dependencies=[Depends(dashboard.require_page_token)])
     dashboard.mount_assets(app)
     install_handlers(app)
-    describe_bodies(app, _BODIES)
+    describe(app, _BODIES)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(PlainTarget)
     app.add_middleware(SecurityHeaders, framed_by=settings.airflow_url)

@@ -24,6 +24,7 @@ from bridge.lineage.graph import MOST_DEPTH, MOST_NODES, GraphDirection, lineage
 from bridge.lineage.records import StoredArtifact
 from bridge.service.context import Context
 from bridge.service.convert import artifact_model, graph_record
+from bridge.service.describing import any_content
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep
 from bridge.service.settings import ServiceSettings
@@ -62,7 +63,11 @@ async def get_artifact(context: ContextDep, artifact_id: UUID) -> ArtifactModel:
     return artifact_model(stored.artifact, stored.uses)
 
 
-@router.get("/artifacts/{artifact_id}/content", response_class=FileResponse)
+@router.get(
+    "/artifacts/{artifact_id}/content",
+    response_class=Response,
+    responses=any_content("*/*", "The content, as the type that its name tells."),
+)
 async def content(context: ContextDep, artifact_id: UUID) -> Response:
     """The artifact's content, for ``file://`` URIs; ranges are honoured, directories are refused."""
     stored = await _stored(context, artifact_id)

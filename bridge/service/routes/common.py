@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, Path, Request
 from pydantic import BaseModel, ValidationError
-from pydantic.json_schema import models_json_schema
 
 from bridge.client.models import RunModel
 from bridge.domain.causes import Cause
@@ -38,6 +37,8 @@ async def get_context(request: Request) -> Context:
 
 
 ContextDep = Annotated[Context, Depends(get_context)]
+# The databases count in 64 bits.
+RowNumber = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 async def require_token(request: Request, context: ContextDep) -> None:
@@ -89,29 +90,6 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
 def pointer(location: tuple[Any, ...]) -> str:
     """A JSON pointer from the place that pydantic names."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
-
-
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """How a route that reads its body by itself is described in the OpenAPI document."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def describe_bodies(app: FastAPI, models: Sequence[type[BaseModel]]) -> None:
-    """Put the messages that ``body_of`` refers to into the application's OpenAPI document."""
-    make = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = make()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        _, found = models_json_schema(
-            [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
-        )
-        for name, schema in found["$defs"].items():
-            schemas.setdefault(name, schema)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def seconds_of(text: str | None, longest: float) -> float:

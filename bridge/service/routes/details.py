@@ -7,7 +7,7 @@ from uuid import UUID
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 
 from bridge.client.lineage import ExplainInput, ExplainModel
 from bridge.client.models import ArtifactModel, MetricsModel, Page, PlannedTaskModel, TaskModel
@@ -26,6 +26,7 @@ from bridge.service.convert import (
     shown_causes,
     task_model,
 )
+from bridge.service.describing import any_content
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep, present_whole, stored_causes, stored_run
 from bridge.service.shape import planned_tasks
@@ -117,7 +118,9 @@ async def explained(request: Request, context: Context, run_id: UUID) -> Explain
     )
 
 
-@router.get("/runs/{run_id}/spec", response_class=PlainTextResponse)
+@router.get(
+    "/runs/{run_id}/spec", response_class=Response, responses=any_content("application/yaml", "The pipeline.")
+)
 async def spec(context: ContextDep, run_id: UUID) -> PlainTextResponse:
     """The compiled pipeline that the run runs, as YAML (of which JSON is a part)."""
     run = await stored_run(context, run_id)

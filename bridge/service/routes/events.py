@@ -8,13 +8,14 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from bridge.client.models import EventModel
 from bridge.lineage import outbox
 from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.records import Event
 from bridge.service.context import Context
+from bridge.service.describing import any_content
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep
 
@@ -24,7 +25,11 @@ _BATCH = 200
 _RECONNECT_MS = 2000
 
 
-@router.get("/events", response_class=StreamingResponse)
+@router.get(
+    "/events",
+    response_class=Response,
+    responses=any_content("text/event-stream", "Events; their `data` is an EventModel."),
+)
 async def events(
     request: Request,
     context: ContextDep,

@@ -13,8 +13,9 @@ from bridge.lineage import aliases, specs
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import CursorError, NotStored
 from bridge.lineage.records import StoredAlias
+from bridge.service.describing import body_of
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import MAX_LIMIT, ContextDep, body_of, read_body
+from bridge.service.routes.common import MAX_LIMIT, ContextDep, read_body
 from bridge.spec.load import Pipeline
 
 router = APIRouter(tags=["pipelines"])

@@ -12,7 +12,7 @@ from bridge.client.status import QuarantineModel
 from bridge.lineage import audit, quarantine
 from bridge.lineage.records import Quarantined
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep
+from bridge.service.routes.common import ContextDep, RowNumber
 
 router = APIRouter(tags=["quarantine"])
 
@@ -25,7 +25,7 @@ async def list_quarantine(context: ContextDep, backend: str | None = None) -> Pa
 
 
 @router.post("/quarantine/{number}:release", response_model=QuarantineModel)
-async def release(context: ContextDep, number: int) -> QuarantineModel:
+async def release(context: ContextDep, number: RowNumber) -> QuarantineModel:
     """Have it tried again; should it go on failing, it comes back under another number."""
 
     def write(session: Session) -> Quarantined | None:
@@ -49,6 +49,7 @@ async def release(context: ContextDep, number: int) -> QuarantineModel:
         context.wakeups.cancel,
         context.wakeups.mirror,
         context.wakeups.track,
+        context.wakeups.emit,
     ):
         bell(released.backend).ring()
     return QuarantineModel(**asdict(released))

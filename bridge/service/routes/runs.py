@@ -16,13 +16,13 @@ from bridge.lineage import runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import CursorError
 from bridge.service.convert import is_over
+from bridge.service.describing import body_of
 from bridge.service.filters import RunQuery, to_filter, to_order
 from bridge.service.problems import ProblemError
 from bridge.service.revive import retry_failed_tasks
 from bridge.service.routes.common import (
     MAX_LIMIT,
     ContextDep,
-    body_of,
     present,
     present_all,
     present_whole,

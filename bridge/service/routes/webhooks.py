@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from sqlmodel import Session
 
 from bridge.client.models import Page
@@ -25,9 +25,10 @@ from bridge.lineage.deliveries import Delivery
 from bridge.lineage.errors import CursorError
 from bridge.lineage.records import Event
 from bridge.lineage.webhooks import StoredWebhook, WebhookChanges
+from bridge.service.describing import body_of
 from bridge.service.outgoing import Outgoing
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import MAX_LIMIT, ContextDep, body_of, read_body
+from bridge.service.routes.common import MAX_LIMIT, ContextDep, RowNumber, read_body
 from bridge.service.workers.deliver import send
 
 router = APIRouter(tags=["webhooks"])
@@ -36,7 +37,6 @@ _MOST_WEBHOOKS = 200
 _SECRET_BYTES = 32
 _BOTH_SECRETS_SECONDS = 24 * 3600.0
 _TEST_TYPE = "webhook.test"
-_DeliveryId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 @router.get("/webhooks", response_model=Page[WebhookModel])
@@ -180,7 +180,7 @@ async def list_deliveries(
 
 
 @router.post("/webhooks/{webhook_id}/deliveries/{delivery_id}:redeliver")
-async def redeliver_one(webhook_id: UUID, delivery_id: _DeliveryId, context: ContextDep) -> dict[str, int]:
+async def redeliver_one(webhook_id: UUID, delivery_id: RowNumber, context: ContextDep) -> dict[str, int]:
     """Send one message once more, whatever came of it."""
 
     def write(session: Session) -> int:
