@@ -13,6 +13,7 @@ from anyio import CapacityLimiter
 from bridge.domain.lineage import ContentLook, ContentState
 from bridge.domain.uris import local_path
 from bridge.service.settings import ServiceSettings
+from bridge.service.stores import NothingThere, Stores, StoreTrouble
 
 # A look at a file that hangs (a network file system that is away) keeps its thread: no more than these.
 _FILE_THREADS = 8
@@ -27,6 +28,7 @@ class Contents:
         self._http = httpx.AsyncClient(timeout=self._seconds, follow_redirects=False)
         self._threads = CapacityLimiter(_FILE_THREADS)
         self._hanging = 0
+        self._stores = Stores(settings)
 
     async def __aenter__(self) -> Contents:
         return self
@@ -40,8 +42,7 @@ class Contents:
         """What is there now; ``ServiceSettings.may_look`` has said yes."""
         try:
             async with asyncio.timeout(self._seconds):
-                path = local_path(uri)
-                error = await (self._ask(uri) if path is None else self._find(Path(path)))
+                error = await self._look(uri)
         except TimeoutError:
             error = f"no answer within {self._seconds:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as failed:
@@ -49,6 +50,17 @@ class Contents:
         if error is None:
             return ContentLook(state=ContentState.AVAILABLE)
         return ContentLook(state=ContentState.UNAVAILABLE, error=error[:_MAX_ERROR_CHARS])
+
+    async def _look(self, uri: str) -> str | None:
+        path = local_path(uri)
+        if path is not None:
+            return await self._find(Path(path))
+        if uri.partition("://")[0] in ("http", "https"):
+            return await self._ask(uri)
+        try:
+            return None if await self._stores.is_there(uri) else "there is nothing"
+        except (NothingThere, StoreTrouble) as error:
+            return str(error)
 
     async def _ask(self, uri: str) -> str | None:
         # A GET of one byte: addresses that are signed for a GET refuse a HEAD.

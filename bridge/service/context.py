@@ -22,6 +22,7 @@ from bridge.service.convert import Presenter
 from bridge.service.grouping import Grouped
 from bridge.service.settings import ServiceSettings
 from bridge.service.store import WORKER_THREADS, Store
+from bridge.service.stores import Stores
 from bridge.service.waiters import Waiters
 from bridge.service.wakeups import Wakeups
 from bridge.service.workers.supervisor import Supervisor
@@ -43,6 +44,7 @@ class Context:
     backends: Mapping[str, Backend]
     presenter: Presenter
     waiters: Waiters
+    stores: Stores
     holder: str
     holds_database: bool = False
     supervisor: Supervisor | None = None
@@ -122,6 +124,7 @@ async def open_context(
             store=store,
             background=Store(database, wakeups, threads=WORKER_THREADS),
             waiters=Waiters(store, settings.orphan_after_seconds),
+            stores=Stores(settings),
             wakeups=wakeups,
             backends=backends,
             presenter=Presenter(settings),

@@ -9,6 +9,7 @@
     ├── not-retryable          409  ``:retry`` of a run that has not failed
     ├── backend-paused         409  retryable: ``:retry`` at a backend that nothing is sent to now
     ├── too-large              413
+    ├── range-not-satisfiable  416
     ├── invalid-request        422  with JSON pointers
     ├── invalid-pipeline       422
     ├── invalid-arguments      422  with JSON pointers
@@ -19,6 +20,7 @@
     ├── queue-full             429  retryable: the project's part of the queue is full
     ├── backend-refused        502  the backend said no to what was asked of it
     ├── backend-unavailable    503  retryable
+    ├── content-unavailable    503  retryable: the store of an artifact cannot be read
     ├── database-unavailable   503  retryable
     ├── database-full          507  retryable: there is no room to write; reading goes on
     ├── overloaded             503  retryable: the queue is full
@@ -56,6 +58,7 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "not-retryable": (409, "The run cannot be retried", False),
     "backend-paused": (409, "The backend is paused", True),
     "too-large": (413, "The request is too large", False),
+    "range-not-satisfiable": (416, "The range lies outside of the content", False),
     "invalid-request": (422, "The request is not valid", False),
     "invalid-pipeline": (422, "The pipeline is not valid", False),
     "invalid-arguments": (422, "The arguments do not fit the pipeline", False),
@@ -67,6 +70,7 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "internal": (500, "Something went wrong in the bridge", False),
     "backend-refused": (502, "The backend refused", False),
     "backend-unavailable": (503, "The backend cannot be reached", True),
+    "content-unavailable": (503, "The artifact's store cannot be read", True),
     "database-unavailable": (503, "The database cannot be reached", True),
     "database-full": (507, "The database's disk is full", True),
     "overloaded": (503, "The queue is full", True),
@@ -80,8 +84,8 @@ log = logging.getLogger(__name__)
 
 
 class ProblemError(Exception):
-    """A refusal, by its slug; ``errors`` are (JSON pointer, detail) pairs, ``basic`` makes a browser
-    show its login dialog."""
+    """A refusal, by its slug; ``errors`` are (JSON pointer, detail) pairs, ``headers`` are sent with it,
+    ``basic`` makes a browser show its login dialog."""
 
     def __init__(
         self,
@@ -90,9 +94,11 @@ class ProblemError(Exception):
         *,
         errors: Sequence[tuple[str, str]] = (),
         retry_after_seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
         basic: bool = False,
     ) -> None:
         super().__init__(detail)
+        self.headers = dict(headers or {})
         self.basic = basic
         status, title, retryable = PROBLEMS[slug]
         self.slug = slug
@@ -110,7 +116,7 @@ class ProblemError(Exception):
 def problem_response(error: ProblemError) -> Response:
     """The answer to send for a refusal, with ``Retry-After`` where it tells when to come again."""
     problem = error.problem
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", **error.headers}
     if problem.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, round(problem.retry_after_seconds)))
     if problem.status == 401:

@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bridge.domain.fairness import Share
-from bridge.domain.uris import local_path
+from bridge.domain.uris import local_path, normalise_uri
 from bridge.service.backend_settings import BackendSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
 
@@ -26,7 +34,9 @@ _PATTERNS_IN_WORDS = {
     "database_url": "must begin with sqlite:/// (a file) or postgresql://",
     "log_level": "must be DEBUG, INFO, WARNING or ERROR",
 }
-_IN_THE_FILE_ALONE = ("backends", "projects", "openlineage")
+_IN_THE_FILE_ALONE = ("backends", "projects", "openlineage", "content_options")
+# In the environment with commas between their items.
+_LISTS = ("content_hosts", "content_stores")
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
 _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_URL": "url",
@@ -131,6 +141,19 @@ class ServiceSettings(BaseModel):
         description="Hosts (host or host:port) that are asked whether an artifact with an http or https URI "
         "is there. Empty: any, as long as host is a loopback address, and none otherwise.",
     )
+    content_stores: tuple[str, ...] = Field(
+        default=(),
+        description="Beginnings of s3 and gs URIs whose objects are passed through, and looked for: "
+        "s3://bucket, gs://bucket/models. Empty: none.",
+    )
+    content_options: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Options of fsspec for a kind of store, s3 or gcs: endpoint_url, key, secret …",
+    )
+    content_read_seconds: float = Field(
+        default=30.0, gt=0, le=600, description="How long one question to a store of artifacts may take."
+    )
     content_check_seconds: float = Field(
         default=5.0, gt=0, le=60, description="How long one look whether an artifact is there may take."
     )
@@ -221,11 +244,14 @@ class ServiceSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _hosts_from_text(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("content_hosts"), str):
-            hosts = tuple(part.strip() for part in value["content_hosts"].split(",") if part.strip())
-            return value | {"content_hosts": hosts}
-        return value
+    def _lists_from_text(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        texts = {name: value[name] for name in _LISTS if isinstance(value.get(name), str)}
+        return value | {
+            name: tuple(part.strip() for part in text.split(",") if part.strip())
+            for name, text in texts.items()
+        }
 
     def may_look(self, uri: str | None) -> bool:
         """Whether the bridge may look if what a URI names is there: a file whose content it may give, or an
@@ -238,11 +264,24 @@ class ServiceSettings(BaseModel):
             return False
         if path is not None:
             return self.may_pass_on(Path(path))
+        if uri and self.may_read_store(uri):
+            return True
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return False
         return any(name in self.content_hosts for name in place) or (
             not self.content_hosts and is_loopback(self.host)
         )
+
+    def may_read_store(self, uri: str) -> bool:
+        """Whether the object that a URI names may be read and given to callers."""
+        try:
+            normal = normalise_uri(uri)
+        except ValueError:
+            return False
+        if urlsplit(normal).scheme not in ("s3", "gs"):
+            return False
+        places = [place.rstrip("/") for place in self.content_stores]
+        return any(normal == place or normal.startswith(place + "/") for place in places)
 
     def may_pass_on(self, path: Path) -> bool:
         """Whether a file's content may be given to callers; links are followed before it is judged."""
@@ -256,6 +295,14 @@ class ServiceSettings(BaseModel):
         if self.webhook_private_addresses is None:
             return is_loopback(self.host)
         return self.webhook_private_addresses
+
+    @field_validator("content_stores")
+    @classmethod
+    def _stores_in_one_spelling(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not one.startswith(("s3://", "gs://")) or one in ("s3://", "gs://"):
+                raise ValueError(f"{one!r} is no beginning of an s3 or gs URI: s3://bucket, gs://bucket/path")
+        return tuple(normalise_uri(one) for one in value)
 
     @model_validator(mode="after")
     def _consistent(self) -> ServiceSettings:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import mimetypes
-from pathlib import Path
-from typing import Annotated
-from urllib.parse import quote
+from typing import Annotated, Any
 from uuid import UUID
 
 import anyio.to_thread
-from fastapi import APIRouter, Query
-from fastapi.responses import FileResponse, Response
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from bridge.client.lineage import LineageGraphModel
 from bridge.client.models import ArtifactModel
 from bridge.domain.graph import LineageGraph
-from bridge.domain.uris import local_path
 from bridge.lineage import mirror
 from bridge.lineage.collecting import collector_paused
 from bridge.lineage.graph import MOST_DEPTH, MOST_NODES, GraphDirection, lineage_of
@@ -25,11 +21,17 @@ from bridge.lineage.records import StoredArtifact
 from bridge.service.context import Context
 from bridge.service.convert import artifact_model, graph_record
 from bridge.service.describing import any_content
+from bridge.service.passing import MOST_PREVIEW_BYTES, pass_on
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep
-from bridge.service.settings import ServiceSettings
 
 router = APIRouter(tags=["artifacts"])
+
+_CONTENT: dict[int | str, dict[str, Any]] = {
+    **any_content("*/*", "The content, as the type that its name or its artifact's type tells."),
+    206: {"description": "The range that was asked for.", "content": {"*/*": {}}},
+    304: {"description": "It has not changed since."},
+}
 
 
 class GraphQuery(BaseModel):
@@ -50,12 +52,6 @@ class NodeQuery(GraphQuery):
     )
 
 
-# Shown as text or downloaded, never run: the dashboard's origin must not execute what a component wrote.
-_SHOWN_TYPES = frozenset(
-    {"text/plain", "text/csv", "text/markdown", "application/json", "image/png", "image/jpeg"}
-)
-
-
 @router.get("/artifacts/{artifact_id}", response_model=ArtifactModel)
 async def get_artifact(context: ContextDep, artifact_id: UUID) -> ArtifactModel:
     """An artifact with its uses in every run."""
@@ -63,22 +59,22 @@ async def get_artifact(context: ContextDep, artifact_id: UUID) -> ArtifactModel:
     return artifact_model(stored.artifact, stored.uses)
 
 
-@router.get(
-    "/artifacts/{artifact_id}/content",
-    response_class=Response,
-    responses=any_content("*/*", "The content, as the type that its name tells."),
-)
-async def content(context: ContextDep, artifact_id: UUID) -> Response:
-    """The artifact's content, for ``file://`` URIs; ranges are honoured, directories are refused."""
+@router.get("/artifacts/{artifact_id}/content", response_class=Response, responses=_CONTENT)
+async def content(
+    request: Request,
+    context: ContextDep,
+    artifact_id: UUID,
+    preview: Annotated[
+        int | None,
+        Query(ge=1, le=MOST_PREVIEW_BYTES, description="Only so many bytes from the beginning."),
+    ] = None,
+) -> Response:
+    """The artifact's content, of files and of objects in S3 and GCS; a range is honoured, a directory has
+    none. It is sent so that a browser shows or stores it and runs nothing of it."""
     stored = await _stored(context, artifact_id)
-    uri = stored.artifact.uri
-    path = local_path(uri) if uri else None
-    if path is None:
-        raise ProblemError(
-            "not-found",
-            f"the content of {uri or 'an artifact without URI'} is not passed through; read it there",
-        )
-    return await anyio.to_thread.run_sync(_file, Path(path), stored, context.settings)
+    return await pass_on(
+        context.stores, context.settings, stored.artifact, request.headers, preview_bytes=preview
+    )
 
 
 @router.get("/artifacts/{artifact_id}/lineage", response_model=LineageGraphModel)
@@ -111,34 +107,6 @@ async def _graph(context: Context, node: str, query: GraphQuery) -> Response:
 def _as_json(graph: LineageGraph) -> bytes:
     with collector_paused:
         return to_json(graph_record(graph))
-
-
-def _file(path: Path, stored: StoredArtifact, settings: ServiceSettings) -> Response:
-    limit = settings.max_content_bytes
-    if not settings.may_pass_on(path):
-        raise ProblemError(
-            "not-found", f"{stored.artifact.uri} lies outside content_roots, so it is not passed on"
-        )
-    if path.is_dir():
-        raise ProblemError(
-            "not-found", f"{stored.artifact.uri} is a directory, which has no content of its own"
-        )
-    if not path.is_file():
-        raise ProblemError("not-found", f"there is no file at {stored.artifact.uri} any more")
-    size = path.stat().st_size
-    if size > limit:
-        raise ProblemError(
-            "too-large", f"{stored.artifact.uri} has {size:,} bytes; at most {limit:,} are passed on"
-        )
-    guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    shown = guessed in _SHOWN_TYPES
-    disposition = "inline" if shown else "attachment"
-    headers = {
-        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(path.name)}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "Cache-Control": "private, no-cache",
-    }
-    return FileResponse(path, media_type=guessed if shown else "application/octet-stream", headers=headers)
 
 
 async def _stored(context: Context, artifact_id: UUID) -> StoredArtifact:
