@@ -22,6 +22,7 @@ from bridge.commands import (
     push,
     quarantine,
     replay,
+    reproduce,
     retry,
     run,
     runs,
@@ -37,7 +38,7 @@ _DESCRIPTION = """\
 The bridge between Apache Airflow and Kubeflow Pipelines.
 
 Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, compare,
-                                               cancel, retry, quarantine, backend, webhooks
+                                               cancel, retry, reproduce, quarantine, backend, webhooks
 Run something here:                            run, replay, local, serve, worker, migrate
 """
 _EPILOG = """\
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         compare,
         cancel,
         retry,
+        reproduce,
         quarantine,
         backend,
         webhooks,

@@ -36,6 +36,7 @@ from bridge.client.models import (
 )
 from bridge.client.network import AsyncNetwork, Network
 from bridge.client.patience import OnTrouble, Patience, with_patience
+from bridge.client.reproduction import ReproduceRequest, ReproductionModel
 from bridge.client.sse import EventFeed
 from bridge.client.status import BackendStatus, PauseRequest, QuarantineModel, StatusModel
 from bridge.client.webhook_api import AsyncWebhooks
@@ -224,6 +225,23 @@ class AsyncBridgeClient:
     async def retry(self, run_id: RunId) -> RunModel:
         """Run the failed tasks of a failed run again, in the same run."""
         return await self._exchange(calls.retry(run_id))
+
+    async def reproduce(
+        self,
+        run_id: RunId,
+        *,
+        allow: Literal["exact", "same-spec"] = "same-spec",
+        dry_run: bool = False,
+        caching: bool | None = False,
+        display_name: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ReproductionModel:
+        """Submit a run again with the same pipeline, arguments and data, and tell how exactly it is the same.
+
+        Raises ``ProblemError`` ``not-reproducible`` for a grade below ``allow``. Without a key one is made.
+        """
+        request = ReproduceRequest(allow=allow, dry_run=dry_run, caching=caching, display_name=display_name)
+        return await self._exchange(calls.reproduce(run_id, request, idempotency_key or str(uuid4())))
 
     async def quarantine(self, backend: str | None = None) -> list[QuarantineModel]:
         """The work that is set aside, the oldest first; a thousand at most."""

@@ -24,6 +24,7 @@ from bridge.client.models import (
     SubmitRequest,
     TaskModel,
 )
+from bridge.client.reproduction import ReproduceRequest, ReproductionModel
 from bridge.client.status import BackendStatus, PauseRequest, QuarantineModel, StatusModel
 from bridge.client.wire import Call, model_reader, page_reader, read_nothing, read_text
 
@@ -143,6 +144,13 @@ def resume_backend(name: str) -> Call[BackendStatus]:
 def retry(run_id: RunId) -> Call[RunModel]:
     """``POST /runs/{id}:retry``."""
     return Call(method="POST", path=f"{_run(run_id)}:retry", parse=_RUN, body={})
+
+
+def reproduce(run_id: RunId, request: ReproduceRequest, key: str | None) -> Call[ReproductionModel]:
+    """``POST /runs/{id}:reproduce``."""
+    headers = {"Idempotency-Key": key} if key else {}
+    path, read = f"{_run(run_id)}:reproduce", model_reader(ReproductionModel)
+    return Call(method="POST", path=path, parse=read, body=request.model_dump(mode="json"), headers=headers)
 
 
 def pipelines(cursor: str | None = None) -> Call[Page[PipelineModel]]:

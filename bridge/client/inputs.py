@@ -7,15 +7,15 @@ told stays ``None``; it is never guessed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from bridge.client.digests import directory_digest, file_digest
 from bridge.client.errors import InputError
 from bridge.client.models import ArtifactModel, InputModel
 from bridge.client.refs import REF_PREFIX, ArtifactRef
@@ -122,30 +122,3 @@ def _measured(name: str, uri: str) -> InputVersion:
         return InputVersion(name=name, uri=uri, version=digest, version_kind="sha256", bytes=size)
     digest, size = directory_digest(path)
     return InputVersion(name=name, uri=uri, version=digest, version_kind="manifest-sha256", bytes=size)
-
-
-def file_digest(path: Path) -> tuple[str, int]:
-    """The sha256 of a file's content in hex, and its length in bytes; memory does not grow with it."""
-    with path.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-        return digest, content.tell()
-
-
-def directory_digest(path: Path) -> tuple[str, int]:
-    """The sha256 of a directory's manifest in hex, and the bytes of all files under it."""
-    manifest = hashlib.sha256()
-    total = 0
-    for relative in sorted(_files_under(path)):
-        digest, size = file_digest(path / relative)
-        total += size
-        manifest.update(f"{relative}\t{size}\t{digest}\n".encode("utf-8", "surrogateescape"))
-    return manifest.hexdigest(), total
-
-
-def _files_under(path: Path) -> Iterator[str]:
-    # Links to directories are not followed: a loop of them would never end.
-    for folder, _, names in os.walk(path):
-        for name in names:
-            file = Path(folder, name)
-            if file.is_file():
-                yield file.relative_to(path).as_posix()

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from bridge.client.models import ArtifactModel, Message, MetricModel, OriginModel, RunModel
+from bridge.client.reproduction import ReproducibilityModel
 
 
 class DatasetVersionModel(Message):
@@ -49,9 +50,17 @@ class JobRunModel(Message):
     try_number: int | None = None
 
 
+class BundleModel(Message):
+    """The bundle of DAGs that the asking task was loaded from, and its revision (a commit)."""
+
+    name: str | None = None
+    version: str | None = None
+
+
 class ExplainModel(Message):
     """``GET /runs/{id}/explain``: which DagRun, data, parameters, code and environment made this run,
-    and what came out of it. ``ancestors`` is the run's parent in OpenLineage, that one's parent and so on.
+    and what came out of it. ``ancestors`` is the run's parent in OpenLineage, that one's parent and so on,
+    ``bundle`` where the asking DAG came from, ``caching`` what the submission asked for (null: as compiled).
     ``unknown`` lists what could not be told; it is never guessed."""
 
     run: RunModel
@@ -64,6 +73,12 @@ class ExplainModel(Message):
     models: list[ArtifactModel] = Field(default_factory=list)
     artifacts: list[ArtifactModel] = Field(default_factory=list)
     metrics: list[MetricModel] = Field(default_factory=list)
+    spec_digest: str = ""
+    caching: bool | None = None
+    backend: str = ""
+    backend_version: str | None = None
+    bundle: BundleModel | None = None
+    reproducibility: ReproducibilityModel | None = None
     unknown: list[str] = Field(default_factory=list)
 
 

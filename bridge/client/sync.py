@@ -29,6 +29,7 @@ from bridge.client.models import (
 )
 from bridge.client.network import BlockingNetwork, Network, run_blocking
 from bridge.client.patience import OnTrouble
+from bridge.client.reproduction import ReproductionModel
 from bridge.client.status import BackendStatus, QuarantineModel, StatusModel
 from bridge.client.webhook_api import Webhooks
 from bridge.client.wire import base_url
@@ -152,6 +153,26 @@ class BridgeClient:
 
     def retry(self, run_id: RunId) -> RunModel:
         return run_blocking(self._client.retry(run_id))
+
+    def reproduce(
+        self,
+        run_id: RunId,
+        *,
+        allow: Literal["exact", "same-spec"] = "same-spec",
+        dry_run: bool = False,
+        caching: bool | None = False,
+        display_name: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ReproductionModel:
+        making = self._client.reproduce(
+            run_id,
+            allow=allow,
+            dry_run=dry_run,
+            caching=caching,
+            display_name=display_name,
+            idempotency_key=idempotency_key,
+        )
+        return run_blocking(making)
 
     def quarantine(self, backend: str | None = None) -> list[QuarantineModel]:
         return run_blocking(self._client.quarantine(backend))

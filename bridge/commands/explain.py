@@ -9,6 +9,7 @@ from bridge.commands import render
 from bridge.commands.connection import find_run, open_client
 from bridge.commands.failures import explain_bridge_error
 from bridge.commands.options import add_bridge_options, add_command, add_json_option, add_run_argument
+from bridge.commands.reproduce import grade_lines
 from bridge.commands.show import input_lines
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def _lines(explained: ExplainModel, console: Console) -> list[str]:
         ("Models", [line for model in explained.models for line in _artifact(model)]),
         ("Metrics", render.pairs([(item.key, render.value_text(item.value)) for item in explained.metrics])),
         ("Gate", [f"  {render.gate_text(run.gate, paint=console.paint)}"] if run.gate else []),
+        ("Environment", _environment_lines(explained)),
+        ("Can be made again", grade_lines(explained.reproducibility) if explained.reproducibility else []),
         ("Not known", [f"  {text}" for text in explained.unknown]),
     ]
     lines = [
@@ -76,6 +79,17 @@ def _lines(explained: ExplainModel, console: Console) -> list[str]:
         if content:
             lines += ["", console.paint(title, "bold"), *content]
     return lines
+
+
+def _environment_lines(explained: ExplainModel) -> list[str]:
+    caching = {None: "as compiled", True: "on", False: "off"}[explained.caching]
+    bundle = explained.bundle
+    facts = [
+        ("backend", " ".join(part for part in (explained.backend, explained.backend_version) if part)),
+        ("caching", caching),
+        ("DAG bundle", " at ".join(part for part in (bundle.name, bundle.version) if part) if bundle else ""),
+    ]
+    return render.pairs(facts)
 
 
 def _origin_lines(origin: OriginModel) -> list[str]:

@@ -119,6 +119,22 @@ def expect_job_run(session: Session, project: str, origin: Origin) -> None:
     session.execute(update(JOB_RUNS).where(JOB_RUNS.c.id == key).values(**values))
 
 
+def bundle_of(session: Session, project: str, ol_run_id: UUID) -> tuple[str | None, str | None] | None:
+    """The name and revision of the bundle that the DAG of a task's run came from, as Airflow's OpenLineage
+    provider tells it; ``None`` if it was not told."""
+    statement = select(JOB_RUNS.c.facets).where(
+        JOB_RUNS.c.project == project, JOB_RUNS.c.ol_run_id == ol_run_id
+    )
+    facets = session.scalars(statement).first() or {}
+    airflow = (facets.get("run") or {}).get("airflow") or {}
+    for part in ("taskInstance", "dagRun"):
+        told = airflow.get(part) or {}
+        name, version = told.get("dag_bundle_name"), told.get("dag_bundle_version")
+        if name or version:
+            return name, version
+    return None
+
+
 def ancestors(session: Session, project: str, ol_run_id: UUID) -> list[JobRun]:
     """The job run with this OpenLineage run id, its parent, and so on, as far as they are known."""
     found: dict[UUID, JobRun] = {}

@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import RowMapping, delete, func, select, update
 from sqlmodel import Session
 
 from bridge.lineage.bulk import in_pieces, upsert
-from bridge.lineage.tables import DATASET_USES, DATASET_VERSIONS
+from bridge.lineage.tables import DATASET_USES, DATASET_VERSIONS, DATASETS
 
 VersionKey = tuple[int, str, int]
 _KEY = ("dataset", "version", "unknown_by")
@@ -60,6 +61,22 @@ def _key(told: Told, named: Mapping[tuple[int, int], str]) -> VersionKey:
         return (told.dataset, told.version, 0)
     version = named.get((told.dataset, told.producer))
     return (told.dataset, "", told.producer) if version is None else (told.dataset, version, 0)
+
+
+def newest_versions(session: Session, datasets: Collection[UUID]) -> dict[UUID, str]:
+    """The named version of each of these datasets that was told of last; those without one are left out."""
+    columns = DATASET_VERSIONS.c
+    newest = select(columns.version).where(columns.dataset == DATASETS.c.id, columns.version != "")
+    # Those written at a known time by that; the others by when they were first heard of.
+    newest = newest.order_by(columns.written_at.is_(None), columns.written_at.desc(), columns.id.desc())
+    version = newest.limit(1).scalar_subquery()
+    found: dict[UUID, str] = {}
+    for piece in in_pieces(datasets):
+        statement = select(DATASETS.c.dataset_id, version.label("version"))
+        for row in session.execute(statement.where(DATASETS.c.dataset_id.in_(piece))):
+            if row.version is not None:
+                found[row.dataset_id] = row.version
+    return found
 
 
 def _named_by_producer(session: Session, told: Sequence[Told]) -> dict[tuple[int, int], str]:

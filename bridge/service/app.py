@@ -10,6 +10,7 @@ from functools import partial
 from fastapi import Depends, FastAPI
 
 from bridge.client.models import AliasRequest, CancelRequest, RegisterRequest, SubmitRequest
+from bridge.client.reproduction import ReproduceRequest
 from bridge.client.status import PauseRequest
 from bridge.client.webhooks import WebhookChange, WebhookRequest
 from bridge.lineage.database import Database
@@ -30,6 +31,7 @@ from bridge.service.routes import (
     lineage,
     pipelines,
     quarantine,
+    reproduce,
     runs,
     status,
     webhooks,
@@ -48,6 +50,7 @@ _BODIES = (
     CancelRequest,
     RegisterRequest,
     AliasRequest,
+    ReproduceRequest,
     WebhookRequest,
     WebhookChange,
     PauseRequest,
@@ -88,6 +91,7 @@ def create_app(
     # The ":verb" routes come first: "/runs/{run_id}" would take the verb for a part of the id.
     for module in (
         runs,
+        reproduce,
         details,
         compare,
         artifacts,

@@ -8,6 +8,7 @@
     ├── canceling              409  retryable: the earlier run is being canceled
     ├── not-retryable          409  ``:retry`` of a run that has not failed
     ├── backend-paused         409  retryable: ``:retry`` at a backend that nothing is sent to now
+    ├── not-reproducible       409  ``:reproduce`` of a run that something is gone of
     ├── too-large              413
     ├── range-not-satisfiable  416
     ├── invalid-request        422  with JSON pointers
@@ -57,6 +58,7 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "canceling": (409, "The earlier run is being canceled", True),
     "not-retryable": (409, "The run cannot be retried", False),
     "backend-paused": (409, "The backend is paused", True),
+    "not-reproducible": (409, "The run cannot be made again so", False),
     "too-large": (413, "The request is too large", False),
     "range-not-satisfiable": (416, "The range lies outside of the content", False),
     "invalid-request": (422, "The request is not valid", False),

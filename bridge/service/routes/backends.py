@@ -10,8 +10,9 @@ from sqlmodel import Session
 from bridge.client.status import BackendStatus, PauseRequest
 from bridge.lineage import switches
 from bridge.service.context import Context
+from bridge.service.describing import body_of
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep, body_of, read_body
+from bridge.service.routes.common import ContextDep, read_body
 from bridge.service.routes.status import status_of
 
 router = APIRouter(tags=["status"])

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
+from sqlmodel import Session
 
-from bridge.client.lineage import ExplainInput, ExplainModel
+from bridge.client.lineage import BundleModel, ExplainInput, ExplainModel
 from bridge.client.models import ArtifactModel, MetricsModel, Page, PlannedTaskModel, TaskModel
 from bridge.domain.explain import Explanation
 from bridge.domain.lineage import Task
 from bridge.kfp_api.errors import KfpError, KfpNotFound
 from bridge.lineage import explain, mirror, specs
-from bridge.lineage.records import StoredSpec
+from bridge.lineage.jobs import bundle_of
 from bridge.service.context import Context
 from bridge.service.convert import (
     artifact_model,
@@ -28,10 +28,11 @@ from bridge.service.convert import (
 )
 from bridge.service.describing import any_content
 from bridge.service.problems import ProblemError
+from bridge.service.reproducing import QUICK_BYTES, Recipe, graded, read_recipe
 from bridge.service.routes.common import ContextDep, present_whole, stored_causes, stored_run
+from bridge.service.routes.compare import load_stored
 from bridge.service.shape import planned_tasks
 from bridge.service.workers.cause import failed_tasks
-from bridge.spec.load import Pipeline, SpecError, load_pipeline
 
 router = APIRouter(tags=["runs"])
 
@@ -75,17 +76,20 @@ async def explain_run(request: Request, context: ContextDep, run_id: UUID) -> Ex
 async def explained(request: Request, context: Context, run_id: UUID) -> ExplainModel:
     """The explanation of a run, or a ``not-found`` problem."""
 
-    def read(session: object) -> tuple[Explanation, StoredSpec | None] | None:
-        found = explain.explain_run(session, run_id)  # type: ignore[arg-type]
-        if found is None:
+    def read(session: Session) -> tuple[Explanation, Recipe, BundleModel | None] | None:
+        found, recipe = explain.explain_run(session, run_id), read_recipe(session, run_id)
+        if found is None or recipe is None:
             return None
-        return found, specs.get_spec(session, found.run.project, found.run.pipeline.digest)  # type: ignore[arg-type]
+        asked = found.run.origin.lineage
+        bundle = bundle_of(session, found.run.project, asked.run_id) if asked else None
+        return found, recipe, BundleModel(name=bundle[0], version=bundle[1]) if bundle else None
 
     found = await context.store.read(read)
     if found is None:
         raise ProblemError("not-found", f"there is no run {run_id}")
-    explanation, spec = found
-    pipeline = _load(spec)
+    explanation, recipe, bundle = found
+    pipeline = await load_stored(request, recipe.spec)
+    graded_run = await graded(context, recipe, pipeline, most_bytes=QUICK_BYTES)
     origin = explanation.run.origin
     return ExplainModel(
         run=await present_whole(context, request, explanation.run),
@@ -111,6 +115,11 @@ async def explained(request: Request, context: Context, run_id: UUID) -> Explain
         models=[artifact_model(one, [(run_id, use) for use in one.uses]) for one in explanation.models],
         artifacts=[artifact_model(one, [(run_id, use) for use in one.uses]) for one in explanation.artifacts],
         metrics=[metric_model(metric) for metric in explanation.metrics],
+        spec_digest=explanation.run.pipeline.digest,
+        caching=recipe.submission.caching if recipe.submission else None,
+        backend=explanation.run.backend,
+        bundle=bundle,
+        reproducibility=graded_run.model,
         unknown=[
             *explanation.unknown,
             *([] if pipeline else ["the compiled pipeline, so images and packages too"]),
@@ -131,11 +140,11 @@ async def spec(context: ContextDep, run_id: UUID) -> PlainTextResponse:
 
 
 @router.get("/runs/{run_id}/plan", response_model=Page[PlannedTaskModel])
-async def plan(context: ContextDep, run_id: UUID) -> Page[PlannedTaskModel]:
+async def plan(request: Request, context: ContextDep, run_id: UUID) -> Page[PlannedTaskModel]:
     """The tasks that the compiled pipeline names, and which waits for which; none if it is not known."""
     run = await stored_run(context, run_id)
     stored = await context.store.read(lambda s: specs.get_spec(s, run.project, run.pipeline.digest))
-    pipeline = await anyio.to_thread.run_sync(_load, stored)
+    pipeline = await load_stored(request, stored)
     return Page(items=planned_tasks(pipeline) if pipeline else [])
 
 
@@ -189,11 +198,3 @@ def _choose(tasks: list[Task], wanted: str | None) -> Task:
 def _kept_tail(task: Task) -> str:
     lines = task.error.log_tail if task.error else ()
     return "\n".join(lines) + ("\n" if lines else "")
-
-
-def _load(spec: StoredSpec | None) -> Pipeline | None:
-    try:
-        return load_pipeline(spec.text) if spec else None
-    except SpecError:
-        # Stored by a version with other limits: what it says of images is then unknown, not wrong.
-        return None

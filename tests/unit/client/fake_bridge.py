@@ -29,6 +29,7 @@ from bridge.client.models import (
     RunModel,
     TaskModel,
 )
+from bridge.client.reproduction import ReproducibilityModel, ReproductionModel
 
 URL = "http://bridge.test:8700"
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
@@ -223,6 +224,8 @@ class FakeBridge:
             state = {"cancel": "CANCELING", "retry": "RUNNING"}[part]
             self.runs[run_id] = run.model_copy(update={"state": state, "over": False})
             return _answer(self.runs[run_id], 202)
+        if part == "reproduce":
+            return self._reproduce(run, json.loads(request.content))
         if part == "metrics":
             return _answer(MetricsModel(scalars=self.metrics.get(run_id, [])))
         if part == "explain":
@@ -237,6 +240,15 @@ class FakeBridge:
             return httpx.Response(200, text=self.log[task])
         items: list[Any] = list((self.tasks if part == "tasks" else self.artifacts).get(run_id, []))
         return httpx.Response(200, json={"items": [item.model_dump(mode="json") for item in items]})
+
+    def _reproduce(self, run: RunModel, body: dict[str, Any]) -> httpx.Response:
+        reasons = [{"kind": "image", "effect": "floating", "name": "train", "detail": "x:1 is a tag"}]
+        grade = ReproducibilityModel.model_validate({"grade": "same-spec", "reasons": reasons})
+        if body["allow"] == "exact" and not body["dry_run"]:
+            return problem("not-reproducible", 409, "same-spec only", errors={"/image": "x:1 is a tag"})
+        made = None if body["dry_run"] else self.add(make_run(f"{run.display_name} again"))
+        answer = ReproductionModel(reproducibility=grade, of=run.run_id, run=made)
+        return _answer(answer, 202 if made else 200)
 
     def _artifact(self, artifact_id: UUID, content: str | None) -> httpx.Response:
         if content:

@@ -9,8 +9,9 @@ from uuid import UUID
 
 import pytest
 
+from bridge.client.digests import directory_digest, file_digest, size_of
 from bridge.client.errors import InputError
-from bridge.client.inputs import directory_digest, file_digest, resolve_input, to_message
+from bridge.client.inputs import resolve_input, to_message
 from bridge.client.reference import build_reference
 from bridge.client.refs import ArtifactRef
 from bridge.domain.identity import Origin
@@ -64,6 +65,7 @@ def test_a_loop_of_links_does_not_keep_the_manifest_from_ending(tmp_path: Path) 
     (tmp_path / "a").write_bytes(b"1")
     (tmp_path / "loop").symlink_to(tmp_path)
     assert directory_digest(tmp_path)[1] == 1
+    assert size_of(tmp_path) == 1
 
 
 def test_a_file_is_read_in_pieces(tmp_path: Path) -> None:

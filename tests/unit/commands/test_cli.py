@@ -19,7 +19,7 @@ from tests.unit.commands.conftest import Shell
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-FOR_RUNS = ["run", "runs", "show", "logs", "explain", "compare", "cancel", "retry"]
+FOR_RUNS = ["run", "runs", "show", "logs", "explain", "compare", "cancel", "retry", "reproduce"]
 COMMANDS = [
     "submit",
     "push",

@@ -338,3 +338,17 @@ def test_a_comparison_needs_two_runs(kfbridge: Shell, bridge: FakeBridge) -> Non
 def test_runs_that_do_not_differ_say_so(kfbridge: Shell, bridge: FakeBridge) -> None:
     ids = [str(bridge.add(make_run(name)).run_id) for name in ("one", "two")]
     assert kfbridge("compare", *ids).out.rstrip().endswith("nothing differs")
+
+
+def test_a_run_is_made_again_and_its_grade_told(kfbridge: Shell, bridge: FakeBridge) -> None:
+    run = bridge.add(make_run("one", **over()))
+    graded = kfbridge("reproduce", str(run.run_id), "--dry-run")
+    assert graded.out.splitlines() == ["  same-spec", "  floating  image  x:1 is a tag"]
+    assert len(bridge.runs) == 1
+    made = kfbridge("reproduce", str(run.run_id), "--key", "k")
+    assert made.out.splitlines()[-1].endswith(f"is of {run.run_id}")
+    assert bridge.requests[-1].headers["idempotency-key"] == "k"
+    refused = kfbridge("reproduce", str(run.run_id), "--exact")
+    assert refused.code == 2
+    assert "x:1 is a tag" in refused.err
+    assert kfbridge("reproduce", str(run.run_id), "--json").json["reproducibility"]["grade"] == "same-spec"

@@ -16,13 +16,26 @@ from bridge.service.routes import (
     history,
     lineage,
     pipelines,
+    reproduce,
     runs,
     status,
     webhooks,
 )
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
-MODULES = (runs, details, compare, artifacts, pipelines, history, lineage, events, status, webhooks)
+MODULES = (
+    runs,
+    reproduce,
+    details,
+    compare,
+    artifacts,
+    pipelines,
+    history,
+    lineage,
+    events,
+    status,
+    webhooks,
+)
 ROUTES = [
     (method, route.path)
     for module in MODULES

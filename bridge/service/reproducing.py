@@ -1,0 +1,186 @@
+"""Grades how exactly a run can be made again, and makes it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
+
+import anyio.to_thread
+from sqlmodel import Session
+
+from bridge.client.digests import directory_digest, file_digest, size_of
+from bridge.client.models import InputModel, OriginModel, SubmitRequest
+from bridge.client.reproduction import ReasonModel, ReproduceRequest, ReproducibilityModel
+from bridge.domain.explain import ExplainedInput
+from bridge.domain.lineage import Run, Submission
+from bridge.domain.reproducibility import (
+    Effect,
+    InputNow,
+    Reason,
+    grade,
+    image_reasons,
+    input_reasons,
+    package_reasons,
+)
+from bridge.domain.uris import local_path
+from bridge.lineage import runs, specs, submissions
+from bridge.lineage.datasets import inputs_of
+from bridge.lineage.records import StoredSpec
+from bridge.lineage.versions import newest_versions
+from bridge.service.context import Context
+from bridge.spec.load import Pipeline
+from bridge.spec.parts import images_by_component, packages_by_component
+
+# What is read to tell whether data is the same: a little for whoever only looks at a run.
+QUICK_BYTES = 64 * 1024 * 1024
+THOROUGH_BYTES = 8 * 1024**3
+REPRODUCES_LABEL = "kfbridge/reproduces"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What is stored of how a run was made; ``newest`` is the newest version that anybody told of each
+    dataset."""
+
+    run: Run
+    submission: Submission | None
+    spec: StoredSpec | None
+    inputs: Sequence[ExplainedInput]
+    newest: dict[UUID, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """A recipe, what is the matter with it, and its inputs as they are now."""
+
+    recipe: Recipe
+    reasons: Sequence[Reason]
+    inputs: Sequence[InputNow]
+
+    @property
+    def model(self) -> ReproducibilityModel:
+        """The grade as the API shows it."""
+        return ReproducibilityModel(
+            grade=grade(self.reasons).value,
+            reasons=[
+                ReasonModel(
+                    kind=one.kind,
+                    effect=one.effect.value,
+                    name=one.name,
+                    detail=one.detail,
+                )
+                for one in self.reasons
+            ],
+        )
+
+
+def read_recipe(session: Session, run_id: UUID) -> Recipe | None:
+    """How the run was made, as far as it is stored; ``None`` if there is no such run."""
+    run = runs.get_run(session, run_id)
+    if run is None:
+        return None
+    key = run.submission_key
+    inputs = inputs_of(session, run_id)
+    return Recipe(
+        run=run,
+        submission=submissions.find_submission(session, key, lock=False) if key else None,
+        spec=specs.get_spec(session, run.project, run.pipeline.digest),
+        inputs=inputs,
+        newest=newest_versions(session, [item.dataset_id for item in inputs]),
+    )
+
+
+async def graded(context: Context, recipe: Recipe, pipeline: Pipeline | None, *, most_bytes: int) -> Graded:
+    """The recipe with all that keeps it from being exact; at most ``most_bytes`` of data are read."""
+    reasons = []
+    if pipeline is None:
+        told = "the compiled pipeline is not stored here, or cannot be read any more"
+        reasons.append(Reason(kind="spec", effect=Effect.GONE, name=recipe.run.pipeline.name, detail=told))
+    else:
+        reasons += image_reasons(images_by_component(pipeline))
+        reasons += package_reasons(packages_by_component(pipeline))
+    if recipe.run.backend not in context.backends:
+        told = f"this bridge has no backend {recipe.run.backend} any more"
+        reasons.append(Reason(kind="backend", effect=Effect.GONE, name=recipe.run.backend, detail=told))
+    looked = await anyio.to_thread.run_sync(_look_at_all, context, recipe, most_bytes)
+    return Graded(recipe=recipe, reasons=[*reasons, *input_reasons(looked)], inputs=looked)
+
+
+def _look_at_all(context: Context, recipe: Recipe, most_bytes: int) -> list[InputNow]:
+    left = most_bytes
+    found = []
+    for item in recipe.inputs:
+        plain = InputNow(
+            name=item.name,
+            uri=item.uri,
+            version=item.version,
+            newest=recipe.newest.get(item.dataset_id),
+        )
+        now, read = _look(context, plain, item.version_kind, left)
+        left -= read
+        found.append(now)
+    return found
+
+
+def _look(context: Context, item: InputNow, kind: str | None, most_bytes: int) -> tuple[InputNow, int]:
+    """The input as it is now, and how many bytes were read."""
+    place = local_path(item.uri)
+    if place is None:
+        return replace(item, unseen="it is not on this machine"), 0
+    path = Path(place)
+    if not context.settings.may_pass_on(path):
+        return replace(item, unseen="the setting content_roots does not allow it"), 0
+    try:
+        return _measure(item, path, kind, most_bytes) if path.exists() else (replace(item, gone=True), 0)
+    except OSError as error:
+        return replace(item, unseen=f"it cannot be read ({error.strerror or error})"), 0
+
+
+def _measure(item: InputNow, path: Path, kind: str | None, most_bytes: int) -> tuple[InputNow, int]:
+    if kind not in ("sha256", "manifest-sha256"):
+        return replace(item, unseen=f"a version of the kind {kind} cannot be measured"), 0
+    size = size_of(path)
+    if size > most_bytes:
+        return replace(item, unseen=f"it has {size:,} bytes, more than are read for this"), 0
+    digest, read = file_digest(path) if path.is_file() else directory_digest(path)
+    return replace(item, measured=digest), read
+
+
+def request_of(found: Graded, pipeline: Pipeline, asked: ReproduceRequest) -> SubmitRequest:
+    """The submission that makes the run again. Data is named in the version that is there now."""
+    run, submission = found.recipe.run, found.recipe.submission
+    now = {(item.name, item.uri): item for item in found.inputs}
+    return SubmitRequest(
+        backend=run.backend,
+        project=run.project,
+        namespace=run.namespace,
+        spec=pipeline.text,
+        arguments=dict(run.arguments),
+        inputs=[_input(item, now) for item in found.recipe.inputs if item.declared],
+        experiment=run.experiment,
+        display_name=asked.display_name or f"{run.display_name} (again)"[:255],
+        service_account=submission.service_account if submission else None,
+        pipeline_root=submission.pipeline_root if submission else None,
+        caching=asked.caching,
+        labels={**dict(list(run.labels.items())[:60]), REPRODUCES_LABEL: str(run.run_id)},
+        gate=submission.gate if submission else None,
+        origin=OriginModel(scheduler="kfbridge", team=run.origin.team),
+    )
+
+
+def _input(item: ExplainedInput, now: dict[tuple[str, str], InputNow]) -> InputModel:
+    seen = now[item.name, item.uri]
+    version = seen.measured if seen.measured is not None else item.version
+    if seen.measured is None and seen.newest not in (None, item.version):
+        version = seen.newest
+    same = version == item.version
+    return InputModel(
+        name=item.name,
+        uri=item.uri,
+        version=version,
+        version_kind=item.version_kind,
+        rows=item.rows if same else None,
+        bytes=item.bytes if same else None,
+    )
