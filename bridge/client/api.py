@@ -7,6 +7,7 @@ within ``patience_seconds``, counted from the first failure, and then raises wha
 
 from __future__ import annotations
 
+import codecs
 import logging
 import math
 import tempfile
@@ -19,7 +20,7 @@ from pydantic import BaseModel
 
 from bridge.client import calls
 from bridge.client.comparison import CompareModel
-from bridge.client.errors import BridgeBadAnswer, BridgeUnreachable, RunTimeout
+from bridge.client.errors import BridgeBadAnswer, BridgeUnreachable, ProblemError, RunTimeout
 from bridge.client.history import PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
@@ -41,7 +42,7 @@ from bridge.client.sse import EventFeed
 from bridge.client.status import BackendStatus, PauseRequest, QuarantineModel, StatusModel
 from bridge.client.webhook_api import AsyncWebhooks
 from bridge.client.wire import Call, base_url, error_from
-from bridge.domain.states import RunPhase
+from bridge.domain.states import RunPhase, parse_state
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -53,6 +54,7 @@ LONG_POLL_SECONDS = 30.0
 DEFAULT_PATIENCE_SECONDS = 60.0
 _SHORTEST_WAIT_SECONDS = 0.1
 _PACE_SECONDS = 1.0
+_LOG_POLL_SECONDS = 1.0
 _CONTENT_IN_MEMORY_BYTES = 8 * 1024 * 1024
 _MOST_PAGES = 10_000
 
@@ -208,6 +210,45 @@ class AsyncBridgeClient:
     async def logs(self, run_id: RunId, task: str | None = None) -> str:
         """The log of one task, by its path; without one, of the task that the bridge chooses."""
         return await self._exchange(calls.logs(run_id, task))
+
+    async def follow_log(self, run_id: RunId, task: str) -> AsyncIterator[str]:
+        """The log of a task, by its path, as it grows, until the task has ended; pieces of text.
+
+        It waits for a task that has not begun. A connection that breaks is opened again where it was. Raises
+        ``BridgeUnreachable`` when the bridge stays away for ``patience_seconds``.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        reached = 0
+        while True:
+            # Asked before the log is read: what is written last is then read for certain.
+            over = await self._is_task_over(run_id, task)
+            try:
+                response = await self._open_patiently(calls.followed_log(run_id, task, reached))
+            except ProblemError as error:
+                # It has not begun, or its log is gone.
+                if error.slug != "not-found":
+                    raise
+            else:
+                try:
+                    async for chunk in self._network.chunks(response):
+                        reached += len(chunk)
+                        yield decoder.decode(chunk)
+                except BridgeUnreachable as error:
+                    log.info("the log broke off and is opened again: %s", error)
+                    over = False
+                finally:
+                    await self._network.release(response)
+            if over:
+                break
+            await self._network.sleep(_LOG_POLL_SECONDS)
+        if rest := decoder.decode(b"", final=True):
+            yield rest
+
+    async def _is_task_over(self, run_id: RunId, task: str) -> bool:
+        if (await self.get_run(run_id)).over:
+            return True
+        known = [one.state for one in await self.tasks(run_id) if one.path == task]
+        return bool(known) and parse_state(known[0]).is_terminal
 
     async def cancel(
         self,

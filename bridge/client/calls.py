@@ -35,6 +35,9 @@ _RUN = model_reader(RunModel)
 # A header, not a member of the body: a service that does not know it yet lets it pass.
 WAITS_HEADER = "KFBridge-Waits"
 
+# The bridge ends a log that is silent for so long.
+_LOG_SILENCE_SECONDS = 300.0
+
 
 def submit(request: SubmitRequest, idempotency_key: str | None, *, waits: bool = False) -> Call[RunModel]:
     """``POST /runs``; ``waits`` says that the caller will wait for the run."""
@@ -109,6 +112,17 @@ def logs(run_id: RunId, task: str | None) -> Call[str]:
     """``GET /runs/{id}/logs``."""
     params = {} if task is None else {"task": task}
     return Call(method="GET", path=f"{_run(run_id)}/logs", parse=read_text, params=params)
+
+
+def followed_log(run_id: RunId, task: str, skip: int) -> Call[None]:
+    """``GET /runs/{id}/logs?follow=true``, to be streamed; the bridge ends it after five silent minutes."""
+    return Call(
+        method="GET",
+        path=f"{_run(run_id)}/logs",
+        parse=read_nothing,
+        params={"task": task, "follow": "true", "skip": str(skip)},
+        wait_seconds=_LOG_SILENCE_SECONDS,
+    )
 
 
 def cancel(run_id: RunId, request: CancelRequest) -> Call[RunModel]:

@@ -141,6 +141,9 @@ class BridgeClient:
     def logs(self, run_id: RunId, task: str | None = None) -> str:
         return run_blocking(self._client.logs(run_id, task))
 
+    def follow_log(self, run_id: RunId, task: str) -> Iterator[str]:
+        return _iterate(self._client.follow_log(run_id, task))
+
     def cancel(
         self,
         run_id: RunId,

@@ -46,6 +46,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
             while True:
                 tasks = _chosen(client, found, args)
                 printer.several = printer.several or len(tasks) > 1
+                if args.follow and args.task and tasks:
+                    for piece in client.follow_log(found.run_id, tasks[0].path):
+                        printer.feed(tasks[0].path, piece)
+                    break
                 for task in tasks:
                     printer.add(task.path, _log_of(client, found, task))
                 if not args.follow or found.over:
@@ -74,10 +78,15 @@ class _Printer:
     def add(self, path: str, text: str) -> None:
         """The log of a task as far as it is now."""
         begin = self._printed.get(path, 0)
-        whole, newline, rest = text[begin:].rpartition("\n")
+        self._rest[path] = ""
+        self.feed(path, text[begin:])
+        self._printed[path] = len(text) - len(self._rest[path])
+
+    def feed(self, path: str, piece: str) -> None:
+        """What comes next in the log of a task."""
+        whole, newline, rest = (self._rest.get(path, "") + piece).rpartition("\n")
         if newline:
             self._print(path, whole)
-            self._printed[path] = begin + len(whole) + 1
         self._rest[path] = rest
 
     def finish(self) -> None:

@@ -49,6 +49,7 @@ class Context:
     holds_database: bool = False
     supervisor: Supervisor | None = None
     stopping: bool = field(default=False)
+    followed_logs: int = field(default=0)
     _states: Grouped[None, list[BackendState]] = field(init=False)
 
     def __post_init__(self) -> None:

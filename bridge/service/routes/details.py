@@ -6,16 +6,16 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from sqlmodel import Session
 
 from bridge.client.lineage import BundleModel, ExplainInput, ExplainModel
 from bridge.client.models import ArtifactModel, MetricsModel, Page, PlannedTaskModel, TaskModel
 from bridge.domain.explain import Explanation
 from bridge.domain.lineage import Task
-from bridge.kfp_api.errors import KfpError, KfpNotFound
 from bridge.lineage import explain, mirror, specs
 from bridge.lineage.jobs import bundle_of
+from bridge.service import tasklogs
 from bridge.service.context import Context
 from bridge.service.convert import (
     artifact_model,
@@ -35,8 +35,6 @@ from bridge.service.shape import planned_tasks
 from bridge.service.workers.cause import failed_tasks
 
 router = APIRouter(tags=["runs"])
-
-_MAX_LOG_BYTES = 1024 * 1024
 
 
 @router.get("/runs/{run_id}/tasks", response_model=Page[TaskModel])
@@ -155,26 +153,25 @@ async def logs(
     task: Annotated[
         str | None, Query(description="A task's path; default: the failed one, or the only one.")
     ] = None,
-) -> PlainTextResponse:
-    """The log of one task, as the backend holds it: the last MiB."""
+    follow: Annotated[bool, Query(description="Go on until the task has ended.")] = False,
+    skip: Annotated[
+        int | None,
+        Query(ge=0, le=2**63 - 1, description="Leave out so many bytes from its beginning."),
+    ] = None,
+) -> Response:
+    """The log of one task, as the backend holds it: the last MiB; with ``skip`` the next MiB after that many
+    bytes; with ``follow`` all after them, and what comes until the task has ended."""
     run = await stored_run(context, run_id)
     found = await context.store.read(lambda s: mirror.tasks_of(s, run_id))
     chosen = _choose(found, task)
     backend = context.backends.get(run.backend)
-    if backend is None or chosen.pod_name is None:
-        return PlainTextResponse(_kept_tail(chosen))
-    try:
-        text = await backend.client.node_log_text(run.kfp_run_id, chosen.pod_name, max_bytes=_MAX_LOG_BYTES)
-    except KfpNotFound:
-        # The pod is gone; what the mirror kept of a failed task is all there is.
-        return PlainTextResponse(_kept_tail(chosen))
-    except KfpError as error:
-        raise ProblemError(
-            "backend-unavailable",
-            f"backend {run.backend} does not give the log: {error.message}",
-            retry_after_seconds=error.retry_after_seconds or 5.0,
-        ) from error
-    return PlainTextResponse(text)
+    if follow:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        growing = await tasklogs.follow(context, backend, run, chosen, skip or 0)
+        return StreamingResponse(growing, media_type="text/plain; charset=utf-8", headers=headers)
+    if skip is not None:
+        return PlainTextResponse(await tasklogs.after(backend, run, chosen, skip))
+    return PlainTextResponse(await tasklogs.tail_of(backend, run, chosen))
 
 
 def _choose(tasks: list[Task], wanted: str | None) -> Task:
@@ -193,8 +190,3 @@ def _choose(tasks: list[Task], wanted: str | None) -> Task:
     known = ", ".join(one.path for one in with_pods) or "none yet"
     told = f"say which task: {known}"
     raise ProblemError("invalid-request", told, errors=[("/task", told)])
-
-
-def _kept_tail(task: Task) -> str:
-    lines = task.error.log_tail if task.error else ()
-    return "\n".join(lines) + ("\n" if lines else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.support.handmade import (
     artifact_from_task,
@@ -76,5 +77,17 @@ def sleeps(seconds: int = 60) -> str:
             {"comp-wait": component(executorLabel="exec-wait")},
             {"exec-wait": sh(f"exec sleep {seconds}")},
             name="sleeps",
+        )
+    )
+
+
+def counts(until: Path) -> str:
+    """``count`` writes ``one``, waits for the file, and writes ``two``."""
+    return json.dumps(
+        document(
+            {"count": task("count", "comp-count")},
+            {"comp-count": component(executorLabel="exec-count")},
+            {"exec-count": sh(f"echo one; while [ ! -e '{until}' ]; do sleep 0.1; done; echo two")},
+            name="counts",
         )
     )

@@ -14,8 +14,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from bridge.client.sync import BridgeClient
 from tests.integration.service.calls import items, submit, wait_until
-from tests.integration.service.pipelines import fails, sleeps, trains
+from tests.integration.service.pipelines import counts, fails, sleeps, trains
 from tests.support.bridge_service import BridgeService, start_service
 from tests.support.local_backend import LocalBackend, start_local_backend
 
@@ -70,6 +71,20 @@ def test_a_pipeline_runs_and_everything_of_it_is_mirrored(client: httpx.Client) 
     assert [one["artifact_id"] for one in explained["models"]] == [model["artifact_id"]]
     assert "trained" in client.get(f"/api/v1/runs/{run['run_id']}/logs", params={"task": "train"}).text
     assert client.get(f"/runs/{run['run_id']}").status_code == 200
+
+
+def test_a_log_is_followed_while_it_grows(client: httpx.Client, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    run = wait_until(client, submit(client, counts(go_on)), state="RUNNING")
+    heard = ""
+    with BridgeClient(str(client.base_url)) as bridge:
+        for piece in bridge.follow_log(run["run_id"], "count"):
+            heard += piece
+            if "one" in heard:
+                # It waits for whoever follows it: what was written has been told before the end.
+                go_on.touch()
+    assert [line for line in heard.splitlines() if line in ("one", "two")] == ["one", "two"]
+    assert wait_until(client, run, over=True)["state"] == "SUCCEEDED"
 
 
 def test_a_failed_run_names_its_task_and_its_last_lines(client: httpx.Client) -> None:

@@ -237,7 +237,8 @@ class FakeBridge:
             task = request.url.params.get("task", "")
             if task not in self.log:
                 return problem("not-found", 404, f"there is no log of {task}")
-            return httpx.Response(200, text=self.log[task])
+            skip = int(request.url.params.get("skip", "0"))
+            return httpx.Response(200, content=self.log[task].encode()[skip:])
         items: list[Any] = list((self.tasks if part == "tasks" else self.artifacts).get(run_id, []))
         return httpx.Response(200, json={"items": [item.model_dump(mode="json") for item in items]})
 
