@@ -19,6 +19,7 @@ from bridge.commands import (
     explain,
     local,
     logs,
+    oncall,
     push,
     quarantine,
     replay,
@@ -38,7 +39,8 @@ _DESCRIPTION = """\
 The bridge between Apache Airflow and Kubeflow Pipelines.
 
 Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, compare,
-                                               cancel, retry, reproduce, quarantine, backend, webhooks
+                                               cancel, retry, reproduce, quarantine, backend, webhooks,
+                                               oncall
 Run something here:                            run, replay, local, serve, worker, migrate
 """
 _EPILOG = """\
@@ -73,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         quarantine,
         backend,
         webhooks,
+        oncall,
         replay,
         local,
         serving,

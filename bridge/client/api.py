@@ -36,6 +36,7 @@ from bridge.client.models import (
     TaskModel,
 )
 from bridge.client.network import AsyncNetwork, Network
+from bridge.client.oncall import OnCallModel
 from bridge.client.patience import OnTrouble, Patience, with_patience
 from bridge.client.reproduction import ReproduceRequest, ReproductionModel
 from bridge.client.sse import EventFeed
@@ -399,6 +400,10 @@ class AsyncBridgeClient:
     async def post_lineage(self, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """Hand over OpenLineage run events, one or a batch."""
         await self._exchange(calls.post_lineage(events))
+
+    async def oncall(self, *, window: str = "24h", project: str | None = None) -> OnCallModel:
+        """Failures of the window by cause, runs stuck beyond their usual time, runs that never started."""
+        return await self._exchange(calls.oncall(window, project))
 
     async def status(self) -> StatusModel:
         """How the bridge, its database, its workers and its backends are."""

@@ -24,6 +24,7 @@ from bridge.client.models import (
     SubmitRequest,
     TaskModel,
 )
+from bridge.client.oncall import OnCallModel
 from bridge.client.reproduction import ReproduceRequest, ReproductionModel
 from bridge.client.status import BackendStatus, PauseRequest, QuarantineModel, StatusModel
 from bridge.client.wire import Call, model_reader, page_reader, read_nothing, read_text
@@ -242,6 +243,12 @@ def post_lineage(events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Cal
     """``POST /lineage``: one OpenLineage event or several."""
     body = dict(events) if isinstance(events, Mapping) else [dict(event) for event in events]
     return Call(method="POST", path="/lineage", parse=read_nothing, body=body)
+
+
+def oncall(window: str, project: str | None) -> Call[OnCallModel]:
+    """``GET /oncall``."""
+    params = _given(window=window, project=project)
+    return Call(method="GET", path="/oncall", parse=model_reader(OnCallModel), params=params)
 
 
 def status() -> Call[StatusModel]:

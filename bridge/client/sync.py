@@ -28,6 +28,7 @@ from bridge.client.models import (
     TaskModel,
 )
 from bridge.client.network import BlockingNetwork, Network, run_blocking
+from bridge.client.oncall import OnCallModel
 from bridge.client.patience import OnTrouble
 from bridge.client.reproduction import ReproductionModel
 from bridge.client.status import BackendStatus, QuarantineModel, StatusModel
@@ -257,6 +258,9 @@ class BridgeClient:
 
     def post_lineage(self, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         run_blocking(self._client.post_lineage(events))
+
+    def oncall(self, *, window: str = "24h", project: str | None = None) -> OnCallModel:
+        return run_blocking(self._client.oncall(window=window, project=project))
 
     def status(self) -> StatusModel:
         return run_blocking(self._client.status())

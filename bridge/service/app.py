@@ -29,6 +29,7 @@ from bridge.service.routes import (
     events,
     history,
     lineage,
+    oncall,
     pipelines,
     quarantine,
     reproduce,
@@ -102,6 +103,7 @@ def create_app(
         quarantine,
         backends,
         webhooks,
+        oncall,
         status,
     ):
         app.include_router(module.router, prefix=API_PREFIX, dependencies=guarded)

@@ -27,6 +27,7 @@ COMMANDS = [
     "quarantine",
     "backend",
     "webhooks",
+    "oncall",
     "replay",
     "local",
     "serve",

@@ -1,0 +1,68 @@
+"""What whoever is on call reads, on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlmodel import Session
+
+from bridge.domain.lineage import RunError
+from bridge.domain.states import RunPhase, RuntimeState
+from bridge.lineage import oncall
+from bridge.lineage.database import Database
+from bridge.lineage.runs import change_run
+from bridge.lineage.specs import ensure_pipeline
+from tests.support.lineage_samples import PIPELINE, T0, a_submission, end, many_runs, submit
+
+OTHER = replace(PIPELINE, name="other")
+
+
+def _fill(session: Session) -> None:
+    """Four good runs, two that failed an hour apart, one that goes on; two of another pipeline."""
+    runs = many_runs(session, 7)
+    for run in runs[:4]:
+        change_run(session, run.run_id, **end(run))
+    for number, run in enumerate(runs[4:6]):
+        failed = {"state": RuntimeState.FAILED, "finished_at": T0 + timedelta(hours=number)}
+        change_run(session, run.run_id, **end(run, **failed, error=RunError(message="x", kind="data")))
+    going = {"phase": RunPhase.ACTIVE, "state": RuntimeState.RUNNING, "started_at": T0}
+    change_run(session, runs[6].run_id, **going)
+    elsewhere = submit(session, a_submission(project="fraud", pipeline=OTHER, created_at=T0))
+    change_run(session, elsewhere.run_id, **going)
+    submit(session, a_submission(project="fraud", pipeline=OTHER, created_at=T0))
+    for project, name in (("default", PIPELINE.name), ("fraud", "other"), ("fraud", "never-run")):
+        ensure_pipeline(session, project, name, at=T0)
+
+
+def test_failures_of_a_window_newest_first(database: Database) -> None:
+    database.transact(_fill)
+    found, more = database.read(lambda s: oncall.failures_since(s, T0, None))
+    assert (len(found), more) == (2, False)
+    assert found[0].created_at > found[1].created_at
+    recent, _ = database.read(lambda s: oncall.failures_since(s, T0 + timedelta(minutes=30), "default"))
+    assert [run.run_id for run in recent] == [found[0].run_id]
+    assert database.read(lambda s: oncall.failures_since(s, T0, "fraud")) == ([], False)
+
+
+def test_what_was_sent_and_goes_on(database: Database) -> None:
+    database.transact(_fill)
+    found, more = database.read(lambda s: oncall.open_runs(s, None))
+    assert ({run.project for run in found}, len(found), more) == ({"default", "fraud"}, 2, False)
+    assert [run.project for run in database.read(lambda s: oncall.open_runs(s, "fraud"))[0]] == ["fraud"]
+
+
+def test_how_long_good_runs_took_and_when_runs_were_submitted(database: Database) -> None:
+    database.transact(_fill)
+    keys, more = database.read(lambda s: oncall.newest_pipelines(s, None))
+    assert set(keys) == {("default", PIPELINE.name), ("fraud", "other"), ("fraud", "never-run")}
+    assert not more
+    took = database.read(lambda s: oncall.good_seconds(s, keys))
+    assert took == {("default", PIPELINE.name): [60.0] * 4}
+    starts = database.read(lambda s: oncall.recent_starts(s, keys))
+    assert set(starts) == {("default", PIPELINE.name), ("fraud", "other")}
+    moments = [at for at, _ in starts["default", PIPELINE.name]]
+    assert moments == [T0 + timedelta(seconds=number) for number in range(6, -1, -1)]
+    assert {dag_run_id for _, dag_run_id in starts["fraud", "other"]} == {"scheduled__2013-01-06"}
+    assert database.read(lambda s: oncall.good_seconds(s, [])) == {}
+    assert database.read(lambda s: oncall.recent_starts(s, [])) == {}
