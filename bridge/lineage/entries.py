@@ -10,14 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, cast, func, select, text
+from sqlalchemy import BigInteger, ColumnElement, Select, cast, column, func, select, table, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Session
 
 from bridge.lineage.narrowing import compared
 from bridge.lineage.records import MetricFilter
-from bridge.lineage.tables import METRICS, RUN_LABELS
+from bridge.lineage.tables import METRICS, RUN_LABELS, RUNS
 from bridge.lineage.words import is_whole
+
+# An entry of an index costs a fraction of a run.
+ENTRIES_PER_RUN = 30
+# So many of the newest runs tell how often a word is; one that more than this share of them has is often.
+_SAMPLE = 300
+_TELLING_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,29 +106,78 @@ def newest_labelled(name: str, value: str) -> Stream:
     return Stream(part, RUN_LABELS.c.created_at)
 
 
-def measured(session: Session, metric: MetricFilter, *, most: int) -> set[int] | None:
-    """All runs that measure so; ``None`` if there are more than ``most`` entries."""
+class Candidates:
+    """Runs that may match: all of those that do are among them. An SQL statement that gives their keys."""
+
+    # How many can be counted at the cost of one run that is looked at.
+    per_run = ENTRIES_PER_RUN
+
+    def __init__(self, session: Session, statement: Select[Any]) -> None:
+        self._session, self._statement = session, statement
+
+    def count(self, most: int) -> int | None:
+        """How many there are; ``None`` for more than ``most``."""
+        part = self._statement.limit(most + 1).subquery("part")
+        found: int = self._session.execute(select(func.count()).select_from(part)).scalar_one()
+        return found if found <= most else None
+
+    def runs(self) -> set[int]:
+        """All of them."""
+        return set(self._session.scalars(self._statement))
+
+
+class Worded(Candidates):
+    """Runs by their words: what costs is to begin, so that they are read while they are counted."""
+
+    per_run = 4
+    _runs: Sequence[int] = ()
+
+    def count(self, most: int) -> int | None:
+        """How many there are; ``None`` for more than ``most``."""
+        self._runs = self._session.scalars(self._statement.limit(most + 1)).all()
+        return len(self._runs) if len(self._runs) <= most else None
+
+    def runs(self) -> set[int]:
+        """Those that were counted."""
+        return set(self._runs)
+
+
+def measured(session: Session, metric: MetricFilter) -> Candidates:
+    """All runs that measure so."""
     wanted = (METRICS.c.key == metric.key, compared(METRICS.c.value, metric))
     # A planner's guess of how many there are must not lead to another index.
-    statement = select(METRICS.c.run).where(*wanted).order_by(METRICS.c.value).limit(most + 1)
-    found = session.scalars(statement).all()
-    return set(found) if len(found) <= most else None
+    return Candidates(session, select(METRICS.c.run).where(*wanted).order_by(METRICS.c.value))
 
 
-def worded(session: Session, words: Sequence[str], *, most: int) -> set[int] | None:
-    """All runs with words that begin so; ``None`` if there are more than ``most``."""
+def worded(session: Session, words: Sequence[str]) -> Candidates | None:
+    """Runs with those of the words that tell few; ``None`` if none does. Each is the beginning of a word."""
+    telling = _telling(session, words)
+    if not telling:
+        return None
     postgresql = session.get_bind().dialect.name == "postgresql"
-    if postgresql:
-        statement = text("SELECT run FROM run_words WHERE words @@ CAST(:asked AS tsquery) LIMIT :most")
-    else:
-        statement = text("SELECT rowid FROM run_words WHERE run_words MATCH :asked LIMIT :most")
     parts = []
-    for word in words:
+    for word in telling:
         quoted = f"'{word}'" if postgresql else f'"{word}"'
         parts.append(quoted if is_whole(word) else f"{quoted}:*" if postgresql else f"{quoted}*")
-    asked = (" & " if postgresql else " AND ").join(parts)
-    found = session.scalars(statement, {"asked": asked, "most": most + 1}).all()
-    return set(found) if len(found) <= most else None
+    if postgresql:
+        words_of_run = table("run_words", column("run"))
+        found = select(words_of_run.c.run).where(text("run_words.words @@ CAST(:asked AS tsquery)"))
+        return Worded(session, found.params(asked=" & ".join(parts)))
+    words_of_run = table("run_words", column("rowid"))
+    found = select(words_of_run.c.rowid).where(text("run_words MATCH :asked"))
+    return Worded(session, found.params(asked=" AND ".join(parts)))
+
+
+def _telling(session: Session, words: Sequence[str]) -> list[str]:
+    """The words that hardly any of the newest runs has.
+
+    An index adds up all runs that have a word before it can leave any out.
+    """
+    newest = select(RUNS.c.words).order_by(RUNS.c.created_at.desc(), RUNS.c.run_id.desc())
+    sample = [f"{text} " for text in session.scalars(newest.limit(_SAMPLE))]
+    most = max(1.0, len(sample) * _TELLING_SHARE)
+    asked = {word: f" {word} " if is_whole(word) else f" {word}" for word in words}
+    return [word for word, part in asked.items() if sum(part in text for text in sample) <= most]
 
 
 def given(session: Session, ids: Sequence[int]) -> Select[Any]:

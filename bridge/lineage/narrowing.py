@@ -14,7 +14,6 @@ from bridge.lineage.words import is_whole, words_in
 Columns = Any
 Prefix = tuple[tuple[str, Any], ...]
 # Columns that lead to few runs first; each has an index that goes on with created_at and run_id.
-_TELLING_LENGTH = 4
 _LEADING = ("dag_id", "pipeline_name", "experiment")
 
 
@@ -50,17 +49,6 @@ def search_words(where: RunFilter) -> list[str]:
     """The beginnings of words that every matching run has; a team and a user are among a run's words too."""
     texts = (where.text, where.team, where.user)
     return list(dict.fromkeys(word for text in texts if text for word in words_in(text)))
-
-
-def telling_words(where: RunFilter) -> list[str]:
-    """Those of the searched words that are likely to tell few runs: whole words and the longer beginnings.
-
-    An index adds up all words with a beginning before it can leave any out.
-    """
-    words = search_words(where)
-    beginnings = [word for word in words if not is_whole(word)]
-    longer = [word for word in beginnings if len(word) >= _TELLING_LENGTH]
-    return [word for word in words if is_whole(word)] + (longer or sorted(beginnings, key=len)[-1:])
 
 
 def is_wordless(where: RunFilter) -> bool:

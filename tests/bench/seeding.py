@@ -55,6 +55,8 @@ def _fill_sqlite(path: str, history: History) -> None:
         "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"
         " AND (type = 'index' OR type = 'trigger') ORDER BY name"
     ).fetchall()
+    # What a migration says of an index goes with the index.
+    statistics = connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1").fetchall()
     for kind, name, _ in made:
         connection.execute(f"DROP {kind} {name}")
     for rows in _all(history):
@@ -66,6 +68,8 @@ def _fill_sqlite(path: str, history: History) -> None:
     print("    indexes", file=sys.stderr, flush=True)
     for _, _, statement in made:
         connection.execute(statement)
+    connection.execute("DELETE FROM sqlite_stat1")
+    connection.executemany("INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (?, ?, ?)", statistics)
     connection.execute("INSERT INTO run_words (run_words) VALUES ('rebuild')")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()

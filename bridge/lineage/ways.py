@@ -1,0 +1,128 @@
+"""Ways to a page of runs, each of which can be gone a bit at a time and says how far it seems to be.
+
+What a way costs is told in runs that are looked at, wherever they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sqlalchemy import RowMapping
+
+from bridge.lineage.entries import ENTRIES_PER_RUN, Candidates, Stream
+from bridge.lineage.narrowing import Prefix
+from bridge.lineage.paging import Page, Place
+
+# How many entries are read at once before it is known how many of them are wanted.
+_FIRST_ENTRIES = 2000
+_MOST_ENTRIES = 100_000
+_GROWTH = 4
+
+# Rows in the order of the page, or None: not there yet.
+Found = Sequence[RowMapping] | None
+
+
+class Way(Protocol):
+    """``outlook`` is what the page is expected to cost yet by this way; ``None`` before it was tried."""
+
+    outlook: float | None
+
+    def go_on(self, budget: int) -> Found:
+        """Look at about ``budget`` runs more. Goes on from where it stopped."""
+
+
+class Walk:
+    """Along an index of ``runs`` in the order of the page, leaving out what does not match."""
+
+    def __init__(self, page: Page, prefix: Prefix) -> None:
+        self.outlook: float | None = None
+        self._page, self._prefix = page, prefix
+        self._place: Place | None = page.after
+        self._found: list[RowMapping] = []
+        self._looked = 0
+
+    def go_on(self, budget: int) -> Found:
+        """The next ``budget`` runs of the index."""
+        missing = self._page.wanted - len(self._found)
+        rows, place = self._page.along(self._prefix, self._place, budget, missing)
+        self._found += rows
+        if place is None:
+            return self._found
+        self._place, self._looked = place, self._looked + budget
+        self.outlook = _expected(self._looked, len(self._found), self._page.wanted)
+        return None
+
+
+class Follow:
+    """Along a stream of entries in the order of the page, looking at their runs."""
+
+    def __init__(self, page: Page, stream: Stream) -> None:
+        self.outlook: float | None = None
+        self._page, self._stream = page, stream
+        self._begin = page.after.key if page.after is not None else None
+        if self._begin is None and page.order.by == "created":
+            self._begin = page.where.created_before
+        self._found: dict[int, RowMapping] = {}
+        self._spent = 0.0
+        self._entries, self._runs = 0, 0
+
+    def go_on(self, budget: int) -> Found:
+        """Pieces of the stream until the budget is spent."""
+        page, until = self._page, self._spent + budget
+        while self._spent < until:
+            size, most = self._next(until - self._spent)
+            piece = self._stream.piece(page.session, self._begin, size=size, budget=most)
+            # A run may come again with an entry further on; its place is that of the first.
+            fresh = [run for run in piece.runs if run not in self._found]
+            for row in page.of(fresh):
+                self._found.setdefault(row["id"], row)
+            if len(self._found) >= page.wanted or piece.horizon is None:
+                return list(self._found.values())[: page.wanted]
+            self._begin = piece.horizon
+            self._entries += most
+            self._runs += len(piece.runs)
+            self._spent += most / ENTRIES_PER_RUN + len(piece.runs)
+        self.outlook = _expected(self._spent, len(self._found), page.wanted)
+        return None
+
+    def _next(self, budget: float) -> tuple[int, int]:
+        """How many runs to take from how many entries at most."""
+        wanted = self._page.wanted
+        if not self._runs:
+            size = 2 * wanted
+            return size, size if self._stream.keep is None else max(size, _FIRST_ENTRIES)
+        missing = wanted - len(self._found)
+        rate = max(len(self._found), 0.5) / self._runs
+        size = int(min(max(missing / rate * 1.2, 2 * wanted), max(budget, 2 * wanted)))
+        if self._stream.keep is None:
+            return size, size
+        entries = size * self._entries / self._runs * 1.2
+        return size, int(min(max(entries, _FIRST_ENTRIES), _MOST_ENTRIES))
+
+
+class Few:
+    """Taking all of a few candidates and sorting those that match."""
+
+    def __init__(self, page: Page, candidates: Candidates) -> None:
+        self.outlook: float | None = None
+        self._page, self._candidates = page, candidates
+        self._most = 0
+        self._counted = False
+
+    def go_on(self, budget: int) -> Found:
+        """Count the candidates as far as that is worth it; look at them if they are few or were counted."""
+        if self._counted:
+            return self._page.of(self._candidates.runs())
+        self._most = max(budget * self._candidates.per_run, self._most * _GROWTH)
+        count = self._candidates.count(self._most)
+        if count is not None and count <= budget:
+            return self._page.of(self._candidates.runs())
+        self._counted = count is not None
+        self.outlook = float(self._most if count is None else count)
+        return None
+
+
+def _expected(spent: float, found: int, wanted: int) -> float:
+    # What begins rare may come often later on: the newest runs have no errors yet.
+    return spent * (wanted - found) / found if found else spent * _GROWTH
