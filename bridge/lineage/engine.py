@@ -22,6 +22,8 @@ _POSTGRESQL_SETTINGS = (
     "SET statement_timeout = '60s'",
     "SET lock_timeout = '10s'",
     "SET idle_in_transaction_session_timeout = '120s'",
+    # Compiling a plan takes longer than any statement of ours, all of which read by indexes.
+    "SET jit = off",
 )
 # serialization_failure, deadlock_detected, lock_not_available, too_many_connections, admin_shutdown,
 # crash_shutdown, cannot_connect_now, idle_in_transaction_session_timeout

@@ -29,10 +29,12 @@ _TELLING_SHARE = 0.2
 @dataclass(frozen=True, slots=True)
 class Piece:
     """The runs of a piece of a stream with their place in the order; ``horizon`` is where the next piece
-    begins (that place included), ``None`` at the end of the stream."""
+    begins (that place included), ``None`` at the end of the stream. ``filled``: it holds as many as were
+    asked for, and perhaps not all of the entries that might have been looked at were."""
 
     runs: dict[int, Any]
     horizon: Any | None
+    filled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,10 @@ class Stream:
         while True:
             rows, horizon = self._read(session, begin, size, budget)
             if horizon is None:
-                return Piece({run: place for place, run in rows}, None)
+                return Piece({run: place for place, run in rows}, None, filled=False)
             if begin is None or horizon != begin:
-                return Piece({run: place for place, run in rows if place != horizon}, horizon)
+                kept = {run: place for place, run in rows if place != horizon}
+                return Piece(kept, horizon, filled=len(rows) == size)
             size, budget = size * 4, budget * 4
 
     def _read(
@@ -129,7 +132,7 @@ class Candidates:
 class Worded(Candidates):
     """Runs by their words: what costs is to begin, so that they are read while they are counted."""
 
-    per_run = 4
+    per_run = 2
     _runs: Sequence[int] = ()
 
     def count(self, most: int) -> int | None:

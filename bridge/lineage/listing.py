@@ -10,6 +10,7 @@ planner has to guess; ``docs/lineage-database.md`` tells more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import RowMapping
@@ -21,7 +22,7 @@ from bridge.lineage.convert import run_from_row
 from bridge.lineage.cursors import make_cursor, page_size, parse_moment, parse_number, read_cursor
 from bridge.lineage.narrowing import is_wordless, names_few, prefixes, search_words
 from bridge.lineage.paging import Page, Place
-from bridge.lineage.records import RunFilter, RunOrder
+from bridge.lineage.records import MetricFilter, RunFilter, RunOrder
 from bridge.lineage.ways import Few, Follow, Walk, Way
 
 # How many runs a way is tried for, besides those of the page, and what is expected of one not tried yet.
@@ -94,15 +95,16 @@ def _ways(page: Page) -> Iterator[Way]:
     """The ways to the page, the most promising first. At least one finds it if it goes on long enough."""
     where, order, session = page.where, page.order, page.session
     for metric in where.metrics:
-        yield Few(page, entries.measured(session, metric))
+        yield Few(_without(page, metric=metric), entries.measured(session, metric))
     beginnings = prefixes(where)
     if order.by == "created":
         # All runs, newest first, are the last resort where an index of the filter's own has that order.
         yield from (Walk(page, one) for one in beginnings if one)
         if order == _NEWEST:
-            streams = [entries.newest_labelled(*label) for label in where.labels]
-            streams += [entries.newest_measured(one) for one in where.metrics]
-            yield from (Follow(page, one) for one in streams)
+            for label in where.labels:
+                yield Follow(_without(page, label=label), entries.newest_labelled(*label))
+            for metric in where.metrics:
+                yield Follow(_without(page, metric=metric), entries.newest_measured(metric))
         yield from (Walk(page, one) for one in beginnings if not one)
     else:
         yield from (Few(page, page.led_to(one)) for one in beginnings if one)
@@ -113,3 +115,11 @@ def _ways(page: Page) -> Iterator[Way]:
     words = search_words(where)
     if words and (worded := entries.worded(session, words)) is not None:
         yield Few(page, worded)
+
+
+def _without(page: Page, *, metric: MetricFilter | None = None, label: tuple[str, str] | None = None) -> Page:
+    """The page for runs of which that is known already."""
+    where = page.where
+    metrics = tuple(one for one in where.metrics if one != metric)
+    labels = tuple(one for one in where.labels if one != label)
+    return replace(page, where=replace(where, metrics=metrics, labels=labels))

@@ -14,9 +14,6 @@ from bridge.lineage.entries import ENTRIES_PER_RUN, Candidates, Stream
 from bridge.lineage.narrowing import Prefix
 from bridge.lineage.paging import Page, Place
 
-# How many entries are read at once before it is known how many of them are wanted.
-_FIRST_ENTRIES = 2000
-_MOST_ENTRIES = 100_000
 _GROWTH = 4
 
 # Rows in the order of the page, or None: not there yet.
@@ -65,14 +62,14 @@ class Follow:
             self._begin = page.where.created_before
         self._found: dict[int, RowMapping] = {}
         self._spent = 0.0
-        self._entries, self._runs = 0, 0
+        self._runs = 0
 
     def go_on(self, budget: int) -> Found:
         """Pieces of the stream until the budget is spent."""
         page, until = self._page, self._spent + budget
         while self._spent < until:
-            size, most = self._next(until - self._spent)
-            piece = self._stream.piece(page.session, self._begin, size=size, budget=most)
+            size, most = self._size(until - self._spent), int(until - self._spent) * ENTRIES_PER_RUN
+            piece = self._stream.piece(page.session, self._begin, size=size, budget=max(size, most))
             # A run may come again with an entry further on; its place is that of the first.
             fresh = [run for run in piece.runs if run not in self._found]
             for row in page.of(fresh):
@@ -80,25 +77,18 @@ class Follow:
             if len(self._found) >= page.wanted or piece.horizon is None:
                 return list(self._found.values())[: page.wanted]
             self._begin = piece.horizon
-            self._entries += most
             self._runs += len(piece.runs)
-            self._spent += most / ENTRIES_PER_RUN + len(piece.runs)
+            self._spent += len(piece.runs) + (size if piece.filled else max(size, most) / ENTRIES_PER_RUN)
         self.outlook = _expected(self._spent, len(self._found), page.wanted)
         return None
 
-    def _next(self, budget: float) -> tuple[int, int]:
-        """How many runs to take from how many entries at most."""
-        wanted = self._page.wanted
-        if not self._runs:
-            size = 2 * wanted
-            return size, size if self._stream.keep is None else max(size, _FIRST_ENTRIES)
-        missing = wanted - len(self._found)
-        rate = max(len(self._found), 0.5) / self._runs
-        size = int(min(max(missing / rate * 1.2, 2 * wanted), max(budget, 2 * wanted)))
-        if self._stream.keep is None:
-            return size, size
-        entries = size * self._entries / self._runs * 1.2
-        return size, int(min(max(entries, _FIRST_ENTRIES), _MOST_ENTRIES))
+    def _size(self, budget: float) -> int:
+        """How many runs to take at once: as many as the page seems to need yet."""
+        least = 2 * self._page.wanted
+        if not self._found:
+            return least
+        missing = (self._page.wanted - len(self._found)) * self._runs / len(self._found)
+        return int(max(least, min(missing * 1.2, budget)))
 
 
 class Few:
