@@ -31,6 +31,7 @@ class World:
     url: str
     client: httpx.Client
     runs: dict[str, dict[str, Any]]
+    database_url: str = ""
 
     def path(self, kind: str) -> str:
         """The page of a run."""
@@ -55,7 +56,7 @@ def make_world(folder: Path) -> Iterator[World]:
         start_service(folder / "service", backend.url, env={"KFBRIDGE_AIRFLOW_URL": AIRFLOW_URL}) as service,
         httpx.Client(base_url=service.url, timeout=60) as client,
     ):
-        world = World(service.url, client, {})
+        world = World(service.url, client, {}, f"sqlite:///{folder / 'service' / 'bridge.db'}")
         world.runs.update(_finished(client))
         canceled = world.start_long_run("stopped by hand")
         world.cancel(canceled)

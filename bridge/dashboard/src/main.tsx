@@ -23,6 +23,8 @@ const queries = new QueryClient({
 });
 const router = makeRouter(queries);
 const nonce = document.querySelector<HTMLMetaElement>("meta[property=csp-nonce]")?.nonce ?? "";
+// The scroll lock of dialogs writes a style element, with the nonce that it finds under this name.
+Object.assign(globalThis, { __webpack_nonce__: nonce });
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no place for the page");

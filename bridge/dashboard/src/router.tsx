@@ -25,7 +25,13 @@ const run = createRoute({
   component: lazyRouteComponent(() => import("./pages/run/RunPage"), "RunPage"),
 });
 
-const tree = root.addChildren([runs, run]);
+const status = createRoute({
+  getParentRoute: () => root,
+  path: "/backends",
+  component: lazyRouteComponent(() => import("./pages/status/StatusPage"), "StatusPage"),
+});
+
+const tree = root.addChildren([runs, run, status]);
 
 export function makeRouter(queries: QueryClient) {
   return createRouter({

@@ -13,7 +13,8 @@ export const POLL_MS = 3000;
 const GATHER_MS = 400;
 export const EVENT_TYPES = [
   "run.created", "run.found", "run.changed", "run.mirrored", "run.ended", "run.settled", "run.waiting",
-  "run.rejected", "run.lost", "run.revived",
+  "run.rejected", "run.lost", "run.revived", "run.superseded", "task.changed",
+  "backend.paused", "backend.resumed", "backend.drained",
 ] as const;
 
 let state: LiveState = "connecting";
@@ -104,6 +105,7 @@ function gatherer(client: QueryClient): (event: BridgeEvent) => void {
     for (const run of runs) void client.invalidateQueries({ queryKey: keys.run(run) });
   };
   return (event) => {
+    if (event.type.startsWith("backend.")) void client.invalidateQueries({ queryKey: keys.status });
     if (event.run_id) touched.add(event.run_id);
     timer ??= setTimeout(flush, Date.now() - last > GATHER_MS * 2 ? 50 : GATHER_MS);
   };

@@ -20,6 +20,12 @@ export type MetricBlob = Whole<Schemas["MetricBlobModel"]>;
 export type Metrics = Whole<Schemas["MetricsModel"]>;
 export type Explanation = Whole<Schemas["ExplainModel"]>;
 export type Status = Whole<Schemas["StatusModel"]>;
+export type BackendStatus = Whole<Schemas["BackendStatus"]>;
+export type QueueStatus = Whole<Schemas["QueueStatus"]>;
+export type WatchStatus = Whole<Schemas["WatchStatus"]>;
+export type Emission = Whole<Schemas["EmissionStatus"]>;
+export type Quarantined = Whole<Schemas["QuarantineModel"]>;
+export type Webhook = Whole<Schemas["WebhookModel"]>;
 export type RunQuery = NonNullable<operations["list_runs_api_v1_runs_get"]["parameters"]["query"]>;
 
 export interface Page<T> {

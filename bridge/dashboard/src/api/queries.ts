@@ -12,6 +12,7 @@ import { withMoment } from "./since";
 export const keys = {
   changing: ["changing"] as const,
   lists: ["changing", "lists"] as const,
+  status: ["changing", "status"] as const,
   run: (id: string) => ["changing", "run", id] as const,
 };
 
@@ -90,7 +91,7 @@ export function logQuery(id: string, task: string) {
 
 export function statusQuery() {
   return queryOptions({
-    queryKey: [...keys.changing, "status"],
+    queryKey: keys.status,
     queryFn: ({ signal }) => getJson<Status>("/status", {}, signal),
     refetchInterval: 10_000,
   });

@@ -1,2 +1,5 @@
 /** The pages that the header leads to; a new page: add it here and to `router.tsx`. `exact`: not for what lies below it. */
-export const PAGES = [{ to: "/", name: "Runs", exact: true }] as const;
+export const PAGES = [
+  { to: "/", name: "Runs", exact: true },
+  { to: "/backends", name: "Status", exact: false },
+] as const;
