@@ -13,7 +13,7 @@ export const POLL_MS = 3000;
 const GATHER_MS = 400;
 export const EVENT_TYPES = [
   "run.created", "run.found", "run.changed", "run.mirrored", "run.ended", "run.settled", "run.waiting",
-  "run.rejected", "run.lost", "run.revived", "run.superseded", "task.changed",
+  "run.rejected", "run.lost", "run.revived",
   "backend.paused", "backend.resumed", "backend.drained",
 ] as const;
 

@@ -1,6 +1,6 @@
 """SQLite plans for a large history from the start.
 
-Revision: 0012, after 0011. Without statistics SQLite takes an index that covers a query to be better than
+Revision: 0013, after 0012. Without statistics SQLite takes an index that covers a query to be better than
 one that leads to a single row: the metric of one run was looked for among those of a million. What is
 written here are the shares of a large history; ``ANALYZE`` puts the real ones in their place. PostgreSQL
 gathers its own.
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
