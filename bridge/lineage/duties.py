@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, literal, or_, select, update
+from sqlalchemy import ColumnElement, case, literal, or_, select, update
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run
@@ -58,22 +58,24 @@ def begin_duties(
 
 
 def set_due(
-    session: Session,
-    run: int,
-    duty: Duty,
-    due_at: Moment,
-    *,
-    backend: str,
-    project: str,
-    failures: int | None = None,
+    session: Session, duty: Duty, runs: Mapping[int, Run], due_at: Moment, *, failures: int | None = None
 ) -> None:
-    """Say when the duty is next due (``None``: not). A holder of a claim finds it so at the end."""
+    """Say when the duty of these runs (by surrogate key) is next due (``None``: not). A holder of a claim
+    finds it so at the end."""
     values: dict[str, Any] = {"due_at": due_at} | ({} if failures is None else {"failures": failures})
-    statement = update(DUTIES).where(and_(DUTIES.c.run == run, DUTIES.c.duty == duty.value)).values(**values)
-    if changed_rows(session, statement) or (due_at is None and failures is None):
-        return
-    insert_new(session, DUTIES, [{"run": run, "duty": duty.value, "backend": backend, "project": project}])
-    changed_rows(session, statement)
+    for piece in in_pieces(sorted(runs)):
+        statement = (
+            update(DUTIES).where(DUTIES.c.run.in_(piece), DUTIES.c.duty == duty.value).values(**values)
+        )
+        if changed_rows(session, statement) == len(piece) or (due_at is None and failures is None):
+            continue
+        told = [(key, runs[key]) for key in piece]
+        rows = [
+            {"run": key, "duty": duty.value, "backend": run.backend, "project": run.project}
+            for key, run in told
+        ]
+        insert_new(session, DUTIES, rows)
+        changed_rows(session, statement)
 
 
 def sooner(due_at: Moment) -> ColumnElement[Any]:

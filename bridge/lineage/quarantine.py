@@ -3,12 +3,13 @@ released. Everything else goes on without it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import Select, delete, func, select, update
 from sqlmodel import Session
 
-from bridge.lineage.bulk import insert_new
+from bridge.lineage.bulk import in_pieces, insert_new
 from bridge.lineage.columns import database_time
 from bridge.lineage.records import Duty, Quarantined
 from bridge.lineage.tables import DUTIES, QUARANTINE, RUNS
@@ -89,10 +90,11 @@ def let_go(session: Session, number: int) -> Quarantined | None:
     return released
 
 
-def lift(session: Session, run_id: UUID, duty: Duty) -> None:
-    """Forget that the duty was set aside: there is news of the run, so it may be another matter now."""
-    run = select(RUNS.c.id).where(RUNS.c.run_id == run_id).scalar_subquery()
-    session.execute(delete(QUARANTINE).where(QUARANTINE.c.run == run, QUARANTINE.c.work == duty.value))
+def lift(session: Session, run_ids: Collection[UUID], duty: Duty) -> None:
+    """Forget that the duty was set aside: there is news of the runs, so it may be another matter now."""
+    for piece in in_pieces(run_ids):
+        runs = select(RUNS.c.id).where(RUNS.c.run_id.in_(piece))
+        session.execute(delete(QUARANTINE).where(QUARANTINE.c.run.in_(runs), QUARANTINE.c.work == duty.value))
 
 
 def _select() -> Select[tuple[object, ...]]:

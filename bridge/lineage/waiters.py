@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from bridge.lineage.bulk import changed_rows
 from bridge.lineage.columns import database_time
+from bridge.lineage.convert import run_from_row
 from bridge.lineage.duties import set_due
 from bridge.lineage.errors import NotStored
 from bridge.lineage.records import Duty
@@ -39,10 +40,8 @@ def heard(session: Session, run_ids: Collection[UUID], seconds: float) -> int:
 
 
 def _set(session: Session, run_id: UUID, seconds: float | None) -> None:
-    run = session.execute(
-        select(RUNS.c.id, RUNS.c.backend, RUNS.c.project).where(RUNS.c.run_id == run_id)
-    ).first()
-    if run is None:
+    row = session.execute(select(RUNS).where(RUNS.c.run_id == run_id)).mappings().first()
+    if row is None:
         raise NotStored(f"there is no run {run_id}")
     due_at = None if seconds is None else database_time(seconds)
-    set_due(session, run.id, Duty.WAITER, due_at, backend=run.backend, project=run.project)
+    set_due(session, Duty.WAITER, {row["id"]: run_from_row(row)}, due_at)

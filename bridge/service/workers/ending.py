@@ -40,8 +40,14 @@ class End:
     @property
     def rows(self) -> int:
         """About how many rows it makes."""
-        told = self.reading
-        return 0 if told is None else len(told.tasks) + 2 * len(told.artifacts) + len(told.metrics)
+        return rows_of(self.reading)
+
+
+def rows_of(reading: RunMirror | None) -> int:
+    """About how many rows a mirror makes."""
+    if reading is None:
+        return 0
+    return len(reading.tasks) + 2 * len(reading.artifacts) + len(reading.metrics)
 
 
 def write_ends(session: Session, ends: Sequence[End]) -> dict[UUID, Run]:

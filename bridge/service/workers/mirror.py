@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict
 from datetime import timedelta
+from typing import TypeVar
+from uuid import UUID
 
 from sqlmodel import Session
 
-from bridge.domain.decide import Observation
 from bridge.domain.lineage import Run, RunMirror
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.kfp_api import messages
 from bridge.kfp_api.errors import KfpError, KfpNotFound
-from bridge.lineage import leases, outbox, runs
-from bridge.lineage import mirror as mirrors
+from bridge.lineage import leases, runs
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable, FencedOut
 from bridge.lineage.records import Claim, Duty
@@ -28,11 +27,12 @@ from bridge.service.grouping import Grouped
 from bridge.service.workers.backoff import backoff_seconds
 from bridge.service.workers.cause import read_log_tails
 from bridge.service.workers.claiming import ClaimWorker
-from bridge.service.workers.ending import End, end_of, mirrored_event, write_ends
+from bridge.service.workers.ending import End, end_of, write_ends
 from bridge.service.workers.evidence import read_pods
 from bridge.service.workers.keep import kept
+from bridge.service.workers.progress import Look, Looked, write_looks
 from bridge.service.workers.readings import TOGETHER, Readings
-from bridge.service.workers.record import Recorded, observation_of, record
+from bridge.service.workers.record import observation_of
 from bridge.service.workers.settle import settle, unjudged
 from bridge.service.workers.suspects import cannot_be_read
 
@@ -46,6 +46,10 @@ _MOST_ROWS_TOGETHER = 500
 _LONGEST_RETRY_SECONDS = 3600.0
 # A run that ended this recently cannot have had its metadata collected: there never was any.
 _TOO_YOUNG_TO_EXPIRE = timedelta(hours=1)
+
+
+ItemT = TypeVar("ItemT", End, Look)
+ResultT = TypeVar("ResultT", Run, Looked)
 
 
 class MetadataNotThere(Exception):
@@ -64,7 +68,8 @@ class MirrorWorker(ClaimWorker):
         self._may_look = context.settings.may_look
         self._readings = Readings(backend)
         self._alone = asyncio.Semaphore(_READINGS)
-        self._write = Grouped(self._write_together, most=_POOL_SIZE)
+        self._write_end = Grouped(self._write_ends, most=_POOL_SIZE)
+        self._write_look = Grouped(self._write_looks, most=_POOL_SIZE)
 
     async def _work(self, claim: Claim) -> None:
         async with kept(self._store, claim, self._context.settings.lease_seconds):
@@ -89,27 +94,11 @@ class MirrorWorker(ClaimWorker):
         except KfpError as error:
             await self._failed(claim, error)
             return
-        recorded = await self._record(claim, told)
-        if recorded is not None and recorded.run.phase is not RunPhase.ACTIVE:
-            # It ended while it was read: the complete mirror is due already.
-            await self._release(claim, None)
-            return
-
-        def write(session: Session) -> Run | None:
-            run = runs.get_run(session, claim.run.run_id) or claim.run
-            if reading is not None:
-                counts = mirrors.store_mirror(session, run.run_id, reading, fence=claim.fence)
-                if any(asdict(counts).values()):
-                    outbox.append_all(session, [mirrored_event(run, counts)])
-                if run.mirror is MirrorState.NONE:
-                    run = runs.change_run(session, run.run_id, fence=claim.fence, mirror=MirrorState.PARTIAL)
-            leases.release(session, claim)
-            return run
-
-        changed = await self._store.transact(write, repeatable=True)
+        look = Look(claim, observation_of(told, asked_at=self._claimed_at(claim)), reading)
+        looked = await (self._write_look if look.rows <= _MOST_ROWS_TOGETHER else self._look_alone)(look)
+        if isinstance(looked, Exception):
+            raise looked
         self._worked(claim)
-        if changed is not None:
-            self._store.announce(changed)
 
     async def _work_ended(self, claim: Claim, small: messages.Run | None) -> None:
         async with self._room(small):
@@ -118,8 +107,8 @@ class MirrorWorker(ClaimWorker):
                 return
             crash_point("mirror.before_store")
             # A large one waits for no company.
-            settled = await self._write_alone(end) if end.rows > _MOST_ROWS_TOGETHER else None
-        settled = settled or await self._write(end)
+            settled = await self._end_alone(end) if end.rows > _MOST_ROWS_TOGETHER else None
+        settled = settled or await self._write_end(end)
         crash_point("mirror.after_store")
         if isinstance(settled, Exception):
             raise settled
@@ -150,28 +139,46 @@ class MirrorWorker(ClaimWorker):
             await self._failed(claim, error)
             return None
 
-    async def _write_together(self, ends: Sequence[End]) -> list[Run | Exception]:
-        """The runs, or why one could not be written: one of many is no matter of the others."""
-        if len(ends) == 1:
-            return [await self._write_alone(ends[0])]
-        try:
-            written = await self._store.transact(lambda s: write_ends(s, ends), repeatable=True)
-        except DatabaseUnavailable:
-            raise
-        except Exception:
-            # Which of them it was shows when each is tried alone.
-            log.info("mirrors are stored one by one", extra={"count": len(ends)}, exc_info=True)
-            return [await self._write_alone(end) for end in ends]
-        self._store.announce(list(written.values()))
-        return [written.get(end.claim.run.run_id) or _fenced_out(end.claim) for end in ends]
+    async def _end_alone(self, end: End) -> Run | Exception:
+        return (await self._write_ends([end]))[0]
 
-    async def _write_alone(self, end: End) -> Run | Exception:
+    async def _write_ends(self, ends: Sequence[End]) -> list[Run | Exception]:
+        return await self._written(ends, write_ends, self._store.announce)
+
+    async def _look_alone(self, look: Look) -> Looked | Exception:
+        return (await self._write_looks([look]))[0]
+
+    async def _write_looks(self, looks: Sequence[Look]) -> list[Looked | Exception]:
+        def write(session: Session, together: Sequence[Look]) -> dict[UUID, Looked]:
+            return write_looks(session, together, self._backend.policy)
+
+        def tell(written: Sequence[Looked]) -> None:
+            self._store.announce([looked.run for looked in written])
+            changed = [run for looked in written for run in looked.changed]
+            self._store.announce(changed)
+            self._context.ring_after(changed)
+
+        return await self._written(looks, write, tell)
+
+    async def _written(
+        self,
+        items: Sequence[ItemT],
+        write: Callable[[Session, Sequence[ItemT]], Mapping[UUID, ResultT]],
+        tell: Callable[[list[ResultT]], None],
+    ) -> list[ResultT | Exception]:
+        """What was written of each, or why it could not be: one of many is no matter of the others."""
         try:
-            written = await self._store.transact(lambda s: write_ends(s, [end]), repeatable=True)
+            written = await self._store.transact(lambda s: write(s, items), repeatable=True)
         except Exception as error:
-            return error
-        self._store.announce(list(written.values()))
-        return written.get(end.claim.run.run_id) or _fenced_out(end.claim)
+            if len(items) == 1:
+                return [error]
+            if isinstance(error, DatabaseUnavailable):
+                raise
+            # Which of them it was shows when each is tried alone.
+            log.info("mirrors are stored one by one", extra={"count": len(items)}, exc_info=True)
+            return [(await self._written([item], write, tell))[0] for item in items]
+        tell(list(written.values()))
+        return [written.get(item.claim.run.run_id) or _fenced_out(item.claim) for item in items]
 
     async def _failed(self, claim: Claim, error: KfpError | MetadataNotThere) -> None:
         log.warning("mirror failed", extra={"run_id": claim.run.run_id, "error": str(error)})
@@ -254,25 +261,6 @@ class MirrorWorker(ClaimWorker):
         changed = await self._store.transact(write, repeatable=True)
         if changed is not None:
             self._store.announce(changed)
-
-    async def _record(self, claim: Claim, told: messages.Run) -> Recorded | None:
-        """The run's state came with its tasks: it is an observation like any other."""
-        seen: Observation | None = observation_of(told, asked_at=self._claimed_at(claim))
-        if seen is None:
-            return None
-
-        def write(session: Session) -> Recorded | None:
-            stored = runs.get_by_kfp_id(session, self._backend.name, [claim.run.kfp_run_id])
-            run = stored.get(claim.run.kfp_run_id)
-            if run is None:
-                return None
-            return record(session, run, seen, database_now(session), self._backend.policy)
-
-        recorded = await self._store.transact(write, repeatable=True)
-        if recorded is not None and recorded.changed:
-            self._store.announce(recorded.changed)
-            self._context.ring_after(recorded.changed)
-        return recorded
 
 
 def _fenced_out(claim: Claim) -> FencedOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -24,7 +25,7 @@ from bridge.domain.lineage import Run, RunError
 from bridge.domain.states import MirrorState, RunPhase
 from bridge.kfp_api import messages
 from bridge.lineage import quarantine, runs
-from bridge.lineage.records import Duty, Fence
+from bridge.lineage.records import Duty, Fence, RunChanges
 
 _LOST = RunError(
     code="LOST",
@@ -77,10 +78,36 @@ def record(
     A termination is made due for the worker that carries it out, once per news: that worker asks
     again by its own clock.
     """
-    action = decide(run, seen, now, policy)
+    return _carry_out(session, decide(run, seen, now, policy), run, seen, now=now, fence=fence)
+
+
+def record_all(
+    session: Session, seen: Sequence[tuple[Run, Observation | Missing]], now: datetime, policy: Policy
+) -> list[Recorded]:
+    """As ``record`` for many runs; those that end are written together."""
+    decided = [(run, one, decide(run, one, now, policy)) for run, one in seen]
+    ends = [(run, action.observation) for run, _, action in decided if isinstance(action, End)]
+    ended = _end_all(session, ends, now)
+    return [
+        Recorded(action, ended[run.run_id][0], ended[run.run_id])
+        if isinstance(action, End)
+        else _carry_out(session, action, run, one, now=now, fence=None)
+        for run, one, action in decided
+    ]
+
+
+def _carry_out(
+    session: Session,
+    action: Action,
+    run: Run,
+    seen: Observation | Missing,
+    *,
+    now: datetime,
+    fence: Fence | None,
+) -> Recorded:
     match action:
         case Progress(observation=observation):
-            changed = _progress(session, run, observation, now, fence)
+            changed: tuple[Run, ...] = _progress(session, run, observation, now, fence)
         case End(observation=observation):
             changed = _end(session, run, observation, now, fence)
         case Revive(observation=observation):
@@ -125,25 +152,45 @@ def _progress(
 def _end(
     session: Session, run: Run, seen: Observation, now: datetime, fence: Fence | None
 ) -> tuple[Run, ...]:
-    quarantine.lift(session, run.run_id, Duty.MIRROR)
-    # The change of state and the duty to mirror are one transaction: neither can be lost alone.
-    ended = runs.change_run(
-        session,
-        run.run_id,
-        fence=fence,
-        event="run.ended",
-        phase=RunPhase.ENDED,
-        state=seen.state,
-        started_at=run.started_at or seen.created_at,
-        finished_at=seen.finished_at,
-        observed_at=now,
-        settled_at=None,
-        error=None if seen.state.is_successful else (seen.error or run.error),
-        mirror=MirrorState.PARTIAL,
-        mirror_due_at=now,
-        mirror_failures=0,
-    )
+    quarantine.lift(session, [run.run_id], Duty.MIRROR)
+    changes = _changes_of_end(run, seen, now)
+    ended = runs.change_run(session, run.run_id, fence=fence, event="run.ended", **changes)
     return (ended, *_release_waiting(session, run, now))
+
+
+def _end_all(
+    session: Session, ends: Sequence[tuple[Run, Observation]], now: datetime
+) -> dict[UUID, tuple[Run, ...]]:
+    """By ``run_id``: the run that ended, and those that waited for it."""
+    if not ends:
+        return {}
+    ids = [run.run_id for run, _ in ends]
+    quarantine.lift(session, ids, Duty.MIRROR)
+    changes = {run.run_id: _changes_of_end(run, seen, now) for run, seen in ends}
+    found: dict[UUID, tuple[Run, ...]] = {
+        run_id: (run,) for run_id, run in runs.change_runs(session, changes, event="run.ended").items()
+    }
+    for waiting in runs.waiting_for(session, ids):
+        assert waiting.after_run is not None
+        released = runs.change_run(session, waiting.run_id, due_at=now)
+        found[waiting.after_run] = (*found[waiting.after_run], released)
+    return found
+
+
+def _changes_of_end(run: Run, seen: Observation, now: datetime) -> RunChanges:
+    # The change of state and the duty to mirror are one transaction: neither can be lost alone.
+    return {
+        "phase": RunPhase.ENDED,
+        "state": seen.state,
+        "started_at": run.started_at or seen.created_at,
+        "finished_at": seen.finished_at,
+        "observed_at": now,
+        "settled_at": None,
+        "error": None if seen.state.is_successful else (seen.error or run.error),
+        "mirror": MirrorState.PARTIAL,
+        "mirror_due_at": now,
+        "mirror_failures": 0,
+    }
 
 
 def _revive(
@@ -193,7 +240,7 @@ def _release_waiting(session: Session, run: Run, now: datetime) -> tuple[Run, ..
     """Runs that waited for this one's end are due now."""
     return tuple(
         runs.change_run(session, waiting.run_id, due_at=now)
-        for waiting in runs.waiting_for(session, run.run_id)
+        for waiting in runs.waiting_for(session, [run.run_id])
     )
 
 

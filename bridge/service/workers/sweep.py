@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # KFP writes Argo's whole seconds late and out of order.
 OVERLAP = timedelta(seconds=600)
 PAGE_SIZE = 200
+# So many rows in a row that are known, and newer ends are taken to be all seen: what comes later is older.
+_KNOWN_ROWS = 100
 _MAX_PAGES = 500
 
 
@@ -93,28 +95,27 @@ class NamespaceSweep:
     _older_next: bool = False
 
     async def newest(self, now: datetime) -> None:
-        """Look for new ends, the newest first, page by page for as long as a page holds any."""
+        """Look for new ends, the newest first, page by page for as long as a page ends with any."""
         watermark = self.watermark or now
         where = finished_since(watermark - OVERLAP)
         newest = watermark
         token: str | None = None
         for _ in range(_MAX_PAGES):
             page = await self.asking.list_runs(self.namespace, where, token, "finished_at desc")
-            fresh, newest = await self._ends_of(page, newest, now)
+            deepest = [not self.asking.is_known_end(run) for run in page.runs[-_KNOWN_ROWS:]]
+            newest = await self._ends_of(page, newest, now)
             token = page.next_page_token
-            if not token or not fresh:
+            if not token or not any(deepest):
                 break
         self.watermark = newest
         if self._older is None and token:
             # KFP takes a page token only together with the filter that it came with.
             self._older = _Older(where, token)
 
-    async def _ends_of(
-        self, page: messages.ListRuns, newest: datetime, now: datetime
-    ) -> tuple[int, datetime]:
+    async def _ends_of(self, page: messages.ListRuns, newest: datetime, now: datetime) -> datetime:
         fresh = [run for run in page.runs if not self.asking.is_known_end(run)]
         await self.asking.observe(fresh, self.namespace, now)
-        return len(fresh), max([newest, *(ended for run in page.runs if (ended := run.ended_at))])
+        return max([newest, *(ended for run in page.runs if (ended := run.ended_at))])
 
     @property
     def is_slow(self) -> bool:

@@ -37,7 +37,7 @@ from bridge.service.workers.aside import LIST, SWEEP, RowsAside
 from bridge.service.workers.backoff import backoff_seconds
 from bridge.service.workers.budget import DUTY_FACTOR, FAST_FACTOR
 from bridge.service.workers.found import FoundRuns
-from bridge.service.workers.record import Recorded, observation_of, record
+from bridge.service.workers.record import Recorded, observation_of, record_all
 from bridge.service.workers.sweep import PAGE_SIZE, NamespaceSweep
 
 log = logging.getLogger(__name__)
@@ -269,10 +269,8 @@ class TrackWorker:
         def write(session: Session) -> tuple[list[Recorded], list[UUID], list[Observation]]:
             stored = runs.get_by_kfp_id(session, self._backend.name, list(seen))
             moment = database_now(session)
-            recorded = [
-                record(session, run, seen[kfp_run_id], moment, self._backend.policy)
-                for kfp_run_id, run in stored.items()
-            ]
+            told = [(run, seen[kfp_run_id]) for kfp_run_id, run in stored.items()]
+            recorded = record_all(session, told, moment, self._backend.policy)
             unknown = [kfp_run_id for kfp_run_id in seen if kfp_run_id not in stored]
             return recorded, unknown, [end for end in _ends(seen) if _is_taken(stored, end)]
 

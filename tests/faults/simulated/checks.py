@@ -23,9 +23,6 @@ from bridge.lineage.tables import DUTIES, OUTBOX, RUNS, SUBMISSIONS
 from tests.faults.simulated.kfp import SimulatedKfp
 from tests.faults.stage import LIVE_STATES
 
-# An observation is news to whoever holds the claim, and is judged by when it was asked for.
-_UNFENCED = ("MirrorWorker._record.write",)
-
 
 @dataclass
 class Checks:
@@ -71,7 +68,7 @@ class Checks:
 
     def under_claim(self, claim: Claim, write: Callable[[], Any], what: str) -> Any:
         """A transaction under a claim that another worker has claimed since leaves nothing behind."""
-        if what in _UNFENCED or self.database.read(lambda s: _fence(s, claim)) == claim.fence.number:
+        if self.database.read(lambda s: _fence(s, claim)) == claim.fence.number:
             return write()
         before = self.database.read(lambda s: _trace(s, claim))
         try:

@@ -242,7 +242,7 @@ def test_open_runs_are_counted_and_named(database: Database) -> None:
     assert database.read(lambda session: unfinished_kfp_ids(session, "local")) == {active.kfp_run_id}
     assert database.read(lambda session: unfinished_kfp_ids(session, "local", "")) == {active.kfp_run_id}
     assert database.read(lambda session: unfinished_kfp_ids(session, "local", "team-a")) == set()
-    assert database.read(lambda session: waiting_for(session, active.run_id)) == [waiting]
+    assert database.read(lambda session: waiting_for(session, [active.run_id])) == [waiting]
     assert queued.phase is RunPhase.QUEUED
 
 

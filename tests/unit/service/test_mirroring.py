@@ -39,6 +39,45 @@ async def test_tasks_are_mirrored_while_the_run_goes_on(service: Harness) -> Non
     assert (await service.run(run["run_id"]))["mirror"] == "PARTIAL"
 
 
+async def going_on(service: Harness, count: int) -> list[dict[str, Any]]:
+    """So many runs that go on, each with tasks that the metadata has news of."""
+    submitted = [await service.submitted(f"k{number}") for number in range(count)]
+    for run in submitted:
+        service.kfp.start(UUID(run["kfp_run_id"]))
+    await service.sweep()
+    await service.mirror()
+    for run in submitted:
+        service.kfp.mirrors[UUID(run["kfp_run_id"])] = mirror_of("RUNNING")
+        service.kfp.changed[UUID(run["kfp_run_id"])] = 10**15
+    await service.watch.step()
+    return submitted
+
+
+async def test_one_of_many_that_ended_meanwhile_is_recorded_as_ended(service: Harness) -> None:
+    first, *others = await going_on(service, 5)
+    service.kfp.finish(first["kfp_run_id"])
+    await service.mirror_worker.step()
+    await service.mirror_worker.drain()
+    told = await service.run(first["run_id"])
+    assert (told["phase"], told["over"], told["mirror"]) == ("ENDED", False, "PARTIAL")
+    assert [(await service.run(run["run_id"]))["mirror"] for run in others] == ["PARTIAL"] * 4
+    await service.mirror()
+    assert (await service.run(first["run_id"]))["mirror"] == "COMPLETE"
+
+
+async def test_of_many_that_go_on_one_that_cannot_be_stored_is_no_matter_of_the_others(
+    service: Harness,
+) -> None:
+    first, *others = await going_on(service, 4)
+    too_long = replace(mirror_of("RUNNING").tasks[0], execution_id=2**70)
+    service.kfp.mirrors[UUID(first["kfp_run_id"])] = RunMirror(tasks=(too_long,))
+    await service.mirror_worker.step()
+    await service.mirror_worker.drain()
+    stored = {run.run_id: run for run in await service.stored()}
+    assert stored[UUID(first["run_id"])].mirror is MirrorState.NONE
+    assert {stored[UUID(run["run_id"])].mirror for run in others} == {MirrorState.PARTIAL}
+
+
 async def test_what_did_not_change_is_not_read_again(service: Harness) -> None:
     run = await service.submitted()
     service.kfp.start(run["kfp_run_id"])
