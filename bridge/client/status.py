@@ -91,7 +91,8 @@ class PauseRequest(Request):
 
 
 class BackendStatus(Message):
-    """How the bridge gets on with one backend; times in seconds.
+    """How the bridge gets on with one backend; times in seconds. ``trouble`` says what a backend that is not
+    reachable does, as the end of a sentence.
 
     ``circuit`` is ``closed``, ``open`` (nothing is sent for ``held_seconds``) or ``half-open`` (one request
     is let through to see), in the process that answers; ``waiting_requests`` of it wait for their turn.
@@ -106,6 +107,7 @@ class BackendStatus(Message):
     last_sweep_seconds: float | None = None
     tick_seconds: float | None = None
     last_error: str | None = None
+    trouble: str | None = None
     circuit: str = "closed"
     held_seconds: float = 0.0
     waiting_requests: int = 0

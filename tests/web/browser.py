@@ -32,7 +32,7 @@ addEventListener("securitypolicyviolation", (event) =>
 """
 # Elements that stick out to the right, those that are there for screen readers only left out.
 _STICKING_OUT = """() => [...document.body.querySelectorAll("*")]
-  .filter((one) => !one.closest(".unseen, thead, pre, .tail") && one.getClientRects().length)
+  .filter((one) => !one.closest(".unseen, thead, pre, [data-scrolls]") && one.getClientRects().length)
   .filter((one) => one.getBoundingClientRect().right > innerWidth + 0.5)
   .map((one) => one.outerHTML.slice(0, 120))"""
 

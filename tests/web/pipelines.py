@@ -1,4 +1,4 @@
-"""A pipeline that shows what the pages can show: data, a model, numbers, a curve, a matrix, a log that goes on."""
+"""A pipeline that shows what the pages can show: data, a model, numbers, a curve, a matrix."""
 
 from __future__ import annotations
 
@@ -35,14 +35,16 @@ _EVALUATE = """
 mkdir -p "$(dirname "$0")"
 cat > "$0" <<'END'
 {"artifacts": {
-  "metrics": {"artifacts": [{"name": "m", "uri": "METRICS", "metadata": {"accuracy": 0.8551, "auc": 0.8347}}]},
+  "metrics": {"artifacts": [{"name": "m", "uri": "METRICS", "metadata": SCALARS}]},
   "curves": {"artifacts": [{"name": "c", "uri": "CURVES", "metadata": FOUND}]}}}
 END
-""".replace("FOUND", json.dumps({"confidenceMetrics": _CURVE, "confusionMatrix": _MATRIX}))
+""".replace("SCALARS", '{"accuracy": 0.8551, "auc": 0.8347}').replace(
+    "FOUND", json.dumps({"confidenceMetrics": _CURVE, "confusionMatrix": _MATRIX})
+)
 
 
 def judges() -> str:
-    """``load`` (fails on ``BAD_DAY``), ``train``, ``evaluate`` with numbers, a ROC curve and a confusion matrix."""
+    """``load`` (fails on ``BAD_DAY``), ``train``, and ``evaluate`` with numbers, a curve and a matrix."""
     tasks = {
         "load": task("load", "comp-load", parameters={"day": from_input("day")}),
         "train": task(

@@ -37,6 +37,10 @@ class World:
         """The page of a run."""
         return f"/runs/{self.runs[kind]['run_id']}"
 
+    def fill(self, path: str) -> str:
+        """A path with the ids of runs in the place of their kinds, such as ``/runs/{failed}``."""
+        return path.format_map({kind: run["run_id"] for kind, run in self.runs.items()})
+
     def start_long_run(self, name: str) -> dict[str, Any]:
         """A run that goes on until it is canceled."""
         run = submit(self.client, sleeps(600), display_name=name)

@@ -23,7 +23,7 @@ const queries = new QueryClient({
 });
 const router = makeRouter(queries);
 const nonce = document.querySelector<HTMLMetaElement>("meta[property=csp-nonce]")?.nonce ?? "";
-// The scroll lock of dialogs writes a style element, with the nonce that it finds under this name.
+// What keeps the page still behind a dialog makes a style of its own, and looks for the nonce here.
 Object.assign(globalThis, { __webpack_nonce__: nonce });
 
 const root = document.getElementById("root");

@@ -27,6 +27,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m)?\s*$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 MAX_LIMIT = 200
+PAGE_HEADER = "KFBridge-Page"
 
 
 async def get_context(request: Request) -> Context:
@@ -44,11 +45,12 @@ RowNumber = Annotated[int, Path(ge=1, le=2**63 - 1)]
 async def require_token(request: Request, context: ContextDep) -> None:
     """Refuse a request without the configured token.
 
-    Reading also takes it as the password of a browser's login dialog: the pages link to logs and JSON.
-    Changing does not, because a browser sends that password along with a foreign page's form, too.
+    It is also taken as the password of a browser's login dialog, which the dashboard relies on: for reading,
+    and for changing with the header ``KFBridge-Page``. A browser sends that password along with a foreign
+    page's form, too, but lets no foreign page set a header that the service has not allowed it.
     """
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic" and request.method in ("GET", "HEAD"):
+    if scheme.lower() == "basic" and (request.method in ("GET", "HEAD") or PAGE_HEADER in request.headers):
         check_token(context, basic_password(given))
     else:
         check_token(context, given.strip() if scheme.lower() == "bearer" else "")

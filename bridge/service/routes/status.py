@@ -27,7 +27,7 @@ from bridge.lineage import backends, emissions, leases, outbox, quarantine, queu
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.records import BackendState, Duty, Switch
-from bridge.service.backends import Backend
+from bridge.service.backends import Backend, trouble_of
 from bridge.service.context import Context
 from bridge.service.routes.common import ContextDep
 from bridge.service.versions import package_version
@@ -117,6 +117,7 @@ def _backend_status(
     stale = [state.stale_since for state in states if state.stale_since]
     since = backend.stale_since or (min(stale) if stale else None)
     spared = backend.spared
+    last_error = backend.last_error or next((state.last_error for state in states if state.last_error), None)
     return BackendStatus(
         name=backend.name,
         url=backend.settings.url,
@@ -126,8 +127,8 @@ def _backend_status(
         last_slow_sweep_at=_latest(state.last_slow_sweep_at for state in states),
         last_sweep_seconds=_latest(state.last_sweep_seconds for state in states),
         tick_seconds=_latest(state.tick_seconds for state in states),
-        last_error=backend.last_error
-        or next((state.last_error for state in states if state.last_error), None),
+        last_error=last_error,
+        trouble=trouble_of(last_error) if since else None,
         circuit=spared.circuit if spared else "closed",
         held_seconds=round(spared.held_seconds, 1) if spared else 0.0,
         waiting_requests=spared.waiting if spared else 0,

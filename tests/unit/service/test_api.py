@@ -121,10 +121,13 @@ async def test_the_token_is_asked_for_everywhere_but_at_the_probes(database: Dat
         right = await service.client.get("/api/v1/runs", headers={"Authorization": "Bearer secret"})
         assert right.status_code == 200
         for password, status in (("secret", 200), ("nope", 401)):
-            assert (await service.client.get("/", auth=("me", password))).status_code == status
             assert (await service.client.get("/api/v1/runs", auth=("me", password))).status_code == status
-        # A browser would send it along with a foreign page's form, too.
+        # A browser would send it along with a foreign page's form, too; the header it would not.
         problem(await service.client.post("/api/v1/runs", auth=("me", "secret")), 401, "unauthorized")
+        ours = await service.client.post(
+            "/api/v1/runs", auth=("me", "secret"), headers={"KFBridge-Page": "1"}
+        )
+        problem(ours, 400, "missing-key")
         assert (await service.client.get("/", headers={"Authorization": "Basic !"})).status_code == 401
         for path in ("/livez", "/readyz"):
             assert (await service.client.get(path)).status_code == 200

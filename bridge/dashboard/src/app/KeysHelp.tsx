@@ -1,5 +1,6 @@
-import { Kbd, Modal } from "@mantine/core";
+import { Kbd } from "@mantine/core";
 
+import { Dialog } from "../parts/Dialog";
 import classes from "./KeysHelp.module.css";
 
 const KEYS = [
@@ -11,9 +12,9 @@ const KEYS = [
   ["?", "These keys"],
 ] as const;
 
-export function KeysHelp({ opened, close }: { opened: boolean; close: () => void }) {
+export default function KeysHelp({ close }: { close: () => void }) {
   return (
-    <Modal opened={opened} onClose={close} title="Keys" size="sm" closeButtonProps={{ "aria-label": "Close" }}>
+    <Dialog title="Keys" close={close}>
       <dl className={classes["keys"]}>
         {KEYS.map(([key, does]) => (
           <div key={key}>
@@ -22,6 +23,6 @@ export function KeysHelp({ opened, close }: { opened: boolean; close: () => void
           </div>
         ))}
       </dl>
-    </Modal>
+    </Dialog>
   );
 }

@@ -1,4 +1,4 @@
-import { Tooltip, UnstyledButton } from "@mantine/core";
+import { UnstyledButton } from "@mantine/core";
 
 import { setPaused, useLiveState, type LiveState } from "../api/live";
 import classes from "./LiveSign.module.css";
@@ -15,12 +15,10 @@ export function LiveSign() {
   const state = useLiveState();
   const [word, told] = WORDS[state];
   return (
-    <Tooltip label={told} multiline maw={260}>
-      <UnstyledButton className={classes["sign"] ?? ""} data-live={state} onClick={() => setPaused(state !== "paused")}
-        aria-label={`${word}: ${state === "paused" ? "resume updates" : "pause updates"}`}>
-        <span className={classes["dot"]} aria-hidden="true" />
-        {word}
-      </UnstyledButton>
-    </Tooltip>
+    <UnstyledButton title={told} className={classes["sign"] ?? ""} data-live={state} onClick={() => setPaused(state !== "paused")}
+      aria-label={`${word}: ${state === "paused" ? "resume updates" : "pause updates"}`}>
+      <span className={classes["dot"]} aria-hidden="true" />
+      {word}
+    </UnstyledButton>
   );
 }

@@ -1,17 +1,18 @@
 /** What surrounds each page: the way to the others, how live it is, the theme, and the keys that work everywhere. */
-import { ActionIcon, Menu } from "@mantine/core";
+import { ActionIcon } from "@mantine/core";
 import { Link, Outlet, useLocation } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
+import { lazy, Suspense, useEffect, useState } from "react";
 
 import { useLiveUpdates } from "../api/live";
 import icon from "../icon.svg";
 import { Icon } from "../parts/Icon";
-import { KeysHelp } from "./KeysHelp";
 import { LiveSign } from "./LiveSign";
 import { useKeys } from "./keys";
 import { PAGES } from "./navigation";
 import classes from "./Shell.module.css";
 import { ThemeSwitch } from "./ThemeSwitch";
+
+const KeysHelp = lazy(() => import("./KeysHelp"));
 
 export function Shell() {
   useLiveUpdates();
@@ -22,19 +23,14 @@ export function Shell() {
       <a className={classes["skip"]} href="#main">Skip to the content</a>
       <header className={classes["top"]}>
         <div className={classes["inner"]}>
-          <PhoneMenu />
           <Link to="/" className={classes["brand"] ?? ""}>
             <img src={icon} alt="" width={22} height={22} />
             kfbridge
           </Link>
-          <nav className={classes["nav"]} aria-label="Pages">
-            {PAGES.map((page) => (
-              <Link key={page.to} to={page.to} activeOptions={{ exact: page.exact, includeSearch: false }}>{page.name}</Link>
-            ))}
-          </nav>
+          <Navigation />
           <div className={classes["tools"]}>
             <LiveSign />
-            <ActionIcon variant="subtle" color="gray" size="lg" aria-label="Keys" className={classes["keys"] ?? ""} onClick={() => setHelp(true)}>
+            <ActionIcon variant="subtle" color="gray" size="lg" aria-label="Keys" title="Keys" className={classes["keys"] ?? ""} onClick={() => setHelp(true)}>
               <Icon name="keyboard" />
             </ActionIcon>
             <ThemeSwitch />
@@ -44,24 +40,26 @@ export function Shell() {
       <main id="main" tabIndex={-1} className={classes["main"]}>
         <Outlet />
       </main>
-      <KeysHelp opened={help} close={() => setHelp(false)} />
+      {help && <Suspense><KeysHelp close={() => setHelp(false)} /></Suspense>}
       <Announcer />
     </>
   );
 }
 
-function PhoneMenu() {
+/** The pages; on a phone behind a button. */
+function Navigation() {
+  const [open, setOpen] = useState(false);
   return (
-    <Menu position="bottom-start" width={200}>
-      <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" size="lg" aria-label="Pages" className={classes["burger"] ?? ""}>
-          <Icon name="menu" />
-        </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {PAGES.map((page) => <Menu.Item key={page.to} component={Link} to={page.to}>{page.name}</Menu.Item>)}
-      </Menu.Dropdown>
-    </Menu>
+    <>
+      <ActionIcon variant="subtle" color="gray" size="lg" aria-label="Pages" aria-expanded={open} className={classes["burger"] ?? ""} onClick={() => setOpen(!open)}>
+        <Icon name={open ? "close" : "menu"} />
+      </ActionIcon>
+      <nav className={classes["nav"]} aria-label="Pages" data-open={open || undefined} onClick={() => setOpen(false)}>
+        {PAGES.map((page) => (
+          <Link key={page.to} to={page.to} activeOptions={{ exact: page.exact, includeSearch: false }}>{page.name}</Link>
+        ))}
+      </nav>
+    </>
   );
 }
 

@@ -1,31 +1,23 @@
-import { ActionIcon, Menu, useMantineColorScheme } from "@mantine/core";
+import { ActionIcon, useMantineColorScheme } from "@mantine/core";
 
 import { Icon } from "../parts/Icon";
 
 const CHOICES = [
-  { value: "auto", name: "As the system", icon: "system" },
-  { value: "light", name: "Light", icon: "sun" },
-  { value: "dark", name: "Dark", icon: "moon" },
+  { value: "auto", name: "as the system", icon: "system" },
+  { value: "light", name: "light", icon: "sun" },
+  { value: "dark", name: "dark", icon: "moon" },
 ] as const;
 
+/** The theme; a press goes on to the next. */
 export function ThemeSwitch() {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
-  const chosen = CHOICES.find((one) => one.value === colorScheme) ?? CHOICES[0];
+  const place = CHOICES.findIndex((one) => one.value === colorScheme);
+  const chosen = CHOICES[place] ?? CHOICES[0];
+  const next = CHOICES[(place + 1) % CHOICES.length] ?? CHOICES[0];
+  const told = `Theme: ${chosen.name}; press for ${next.name}`;
   return (
-    <Menu position="bottom-end" width={180}>
-      <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" size="lg" aria-label={`Theme: ${chosen.name}`}>
-          <Icon name={chosen.icon} />
-        </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {CHOICES.map((one) => (
-          <Menu.Item key={one.value} leftSection={<Icon name={one.icon} />} onClick={() => setColorScheme(one.value)}
-            rightSection={one.value === colorScheme ? <Icon name="SUCCEEDED" size={14} /> : null}>
-            {one.name}
-          </Menu.Item>
-        ))}
-      </Menu.Dropdown>
-    </Menu>
+    <ActionIcon variant="subtle" color="gray" size="lg" aria-label={told} title={told} onClick={() => setColorScheme(next.value)}>
+      <Icon name={chosen.icon} />
+    </ActionIcon>
   );
 }

@@ -1,12 +1,15 @@
-/** A chart of ECharts. To be imported lazily only: it is larger than the page around it. */
+/** A chart of ECharts: lines and bars. To be imported lazily only: it is as large as the page around it. */
 import { useComputedColorScheme } from "@mantine/core";
-import { BarChart, HeatmapChart, LineChart, ScatterChart } from "echarts/charts";
-import { AriaComponent, GridComponent, LegendComponent, MarkLineComponent, MarkPointComponent, TooltipComponent, VisualMapComponent } from "echarts/components";
+import { BarChart, LineChart } from "echarts/charts";
+import { GridComponent, TooltipComponent } from "echarts/components";
 import { init, use as register, type EChartsCoreOption } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 import { useEffect, useRef } from "react";
 
-register([AriaComponent, BarChart, CanvasRenderer, GridComponent, HeatmapChart, LegendComponent, LineChart, MarkLineComponent, MarkPointComponent, ScatterChart, TooltipComponent, VisualMapComponent]);
+register([BarChart, CanvasRenderer, GridComponent, LineChart, TooltipComponent]);
+
+/** The colours of series, in their order; a legend beside the chart takes them from here. */
+export const SERIES = ["--run-bar", "--wait-bar", "--good-bar", "--bad-bar", "--still-bar"] as const;
 
 /** Reads a colour of the theme, which a canvas cannot refer to by its name. */
 export type Colour = (variable: string) => string;
@@ -34,7 +37,7 @@ export default function Chart({ label, height = 300, option, press }: Props) {
     chart.setOption({
       animation: false,
       textStyle: { fontFamily: style.fontFamily, color: colour("--mantine-color-text") },
-      color: ["--run-bar", "--wait-bar", "--good-bar", "--bad-bar", "--still-bar"].map(colour),
+      color: SERIES.map(colour),
       tooltip: { ...tooltip, ...(more as object | undefined) },
       ...rest,
     });

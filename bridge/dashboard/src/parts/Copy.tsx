@@ -1,4 +1,4 @@
-import { ActionIcon, CopyButton, Tooltip } from "@mantine/core";
+import { ActionIcon, CopyButton } from "@mantine/core";
 
 import classes from "./Copy.module.css";
 import { Icon } from "./Icon";
@@ -8,11 +8,9 @@ export function Copy({ value, what }: { value: string; what: string }) {
   return (
     <CopyButton value={value} timeout={1500}>
       {({ copied, copy }) => (
-        <Tooltip label={copied ? "Copied" : `Copy ${what}`} openDelay={300}>
-          <ActionIcon variant="subtle" color="gray" size="sm" aria-label={`Copy ${what}`} onClick={copy} className={classes["button"] ?? ""}>
-            <Icon name={copied ? "SUCCEEDED" : "copy"} size={14} />
-          </ActionIcon>
-        </Tooltip>
+        <ActionIcon variant="subtle" color="gray" size="sm" aria-label={copied ? "Copied" : `Copy ${what}`} title={`Copy ${what}`} onClick={copy} className={classes["button"] ?? ""}>
+          <Icon name={copied ? "SUCCEEDED" : "copy"} size={14} />
+        </ActionIcon>
       )}
     </CopyButton>
   );

@@ -10,7 +10,7 @@ export function StaleBackends({ only }: { only?: string }) {
   const stale = (data?.backends ?? []).filter((one) => one.stale_since !== null && (!only || one.name === only));
   return stale.map((one) => (
     <Notice key={one.name}>
-      <strong>Backend {one.name} does not answer</strong>, {one.stale_since && <When at={one.stale_since} />}. What is shown of
+      <strong>Backend {one.name} {one.trouble ?? "does not answer"}</strong>, {one.stale_since && <When at={one.stale_since} />}. What is shown of
       its runs may be old.{one.last_error && <span className="muted small"> {one.last_error}</span>}
     </Notice>
   ));

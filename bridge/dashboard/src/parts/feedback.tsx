@@ -8,23 +8,25 @@ import classes from "./feedback.module.css";
 import { Icon } from "./Icon";
 
 /** Says that nothing is there, and what to do about it. */
-export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+export function Empty({ title, children, page = false }: { title: string; children?: ReactNode; page?: boolean }) {
+  const Title = page ? "h1" : "h2";
   return (
     <section className={`panel ${classes["empty"] ?? ""}`}>
-      <h2>{title}</h2>
+      <Title>{title}</Title>
       {children}
     </section>
   );
 }
 
-/** Says what went wrong. `retry` asks again. */
-export function Trouble({ error, retry, what }: { error: unknown; retry?: () => void; what?: string }) {
+/** Says what went wrong. `retry` asks again; `page`: nothing else is on the page. */
+export function Trouble({ error, retry, what, page = false }: { error: unknown; retry?: () => void; what?: string; page?: boolean }) {
+  const Title = page ? "h1" : "h2";
   const problem = error instanceof ApiError ? error.problem : null;
   const detail = problem?.detail ?? (error instanceof Error ? error.message : String(error));
   return (
     <section className={`panel ${classes["empty"] ?? ""}`} role="alert">
       {problem && problem.status > 0 && <p className="mono muted">{problem.status}</p>}
-      <h2>{problem?.status === 404 ? "Not found" : what ? `${what} cannot be shown` : (problem?.title ?? "Something went wrong")}</h2>
+      <Title>{problem?.status === 404 ? "Not found" : what ? `${what} cannot be shown` : (problem?.title ?? "Something went wrong")}</Title>
       <p>{sentence(detail)}.</p>
       {retry && problem?.status !== 404 && (
         <Button variant="default" size="compact-md" onClick={retry} leftSection={<Icon name="retry" />}>Try again</Button>

@@ -1,84 +1,26 @@
-import { Button, Modal } from "@mantine/core";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { Button } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { lazy, Suspense, useState } from "react";
 
-import { postJson } from "../../api/http";
 import type { Run } from "../../api/messages";
-import { keys, lastGoodQuery } from "../../api/queries";
-import { Command } from "../../parts/Copy";
-import { Notice } from "../../parts/feedback";
+import { lastGoodQuery } from "../../api/queries";
 import { Icon } from "../../parts/Icon";
-import { canCancel, clearCommand } from "../../words/run";
-import { plain } from "../../words/text";
+import { canCancel } from "../../words/run";
 import classes from "./Actions.module.css";
+
+const ActionDialog = lazy(() => import("./ActionDialog"));
 
 /** What a person can do about the run. */
 export function Actions({ run }: { run: Run }) {
   const [asking, setAsking] = useState<"cancel" | "retry" | null>(null);
   const { data: good } = useQuery({ ...lastGoodQuery(run), enabled: run.over });
-  const close = () => setAsking(null);
   return (
     <div className={classes["actions"]}>
       {good && <Button component="a" href={`/compare?run=${good.run_id}&run=${run.run_id}`} variant="default" leftSection={<Icon name="compare" />}>Compare with last good</Button>}
       {run.state === "FAILED" && run.over && <Button variant="default" leftSection={<Icon name="retry" />} onClick={() => setAsking("retry")}>Retry</Button>}
       {canCancel(run) && <Button variant="default" leftSection={<Icon name="stop" size={14} />} onClick={() => setAsking("cancel")}>Cancel</Button>}
-      <Modal opened={asking === "cancel"} onClose={close} title="Cancel this run?" closeButtonProps={{ "aria-label": "Close" }}>
-        <Confirm run={run} verb="cancel" close={close} action="Cancel the run" body={{ reason: "from the dashboard" }}>
-          <p><bdi>{plain(run.display_name)}</bdi> is ended on backend {run.backend}. {run.origin.dag_id ? "Its Airflow task fails." : ""}</p>
-        </Confirm>
-      </Modal>
-      <Modal opened={asking === "retry"} onClose={close} title="Retry this run" size="lg" closeButtonProps={{ "aria-label": "Close" }}>
-        <Retry run={run} close={close} />
-      </Modal>
+      {asking && <Suspense><ActionDialog run={run} what={asking} close={() => setAsking(null)} /></Suspense>}
     </div>
   );
 }
 
-/** A run that Airflow asked for is tried again by clearing its task: the two sides never disagree silently. */
-function Retry({ run, close }: { run: Run; close: () => void }) {
-  const command = clearCommand(run);
-  if (command) {
-    return (
-      <div className={classes["question"]}>
-        <p>Airflow asked for this run. Clear its task, and Airflow asks again; its DagRun and this history then say the same.</p>
-        <Command text={command} label="command that clears the task" />
-        {run.links.scheduler && <p><a href={run.links.scheduler} rel="noreferrer">Or clear it in Airflow <Icon name="external" size={13} /></a></p>}
-      </div>
-    );
-  }
-  return (
-    <Confirm run={run} verb="retry" close={close} action="Retry the failed tasks">
-      <p>The run goes on from the tasks that failed, under its own id; what succeeded is kept.</p>
-    </Confirm>
-  );
-}
-
-interface ConfirmProps {
-  run: Run;
-  verb: "cancel" | "retry";
-  action: string;
-  body?: unknown;
-  close: () => void;
-  children: React.ReactNode;
-}
-
-function Confirm({ run, verb, action, body, close, children }: ConfirmProps) {
-  const client = useQueryClient();
-  const change = useMutation({
-    mutationFn: () => postJson<Run>(`/runs/${run.run_id}:${verb}`, body),
-    onSuccess: async () => {
-      await client.invalidateQueries({ queryKey: keys.run(run.run_id) });
-      close();
-    },
-  });
-  return (
-    <div className={classes["question"]}>
-      {children}
-      {change.error && <Notice tone="bad">{change.error.message}</Notice>}
-      <div className={classes["buttons"]}>
-        <Button variant="default" onClick={close} data-autofocus>Leave it</Button>
-        <Button color={verb === "cancel" ? "red.9" : "bridge"} loading={change.isPending} onClick={() => change.mutate()}>{action}</Button>
-      </div>
-    </div>
-  );
-}

@@ -6,7 +6,7 @@ import classes from "./ConfusionMatrix.module.css";
 /** What was said of what was, as numbers with their share of the row; stronger colour, larger share. */
 export function ConfusionMatrix({ matrix }: { matrix: Confusion }) {
   return (
-    <div className={classes["scroll"]} tabIndex={0} role="group" aria-label="Confusion matrix">
+    <div className={classes["scroll"]} data-scrolls tabIndex={0} role="group" aria-label="Confusion matrix">
       <table className={classes["matrix"]}>
         <thead>
           <tr>

@@ -18,7 +18,7 @@ export function Failure({ run }: { run: Run }) {
   const task = first?.task ?? error.task;
   return (
     <section className={`panel ${classes["failure"] ?? ""}`} aria-labelledby="failure">
-      <h2 id="failure"><Icon name="FAILED" /> {task ? <>Failed in <bdi>{plain(task)}</bdi></> : "What went wrong"}{first && <Tag tone="bad">{spaced(first.kind)}</Tag>}</h2>
+      <h2 id="failure"><Icon name="FAILED" /> <span>{task ? <>Failed in <bdi>{plain(task)}</bdi></> : "What went wrong"}</span>{first && <Tag tone="bad">{spaced(first.kind)}</Tag>}</h2>
       <p className={classes["message"]}><bdi>{sentence(plain(first?.message ?? error.message))}</bdi></p>
       <div className={classes["columns"]}>
         <div className={classes["log"]}>

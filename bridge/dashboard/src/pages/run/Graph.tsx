@@ -14,18 +14,21 @@ import { Icon, isIcon } from "../../parts/Icon";
 import { toneOf } from "../../parts/State";
 import { count, plain, stateWord } from "../../words/text";
 import classes from "./Graph.module.css";
-import { layout } from "./layout";
+import { layout, type Box } from "./layout";
 import { graphOf, templatePath, type GraphNode } from "./plan";
 import { TaskPanel } from "./TaskPanel";
 
 interface Data extends Record<string, unknown> {
   node: GraphNode;
+  over: boolean;
   toggle: (path: string) => void;
   select: (path: string) => void;
   chosen: boolean;
 }
 
-const TYPES = { task: TaskNode, group: GroupNode };
+/** Groups lie below the edges, inner ones above outer ones. */
+const DEEPEST = 100;
+const TYPES = { task: TaskNode, cluster: GroupNode };
 
 /** The pipeline as a graph with live states. Groups open and close; those of a large graph begin closed. */
 export default function Graph({ run }: { run: Run }) {
@@ -46,15 +49,15 @@ export default function Graph({ run }: { run: Run }) {
   const select = (path: string) => void navigate({ search: ({ task: _, ...rest }) => (path === chosen ? rest : { ...rest, task: path }), replace: true, resetScroll: false });
   const nodes = graph.nodes.map((node): Node<Data> => {
     const box = boxes.get(node.path) ?? { x: 0, y: 0, width: 0, height: 0 };
-    const data = { node, toggle, select, chosen: chosen !== undefined && templatePath(chosen) === node.path };
-    return { id: node.path, type: node.open ? "group" : "task", position: { x: box.x, y: box.y }, width: box.width, height: box.height, data, zIndex: node.open ? depth(node.path) : 100 };
+    const data = { node, over: run.over, toggle, select, chosen: chosen !== undefined && templatePath(chosen) === node.path };
+    return { id: node.path, type: node.open ? "cluster" : "task", position: { x: box.x, y: box.y }, width: box.width, height: box.height, data, zIndex: node.open ? depth(node.path) - DEEPEST : 1 };
   });
   const states = new Map(graph.nodes.map((one) => [one.path, one.state]));
   const edges = graph.edges.map(({ source, target }) => ({ id: `${source} ${target}`, source, target, animated: states.get(target) === "RUNNING" }));
   const selected = tasks.data?.find((one) => one.path === chosen);
   return (
     <div className={classes["split"]} data-open={selected !== undefined || undefined}>
-      <div className={`panel ${classes["canvas"] ?? ""}`} data-testid="graph">
+      <div className={`panel ${classes["canvas"] ?? ""}`} data-testid="graph" data-scrolls style={{ height: heightOf(boxes) }}>
         <ReactFlow key={shape} nodes={nodes} edges={edges} nodeTypes={TYPES} colorMode={scheme} fitView fitViewOptions={{ maxZoom: 1, padding: 0.08 }} minZoom={0.1}
           nodesDraggable={false} nodesConnectable={false} nodesFocusable={false} edgesFocusable={false} zoomOnScroll={false} preventScrolling={false} proOptions={{ hideAttribution: true }}>
           <Background gap={20} />
@@ -66,15 +69,23 @@ export default function Graph({ run }: { run: Run }) {
   );
 }
 
+/** As high as what is drawn, within bounds. */
+function heightOf(boxes: ReadonlyMap<string, Box>): string {
+  const all = [...boxes.values()];
+  const needed = Math.max(...all.map((box) => box.y + box.height)) - Math.min(...all.map((box) => box.y));
+  return `clamp(16rem, ${Math.ceil(needed) + 96}px, 75vh)`;
+}
+
 function depth(path: string): number {
   return path.split(".").length;
 }
 
 function TaskNode({ data }: NodeProps<Node<Data>>) {
-  const { node, toggle, select, chosen } = data;
-  const state = node.state || "not begun";
+  const { node, over, toggle, select, chosen } = data;
+  const nothing = over ? "not run" : "not begun";
+  const state = node.state || (over ? "SKIPPED" : "PENDING");
   const many = [...node.counts.values()].reduce((sum, one) => sum + one, 0);
-  const told = many > 1 ? [...node.counts].map(([one, number]) => `${number} ${stateWord(one).toLowerCase()}`).join(", ") : node.state ? stateWord(node.state) : "not begun";
+  const told = many > 1 ? [...node.counts].map(([one, number]) => `${number} ${stateWord(one).toLowerCase()}`).join(", ") : node.state ? stateWord(node.state) : nothing;
   const press = () => (node.task && node.inner === 0 ? select(node.task) : node.inner > 0 ? toggle(node.path) : undefined);
   return (
     <>

@@ -35,7 +35,7 @@ export function RunPage() {
   const run = useQuery({ ...runQuery(runId), refetchInterval: (query) => (query.state.data?.over ? false : polling) });
   useTitle(run.data ? `${stateWord(run.data.state)}: ${plain(run.data.display_name)}` : "Run");
   if (run.data === undefined) {
-    return run.isPending ? <Lines number={5} height={72} /> : <Trouble error={run.error} retry={() => void run.refetch()} what="The run" />;
+    return run.isPending ? <Lines number={5} height={72} /> : <Trouble error={run.error} retry={() => void run.refetch()} what="The run" page />;
   }
   return <Whole run={run.data} failed={run.error} />;
 }
@@ -69,7 +69,7 @@ function Whole({ run, failed }: { run: Run; failed: Error | null }) {
       )}
       {run.gate && <GateVerdict gate={run.gate} />}
       <Tabs value={tab} onChange={show} keepMounted={false} className={classes["tabs"] ?? ""}>
-        <Tabs.List className={classes["list"] ?? ""}>
+        <Tabs.List className={classes["list"] ?? ""} data-scrolls>
           {PARTS.map((part) => (
             <Tabs.Tab key={part.tab} value={part.tab}>
               {part.name}
@@ -77,8 +77,9 @@ function Whole({ run, failed }: { run: Run; failed: Error | null }) {
             </Tabs.Tab>
           ))}
         </Tabs.List>
-        {PARTS.map(({ tab: value, Part }) => (
+        {PARTS.map(({ tab: value, name, Part }) => (
           <Tabs.Panel key={value} value={value} className={classes["part"] ?? ""}>
+            <h2 className="unseen">{name}</h2>
             <Suspense fallback={<Lines />}><Part run={run} /></Suspense>
           </Tabs.Panel>
         ))}

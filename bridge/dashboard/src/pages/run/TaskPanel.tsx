@@ -52,7 +52,7 @@ function Values({ title, values }: { title: string; values: Readonly<Record<stri
     <section>
       <h3>{title}</h3>
       <dl className={classes["facts"]}>
-        {names.map((name) => <div key={name}><dt><bdi>{plain(name)}</bdi></dt><dd className="mono"><bdi className={classes["value"]}>{shown(values[name])}</bdi></dd></div>)}
+        {names.map((name) => <div key={name}><dt><bdi>{plain(name)}</bdi></dt><dd className="mono"><bdi className={classes["value"]} tabIndex={0} role="group" aria-label={`${title}: ${name}`}>{shown(values[name])}</bdi></dd></div>)}
       </dl>
     </section>
   );

@@ -58,7 +58,7 @@ function begin(task: Task): number {
   return moment ? Date.parse(moment) : Number.MAX_SAFE_INTEGER;
 }
 
-/** From when to when a time line goes, in milliseconds since 1970; at least a second. */
+/** From when to when a time line goes, in milliseconds since 1970; at least 400. */
 export interface Scale {
   from: number;
   to: number;
@@ -73,7 +73,7 @@ export function scaleOf(tasks: readonly Task[], now: number): Scale {
     }
     if (!isOver(task)) to = Math.max(to, now);
   }
-  return Number.isFinite(from) ? { from, to: Math.max(to, from + 1000) } : { from: now - 1000, to: now };
+  return Number.isFinite(from) ? { from, to: Math.max(to, from + 400) } : { from: now - 1000, to: now };
 }
 
 /** Round moments to mark on a time line, in milliseconds from its beginning: at most `most` of them. */
@@ -84,6 +84,6 @@ export function ticks(scale: Scale, most = 6): number[] {
 }
 
 const STEPS = [
-  200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000,
+  100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000,
   7_200_000, 14_400_000, 43_200_000, 86_400_000,
 ];

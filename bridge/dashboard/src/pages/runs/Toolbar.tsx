@@ -29,7 +29,7 @@ export function Toolbar({ search, change }: Props) {
   return (
     <div className={classes["toolbar"]} role="search" aria-label="Filters">
       <SearchBox search={search} change={change} />
-      <SegmentedControl className={classes["states"] ?? ""} aria-label="State" value={group} data={groups} size="sm"
+      <SegmentedControl data-scrolls className={classes["states"] ?? ""} aria-label="State" value={group} data={groups} size="sm"
         onChange={(value) => change(withStates(filtersOf(search), value))} />
       <NativeSelect aria-label="Time" value={search.since ?? ""} onChange={(event) => set("since", event.currentTarget.value)}
         data={[{ value: "", label: "Any time" }, ...Object.entries(SPANS).map(([value, label]) => ({ value, label }))]} />

@@ -1,6 +1,7 @@
-import { Button, CloseButton, Menu, Modal, TextInput } from "@mantine/core";
+import { Button, CloseButton, Menu, TextInput } from "@mantine/core";
 import { useState } from "react";
 
+import { Dialog } from "../../parts/Dialog";
 import { Icon } from "../../parts/Icon";
 import classes from "./RunsPage.module.css";
 import { hasFilters, type RunsSearch } from "./search";
@@ -41,7 +42,7 @@ export function Views({ search, open }: { search: RunsSearch; open: (search: Run
           <Menu.Item leftSection={<Icon name="plus" size={14} />} disabled={!hasFilters(search)} onClick={() => setNaming(true)}>Save this view …</Menu.Item>
         </Menu.Dropdown>
       </Menu>
-      <Modal opened={naming} onClose={() => setNaming(false)} title="Save this view" size="sm" closeButtonProps={{ "aria-label": "Close" }}>
+      {naming && <Dialog title="Save this view" close={() => setNaming(false)}>
         <form className={classes["add"]} onSubmit={(event) => (event.preventDefault(), keep())}>
           <TextInput label="Name" value={name} onChange={(event) => setName(event.currentTarget.value)} data-autofocus maxLength={60} />
           <Button type="submit" disabled={!name.trim()}>Save</Button>
@@ -53,7 +54,7 @@ export function Views({ search, open }: { search: RunsSearch; open: (search: Run
             </ul>
           )}
         </form>
-      </Modal>
+      </Dialog>}
     </>
   );
 }

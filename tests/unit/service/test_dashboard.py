@@ -1,0 +1,89 @@
+"""The addresses of the dashboard, and the page that the service answers with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bridge.lineage.database import Database
+from bridge.service import dashboard
+from tests.unit.service.harness import Harness, harness
+from tests.unit.service.test_repeating import origin
+
+INDEX = '<meta property="csp-nonce" nonce="kfbridge-style-nonce"><script type="module" src="/assets/a.js">'
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like that of a built dashboard."""
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text(INDEX)
+    (tmp_path / "assets" / "a.js").write_text("export const long = '" + "x" * 4000 + "'")
+    monkeypatch.setattr(dashboard, "WEB", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", dashboard.ROUTES)
+async def test_every_route_of_the_dashboard_survives_a_reload(
+    built: Path, service: Harness, path: str
+) -> None:
+    answer = await service.client.get(path.replace("{", "").replace("}", ""))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert 'src="/assets/a.js"' in answer.text
+
+
+async def test_only_styles_of_this_very_answer_are_let_in(built: Path, service: Harness) -> None:
+    nonces = []
+    for _ in range(2):
+        answer = await service.client.get("/")
+        (nonce,) = re.findall('nonce="([^"]+)"', answer.text)
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith(f"default-src 'self'; style-src 'self' 'nonce-{nonce}'; frame-ancestors")
+        assert "unsafe" not in policy
+        assert answer.headers["cache-control"] == "no-store"
+        nonces.append(nonce)
+    assert nonces[0] != nonces[1]
+
+
+async def test_airflow_may_show_the_page_in_a_frame(built: Path, database: Database) -> None:
+    async with harness(database, airflow_url="https://airflow.example.com/x") as service:
+        policy = (await service.client.get("/")).headers["content-security-policy"]
+        assert "frame-ancestors 'self' https://airflow.example.com;" in policy
+
+
+async def test_built_files_are_kept_for_good_and_compressed(built: Path, database: Database) -> None:
+    async with harness(database) as service:
+        answer = await service.client.get("/assets/a.js")
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["content-encoding"] == "gzip"
+        assert (await service.client.get("/assets/../index.html")).status_code == 404
+
+
+async def test_without_a_built_dashboard_the_page_says_what_to_do(
+    service: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "WEB", tmp_path / "nothing")
+    answer = await service.client.get("/")
+    assert answer.status_code == 503
+    assert "make dashboard" in answer.text
+    assert (await service.client.get("/api/v1/runs")).status_code == 200
+
+
+async def test_go_finds_the_run_of_a_task(service: Harness) -> None:
+    run = await service.submitted(None, origin=origin())
+    task = {"dag_id": "retraining", "dag_run_id": "scheduled__2026-08-01", "task_id": "train"}
+    found = await service.client.get("/go", params=task)
+    assert (found.status_code, found.headers["location"]) == (302, f"/runs/{run['run_id']}")
+    unmapped = await service.client.get("/go", params={**task, "map_index": "{MAP_INDEX}"})
+    assert unmapped.headers["location"] == f"/runs/{run['run_id']}"
+    assert (await service.client.get("/go", params={**task, "map_index": "x"})).status_code == 422
+    missing = await service.client.get("/go", params={**task, "task_id": "other"})
+    assert missing.headers["location"] == "/?dag_id=retraining&dag_run_id=scheduled__2026-08-01"
+
+
+async def test_the_plan_names_the_tasks_of_the_compiled_pipeline(service: Harness) -> None:
+    run = await service.submitted()
+    plan = (await service.client.get(f"/api/v1/runs/{run['run_id']}/plan")).json()["items"]
+    assert [(one["path"], one["kind"], one["after"]) for one in plan] == [("train", "container", [])]
