@@ -30,7 +30,7 @@ _LOCK = Path(__file__).with_name("mlflow.txt")
 _ROUTE = "/api/2.0/mlflow/runs"
 _CONNECTIONS = (1, 4, 8, 16)
 _WARM_UP = 20
-_RUNS = 60
+_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,9 @@ def _mlflow_rates(home: Path, command: Path, database_url: str) -> dict[int, Rat
     line += ["--backend-store-uri", database_url, "--default-artifact-root", str(home / "artifacts")]
     quiet = {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     with serving("mlflow", line, f"{url}/health", home / "mlflow.log", quiet, seconds=300):
-        drive(url, _jobs(url), count=_WARM_UP, concurrent=max(_CONNECTIONS))
-        return {count: drive(url, _jobs(url), count=_RUNS, concurrent=count) for count in _CONNECTIONS}
+        guess = drive(url, _jobs(url), count=_WARM_UP, concurrent=max(_CONNECTIONS)).per_second
+        runs = max(_WARM_UP, int(guess * _SECONDS))
+        return {count: drive(url, _jobs(url), count=runs, concurrent=count) for count in _CONNECTIONS}
 
 
 def _jobs(url: str) -> Iterator[Callable[[Connection], Awaitable[None]]]:
