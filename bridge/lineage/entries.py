@@ -132,7 +132,7 @@ class Candidates:
 class Worded(Candidates):
     """Runs by their words: what costs is to begin, so that they are read while they are counted."""
 
-    per_run = 2
+    per_run = 4
     _runs: Sequence[int] = ()
 
     def count(self, most: int) -> int | None:

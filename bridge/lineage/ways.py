@@ -15,6 +15,8 @@ from bridge.lineage.narrowing import Prefix
 from bridge.lineage.paging import Page, Place
 
 _GROWTH = 4
+# All candidates are looked at in one statement, and hardly any of them is told.
+_CANDIDATES_PER_RUN = 3
 
 # Rows in the order of the page, or None: not there yet.
 Found = Sequence[RowMapping] | None
@@ -106,10 +108,10 @@ class Few:
             return self._page.of(self._candidates.runs())
         self._most = max(budget * self._candidates.per_run, self._most * _GROWTH)
         count = self._candidates.count(self._most)
-        if count is not None and count <= budget:
+        if count is not None and count <= budget * _CANDIDATES_PER_RUN:
             return self._page.of(self._candidates.runs())
         self._counted = count is not None
-        self.outlook = float(self._most if count is None else count)
+        self.outlook = (self._most * _GROWTH if count is None else count) / _CANDIDATES_PER_RUN
         return None
 
 
