@@ -57,6 +57,24 @@ class BundleModel(Message):
     version: str | None = None
 
 
+class JobModel(Message):
+    """A job as OpenLineage names it: an Airflow DAG or task."""
+
+    project: str
+    namespace: str
+    name: str
+    type: str | None = None
+
+
+class DatasetModel(Message):
+    """A place where data lies, by its URI in the one spelling."""
+
+    dataset_id: UUID
+    project: str
+    uri: str
+    created_at: datetime
+
+
 class ExplainModel(Message):
     """``GET /runs/{id}/explain``: which DagRun, data, parameters, code and environment made this run,
     and what came out of it. ``ancestors`` is the run's parent in OpenLineage, that one's parent and so on,

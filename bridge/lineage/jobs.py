@@ -148,16 +148,21 @@ def ancestors(session: Session, project: str, ol_run_id: UUID) -> list[JobRun]:
         row = session.execute(statement).mappings().first()
         if row is None:
             break
-        found[wanted] = JobRun(
-            run_id=wanted,
-            namespace=row["namespace"],
-            job=row["name"],
-            map_index=-1 if row["map_index"] is None else row["map_index"],
-            task_id=row["task_id"] or None,
-            **{name: row[name] for name in _SHOWN},
-        )
+        found[wanted] = job_run_of(row)
         wanted = row["parent_ol_run_id"]
     return list(found.values())
+
+
+def job_run_of(row: RowMapping) -> JobRun:
+    """A row of ``job_runs`` with its job's ``namespace`` and ``name``."""
+    return JobRun(
+        run_id=row["ol_run_id"],
+        namespace=row["namespace"],
+        job=row["name"],
+        map_index=-1 if row["map_index"] is None else row["map_index"],
+        task_id=row["task_id"] or None,
+        **{name: row[name] for name in _SHOWN},
+    )
 
 
 def _ensure_job(session: Session, project: str, namespace: str, name: str, job_type: str | None) -> int:

@@ -28,6 +28,7 @@ from bridge.service.routes import (
     details,
     events,
     history,
+    jobs,
     lineage,
     oncall,
     pipelines,
@@ -99,6 +100,7 @@ def create_app(
         pipelines,
         history,
         lineage,
+        jobs,
         events,
         quarantine,
         backends,
@@ -108,6 +110,7 @@ def create_app(
     ):
         app.include_router(module.router, prefix=API_PREFIX, dependencies=guarded)
     app.include_router(status.router, dependencies=guarded)
+    app.include_router(status.scraped, dependencies=guarded)
     app.include_router(status.probes)
     app.include_router(dashboard.router, dependencies=[Depends(dashboard.require_page_token)])
     dashboard.mount_assets(app)

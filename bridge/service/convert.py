@@ -14,6 +14,7 @@ from bridge.client.models import (
     ArtifactUseModel,
     CauseModel,
     ErrorModel,
+    EventModel,
     EvidenceModel,
     GateModel,
     InputModel,
@@ -43,6 +44,7 @@ from bridge.domain.lineage import (
 )
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.domain.uris import normalise_uri
+from bridge.lineage.records import Event
 from bridge.service.settings import ServiceSettings
 
 _OVER_WITHOUT_SETTLING = (RunPhase.REJECTED, RunPhase.LOST, RunPhase.ABANDONED)
@@ -66,6 +68,17 @@ def origin_model(origin: Origin) -> OriginModel:
         **{name: getattr(origin, name) for name in plain},
         asset_events=[dict(event) for event in origin.asset_events],
         lineage=None if origin.lineage is None else LineageParentModel(**asdict(origin.lineage)),
+    )
+
+
+def event_model(event: Event) -> EventModel:
+    """An event as the API shows it."""
+    return EventModel(
+        number=event.number,
+        type=event.type,
+        time=event.time,
+        run_id=event.run_id,
+        data={**event.data, "project": event.project, "backend": event.backend},
     )
 
 

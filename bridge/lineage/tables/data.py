@@ -48,6 +48,7 @@ class JobRunRow(Row, table=True):
             *("project", "dag_id", "dag_run_id", "task_id", "map_index", "try_number"),
             name="uq_job_runs_task_instance",
         ),
+        Index("ix_job_runs_job", "job", "id"),
     )
 
     id: int | None = surrogate()

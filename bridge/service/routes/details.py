@@ -10,16 +10,24 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from sqlmodel import Session
 
 from bridge.client.lineage import BundleModel, ExplainInput, ExplainModel
-from bridge.client.models import ArtifactModel, MetricsModel, Page, PlannedTaskModel, TaskModel
+from bridge.client.models import (
+    ArtifactModel,
+    EventModel,
+    MetricsModel,
+    Page,
+    PlannedTaskModel,
+    TaskModel,
+)
 from bridge.domain.explain import Explanation
 from bridge.domain.lineage import Task
-from bridge.lineage import explain, mirror, specs
+from bridge.lineage import explain, mirror, outbox, specs
 from bridge.lineage.jobs import bundle_of
 from bridge.service import tasklogs
 from bridge.service.context import Context
 from bridge.service.convert import (
     artifact_model,
     blob_model,
+    event_model,
     job_run_model,
     metric_model,
     origin_model,
@@ -29,7 +37,7 @@ from bridge.service.convert import (
 from bridge.service.describing import any_content
 from bridge.service.problems import ProblemError
 from bridge.service.reproducing import QUICK_BYTES, Recipe, graded, read_recipe
-from bridge.service.routes.common import ContextDep, present_whole, stored_causes, stored_run
+from bridge.service.routes.common import MAX_LIMIT, ContextDep, present_whole, stored_causes, stored_run
 from bridge.service.routes.compare import load_stored
 from bridge.service.shape import planned_tasks
 from bridge.service.workers.cause import failed_tasks
@@ -63,6 +71,21 @@ async def metrics(context: ContextDep, run_id: UUID) -> MetricsModel:
     return MetricsModel(
         scalars=[metric_model(metric) for metric in scalars], blobs=[blob_model(blob) for blob in blobs]
     )
+
+
+@router.get("/runs/{run_id}/events", response_model=Page[EventModel])
+async def run_events(
+    context: ContextDep,
+    run_id: UUID,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1, description="Only events with a higher number.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = MAX_LIMIT,
+) -> Page[EventModel]:
+    """What happened to the run, oldest first: numbered events as ``GET /events`` streams them. The cursor is
+    the number to go on ``after``."""
+    await stored_run(context, run_id)
+    found = await context.store.read(lambda s: outbox.events_after(s, after, limit + 1, run_id=run_id))
+    following = str(found[limit - 1].number) if len(found) > limit else None
+    return Page(items=[event_model(one) for one in found[:limit]], next_cursor=following)
 
 
 @router.get("/runs/{run_id}/explain", response_model=ExplainModel)

@@ -10,11 +10,11 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from bridge.client.models import EventModel
 from bridge.lineage import outbox
 from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.records import Event
 from bridge.service.context import Context
+from bridge.service.convert import event_model
 from bridge.service.describing import any_content
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep
@@ -79,14 +79,8 @@ async def _after(context: Context, number: int, run_id: UUID | None) -> list[Eve
 
 
 def _frame(event: Event) -> str:
-    model = EventModel(
-        number=event.number,
-        type=event.type,
-        time=event.time,
-        run_id=event.run_id,
-        data={**event.data, "project": event.project, "backend": event.backend},
-    )
-    return f"id: {event.number}\nevent: {event.type}\ndata: {model.model_dump_json()}\n\n"
+    told = event_model(event).model_dump_json()
+    return f"id: {event.number}\nevent: {event.type}\ndata: {told}\n\n"
 
 
 def _number(text: str | None) -> int | None:

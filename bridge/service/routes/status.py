@@ -29,6 +29,8 @@ from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.records import BackendState, Duty, Switch
 from bridge.service.backends import Backend, trouble_of
 from bridge.service.context import Context
+from bridge.service.describing import any_content
+from bridge.service.exposition import EXPOSITION_TYPE, exposition
 from bridge.service.routes.common import ContextDep
 from bridge.service.versions import package_version
 
@@ -38,12 +40,19 @@ _FULL = "the disk of the database is full: what is stored can be read, nothing c
 
 router = APIRouter(tags=["status"])
 probes = APIRouter(tags=["status"])
+scraped = APIRouter(tags=["status"])
 
 
 @router.get("/status", response_model=StatusModel)
 async def status(context: ContextDep) -> StatusModel:
     """How the bridge gets on with its database and its backends."""
     return await status_of(context)
+
+
+@scraped.get("/metrics", response_class=Response, responses=any_content("text/plain", "The numbers."))
+async def metrics(context: ContextDep) -> Response:
+    """The same in numbers, as Prometheus reads them."""
+    return Response(exposition(await status_of(context)), media_type=EXPOSITION_TYPE)
 
 
 @probes.get("/livez")

@@ -14,6 +14,7 @@ from bridge.service.routes import (
     details,
     events,
     history,
+    jobs,
     lineage,
     pipelines,
     reproduce,
@@ -32,6 +33,7 @@ MODULES = (
     pipelines,
     history,
     lineage,
+    jobs,
     events,
     status,
     webhooks,
@@ -40,7 +42,7 @@ ROUTES = [
     (method, route.path)
     for module in MODULES
     for route in module.router.routes
-    if isinstance(route, APIRoute)
+    if isinstance(route, APIRoute) and route.include_in_schema
     for method in route.methods
 ]
 

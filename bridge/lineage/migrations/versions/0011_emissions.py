@@ -1,4 +1,5 @@
-"""What the OpenLineage consumer was told of runs and tasks; how far old runs were imported.
+"""What the OpenLineage consumer was told of runs and tasks; how far old runs were imported; runs of a
+job, newest first.
 
 Revision: 0011, after 0008.
 """
@@ -42,3 +43,4 @@ def upgrade() -> None:
         postgresql_where=failing,
         sqlite_where=failing,
     )
+    op.create_index("ix_job_runs_job", "job_runs", ["job", "id"])
