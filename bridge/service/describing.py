@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bridge.client.models import Problem
+from bridge.service.examples import add_examples
 from bridge.service.problems import MEDIA_TYPE
 
 _METHODS = ("get", "put", "post", "delete", "patch")
@@ -50,7 +52,8 @@ def describe(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
         for operation in _operations(document):
             # The framework's own refusal never leaves the service: it is told as a problem.
             operation["responses"].pop("422", None)
-            operation["responses"].setdefault("default", _PROBLEM)
+            operation["responses"].setdefault("default", deepcopy(_PROBLEM))
+        add_examples(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

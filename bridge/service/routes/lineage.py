@@ -18,7 +18,15 @@ router = APIRouter(tags=["lineage"])
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
-@router.post("/lineage", status_code=202)
+_EVENT = {"type": "object", "description": "An OpenLineage RunEvent."}
+_BODY = {"oneOf": [_EVENT, {"type": "array", "items": _EVENT}]}
+
+
+@router.post(
+    "/lineage",
+    status_code=202,
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
+)
 async def post_lineage(
     request: Request, context: ContextDep, project: Annotated[str, Query(max_length=255)] = "default"
 ) -> dict[str, int]:
