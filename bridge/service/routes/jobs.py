@@ -53,18 +53,25 @@ async def list_jobs(
 
 
 @router.get("/jobs/{namespace}/{name}/runs", response_model=Page[JobRunModel])
-@router.get("/jobs/{rest:path}/runs", response_model=Page[JobRunModel], include_in_schema=False)
 async def runs_of_job(
-    request: Request, context: ContextDep, paging: Paging, project: str = "default"
+    context: ContextDep, namespace: str, name: str, paging: Paging, project: str = "default"
 ) -> Page[JobRunModel]:
     """The runs of a job, newest first; a slash in the namespace or the name is written ``%2F``."""
-    namespace, name = _job_of(request)
     job = await context.store.read(lambda s: browsing.find_job(s, project, namespace, name))
     if job is None:
         raise ProblemError("not-found", f"project {project} has no job {name} in the namespace {namespace}")
     page = paging.model_dump()
     found, following = await _read(context, lambda s: browsing.runs_of_job(s, job, **page))
     return Page(items=[job_run_model(one) for one in found], next_cursor=following)
+
+
+@router.get("/jobs/{rest:path}/runs", response_model=Page[JobRunModel], include_in_schema=False)
+async def runs_of_job_with_slashes(
+    request: Request, context: ContextDep, paging: Paging, project: str = "default"
+) -> Page[JobRunModel]:
+    """The same for a namespace or a name with a slash."""
+    namespace, name = _job_of(request)
+    return await runs_of_job(context, namespace, name, paging, project)
 
 
 @router.get("/datasets", response_model=Page[DatasetModel])
