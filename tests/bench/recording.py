@@ -90,6 +90,8 @@ def _mlflow_rates(home: Path, command: Path, database_url: str) -> dict[int, Rat
     path = f"{command.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     line = [str(command), "server", "--host", "127.0.0.1", "--port", str(port)]
     line += ["--backend-store-uri", database_url, "--default-artifact-root", str(home / "artifacts")]
+    # So that its server neither closes a connection nor kills a worker on a machine that is busy.
+    line += ["--uvicorn-opts", "--timeout-keep-alive 60 --timeout-worker-healthcheck 60"]
     quiet = {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     with serving("mlflow", line, f"{url}/health", home / "mlflow.log", quiet, seconds=300):
         guess = drive(url, _jobs(url), count=_WARM_UP, concurrent=max(_CONNECTIONS)).per_second
