@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from sqlmodel import Session
 
 from bridge.domain.identity import Origin
-from bridge.domain.lineage import GateVerdict, PipelineRef, RunError
+from bridge.domain.lineage import GateVerdict, PipelineRef, Run, RunError
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.lineage.database import Database, now
 from bridge.lineage.errors import CursorError, NotStored
+from bridge.lineage.leases import claim
 from bridge.lineage.mirror import store_mirror
 from bridge.lineage.outbox import events_after, number_events
-from bridge.lineage.records import MetricFilter, RunFilter
+from bridge.lineage.records import Duty, MetricFilter, RunFilter
 from bridge.lineage.runs import (
     add_found_run,
     change_run,
+    change_runs,
     count_by_phase,
     get_by_kfp_id,
     get_run,
@@ -244,6 +247,39 @@ def test_open_runs_are_counted_and_named(database: Database) -> None:
     assert database.read(lambda session: unfinished_kfp_ids(session, "local", "team-a")) == set()
     assert database.read(lambda session: waiting_for(session, [active.run_id])) == [waiting]
     assert queued.phase is RunPhase.QUEUED
+
+
+def test_many_runs_are_changed_as_each_would_be_alone(database: Database) -> None:
+    first, second, third = database.transact(lambda session: many_runs(session, 3))
+    due = T0 + timedelta(hours=1)
+    database.transact(lambda session: change_run(session, second.run_id, mirror_due_at=T0))
+
+    def write(session: Session) -> dict[UUID, Run]:
+        ended = {"mirror_due_at": due, "mirror_failures": 0}
+        return change_runs(
+            session,
+            {
+                first.run_id: {**end(first), **ended},
+                second.run_id: {**end(second), **ended},
+                third.run_id: {"observed_at": T0},
+            },
+            event="run.ended",
+        )
+
+    changed = database.transact(write)
+    assert [changed[run.run_id].version for run in (first, second, third)] == [
+        first.version + 1,
+        second.version + 1,
+        third.version,
+    ]
+    database.transact(number_events)
+    told = [one.run_id for one in database.read(lambda s: events_after(s, 0)) if one.type == "run.ended"]
+    assert told == [first.run_id, second.run_id]
+    claims = database.transact(lambda session: claim(session, worker="one", duty=Duty.MIRROR))
+    assert {one.run.run_id for one in claims} == {first.run_id, second.run_id}
+    assert len(database.read(lambda session: history_of(session, first.run_id))) == 2
+    with pytest.raises(NotStored):
+        database.transact(lambda session: change_runs(session, {uuid4(): {"observed_at": T0}}))
 
 
 def test_the_last_good_run_is_the_newest_that_succeeded_and_passed(database: Database) -> None:
