@@ -50,13 +50,19 @@ def main() -> int:
     parser.add_argument(
         "--size", type=int, default=querying.Setting.runs, help="querying: runs in the database"
     )
+    parser.add_argument(
+        "--mlflow-runs",
+        type=int,
+        default=querying.Setting.mlflow_runs,
+        help="querying: runs in MLflow's database, 0 for without MLflow",
+    )
     parser.add_argument("--keep", type=Path, help="querying: a folder where the seeded databases stay")
     parser.add_argument("--plans", type=Path, help="querying: a page to write the query plans to")
     options = parser.parse_args()
     # So that what was started is stopped also when this is ended from outside.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     setting = comparing.Setting(options.runs, options.seconds, options.slots)
-    queries = querying.Setting(options.size, options.keep, plans=options.plans)
+    queries = querying.Setting(options.size, options.keep, options.mlflow_runs, options.plans)
     figures: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, Python {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="kfbridge-bench-") as folder:
         home = Path(folder)

@@ -77,7 +77,7 @@ def write(page: Path, runs: int, plans: Mapping[str, Mapping[str, list[str]]]) -
         "",
         "    .venv/bin/python -m tests.bench --only querying --plans docs/query-plans.md",
         "",
-        "How a page of runs is found, and why some statements are tried in vain, is in",
+        "How a page of runs is found, and why some statements find only a part of it, is in",
         "[lineage-database.md](lineage-database.md#how-a-page-of-runs-is-found).",
         "",
     ]

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+import bridge.lineage.graph as graph_module
 from bridge.domain.graph import LineageGraph, NodeKind
 from bridge.domain.lineage import DatasetWrite, Direction, InputVersion, JobRunEvent, Run
 from bridge.lineage.database import Database
 from bridge.lineage.datasets import record_job_event
 from bridge.lineage.graph import lineage_of
 from bridge.lineage.mirror import store_mirror
-from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, RUNS
+from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, JOB_RUNS, RUNS
 from tests.bench.seeding import seed
 from tests.bench.seeding_rows import History
 from tests.support.lineage_samples import ETL, T0, a_mirror, a_submission, partition, some_uuid, submit
@@ -159,6 +160,55 @@ def test_the_whole_of_a_large_component(empty_url: str) -> None:
     }
     assert max(node.depth for node in found.nodes) == 12
     database.close()
+
+
+def test_however_far_is_looked_ahead_the_graph_is_the_same(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed(empty_url, History(runs=20, detail_every=2, layers=8, width=10))
+    database = Database(empty_url)
+    keys = database.read(
+        lambda session: session.scalars(select(ARTIFACTS.c.artifact_id).order_by(ARTIFACTS.c.id)).all()
+    )
+    starts = [f"artifact:{key}" for key in (keys[-1], keys[-45])]
+    asked = [
+        (start, {"direction": direction, "depth": depth, "nodes": nodes})
+        for start in starts
+        for direction in ("up", "down", "both")
+        for depth, nodes in ((3, 1000), (100, 1000), (100, 40))
+    ]
+
+    def found() -> list[tuple[Any, ...]]:
+        graphs = [graph(database, start, **limits) for start, limits in asked]
+        return [(set(one.nodes), set(one.edges), one.truncated, set(one.frontier)) for one in graphs]
+
+    whole = [place for place, (_, limits) in enumerate(asked) if limits["nodes"] == 1000]
+    expected = found()
+    for ahead, first, most in ((4, 1, 1), (4, 2, 64), (1, 64, 64)):
+        monkeypatch.setattr(graph_module, "_AHEAD_PER_NODE", ahead)
+        monkeypatch.setattr(graph_module, "_FIRST_LEVELS", first)
+        monkeypatch.setattr(graph_module, "_MOST_LEVELS", most)
+        seen = found()
+        assert [seen[place] for place in whole] == [expected[place] for place in whole]
+        # Which of the nodes of one distance are told when not all of them can be is not promised.
+        assert [len(one[0]) for one in seen] == [len(one[0]) for one in expected]
+        assert [one[2] for one in seen] == [one[2] for one in expected]
+    database.close()
+
+
+def test_data_that_is_read_and_written_in_a_circle(database: Database) -> None:
+    """Each task reads what the one before it wrote, the first what the last wrote."""
+    places = [f"file:///data/{name}" for name in "abcde"]
+    for number, (read, written) in enumerate(zip(places, [*places[1:], places[0]], strict=True)):
+        event = etl(10 + number, (Direction.INPUT, read), (Direction.OUTPUT, written))
+        database.transact(lambda session, event=event: record_job_event(session, "default", event))
+    (start,) = database.read(
+        lambda session: session.scalars(select(JOB_RUNS.c.id).order_by(JOB_RUNS.c.id).limit(1)).all()
+    )
+    for direction in ("up", "down", "both"):
+        found = graph(database, f"job_run:{start}", direction=direction, depth=1000)
+        assert len(found.nodes) == len(found.edges) == 10
+        assert not found.truncated
 
 
 def test_nodes_that_are_none(database: Database) -> None:

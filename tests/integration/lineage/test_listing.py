@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from bridge.domain.lineage import Run, RunError
 from bridge.domain.states import RuntimeState
-from bridge.lineage import listing
+from bridge.lineage import entries, listing
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.database import Database
 from bridge.lineage.listing import list_runs
@@ -246,6 +246,26 @@ def test_a_run_is_found_by_its_error_and_its_new_labels(database: Database) -> N
     gone = database.transact(lambda session: change_run(session, run.run_id, error=None, labels={}))
     assert found(text="imagepull") == found(labels=(("owner", "Ann"),)) == []
     assert found(text="train flight") == [gone] or found(text="flight") == [gone]
+
+
+@pytest.mark.usefixtures("budget")
+@pytest.mark.parametrize(
+    "text", ["train", "a", "tra zebra", "ch tr fa", "churn train", "2026 train"], ids=lambda text: text
+)
+def test_words_that_most_runs_have_and_words_that_none_has(
+    seeded: Seeded, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def matches(run: Run) -> bool:
+        words = words_of(run).split()
+        return all(
+            any(one == asked if asked.isdecimal() else one.startswith(asked) for one in words)
+            for asked in text.split()
+        )
+
+    wanted = expected(seeded, RunOrder(), matches)
+    for share in (0.0, 0.2, 1.0):
+        monkeypatch.setattr(entries, "_TELLING_SHARE", share)
+        assert seeded.walked(RunFilter(text=text), RunOrder(), 30) == wanted
 
 
 def test_words_are_the_letters_and_digits_in_lower_case() -> None:
