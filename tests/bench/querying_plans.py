@@ -13,9 +13,9 @@ from sqlmodel import Session
 from bridge.lineage.database import Database
 
 # What every run of a list reads; it says nothing about the plan.
-_LONG = re.compile(r"SELECT (?:seen|runs)\.backend.*? FROM ", re.DOTALL)
-_INNER = re.compile(r"SELECT runs\.backend AS backend.*? FROM runs", re.DOTALL)
-_FEW = 6
+_LONG = re.compile(r"SELECT (?:seen|runs)\.backend,.*? FROM ")
+_INNER = re.compile(r"SELECT runs\.backend AS backend.*? FROM runs")
+_FEW, _LONGEST = 6, 1500
 
 Statement = tuple[str, Any]
 
@@ -46,7 +46,9 @@ def plan_of(database: Database, statement: Statement, *, analyze: bool = False) 
     if database.dialect == "sqlite":
         prefix = "EXPLAIN QUERY PLAN "
     else:
-        prefix = "EXPLAIN (ANALYZE, COSTS OFF, SUMMARY OFF) " if analyze else "EXPLAIN (COSTS OFF) "
+        prefix = (
+            "EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF, SUMMARY OFF) " if analyze else "EXPLAIN (COSTS OFF) "
+        )
 
     def read(session: Session) -> list[str]:
         rows = session.connection().exec_driver_sql(prefix + statement[0], statement[1])
@@ -56,15 +58,21 @@ def plan_of(database: Database, statement: Statement, *, analyze: bool = False) 
 
 
 def _explained(database: Database, statements: list[Statement]) -> list[str]:
-    lines = []
-    for statement in statements[:_FEW]:
-        text = " ".join(_INNER.sub("SELECT … FROM runs", _LONG.sub("SELECT … FROM ", statement[0])).split())
-        lines += ["```text", re.sub(r"::[A-Z]+", "", text), ""]
+    lines: list[str] = []
+    told = {_told(statement): (statement, parameters) for statement, parameters in reversed(statements)}
+    for text, statement in list(reversed(told.items()))[:_FEW]:
+        lines += ["```text", text[:_LONGEST], ""]
         lines += [line[:200] for line in plan_of(database, statement, analyze=True)]
         lines += ["```", ""]
-    if len(statements) > _FEW:
-        lines += [f"and {len(statements) - _FEW} more of the same kind.", ""]
+    if len(told) > _FEW:
+        lines += [f"and {len(told) - _FEW} more of the same kind.", ""]
     return lines
+
+
+def _told(statement: str) -> str:
+    """The statement in one line, without its columns."""
+    bare = re.sub(r"::[A-Z]+( WITH TIME ZONE)?(\[\])?", "", " ".join(statement.split()))
+    return _LONG.sub("SELECT … FROM ", _INNER.sub("SELECT … FROM runs", bare))
 
 
 def write(page: Path, runs: int, plans: Mapping[str, Mapping[str, list[str]]]) -> None:
