@@ -1,57 +1,56 @@
-"""Takes the pictures of the documentation from a bridge that runs, such as the one of ``make demo``:
+"""Takes the pictures of the dashboard in the documentation, of the runs that its tests make:
 
-.venv/bin/python -m tests.web.pictures http://127.0.0.1:8700
+.venv/bin/python -m tests.web.pictures
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+import tempfile
 from pathlib import Path
 
-import httpx
 from playwright.sync_api import Browser
 
-from tests.web.browser import View, new_context, running_browser
+from tests.web.browser import THEMES, View, new_context, running_browser
+from tests.web.test_looks import PLACES, settled
+from tests.web.world import World, make_world
 
 _FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 _LARGEST_BYTES = 200 * 1024
-_LIST_HEIGHT = 800
-_RUN_HEIGHT = 1250
+# Which pages, by their names in `PLACES`, under which name, and how high.
+_PICTURES = {
+    "runs": ("runs", 800),
+    "broken": ("run", 860),
+    "graph": ("graph", 860),
+    "metrics": ("metrics", 860),
+}
 
 
 def main() -> int:
-    """Writes ``runs.png`` and ``run.png``, the newest good run with metrics; 1 if there is none."""
-    parser = argparse.ArgumentParser(prog="python -m tests.web.pictures", description=__doc__)
-    parser.add_argument("url", help="the bridge to look at")
-    url = parser.parse_args().url.rstrip("/")
-    run_id = _newest_with_metrics(url)
-    if run_id is None:
-        print("no good run there has metrics", file=sys.stderr)
-        return 1
+    """Writes a picture of each page in each theme."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
-    with running_browser() as browser:
-        _take(browser, url, "/", _FOLDER / "runs.png", _LIST_HEIGHT)
-        _take(browser, url, f"/runs/{run_id}", _FOLDER / "run.png", _RUN_HEIGHT)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        make_world(Path(folder)) as world,
+        running_browser() as browser,
+    ):
+        for place, (name, height) in _PICTURES.items():
+            for theme in THEMES:
+                _take(browser, world, place, theme, _FOLDER / f"{name}-{theme}.png", height)
     return 0
 
 
-def _newest_with_metrics(url: str) -> str | None:
-    with httpx.Client(base_url=url) as client:
-        runs = client.get("/api/v1/runs", params={"state": "SUCCEEDED", "limit": 200}).raise_for_status()
-        for run in runs.json()["items"]:
-            metrics = client.get(f"/api/v1/runs/{run['run_id']}/metrics").raise_for_status().json()
-            if run["good"] and run["gate"] and metrics["scalars"]:
-                return str(run["run_id"])
-    return None
-
-
-def _take(browser: Browser, url: str, path: str, target: Path, height: int) -> None:
-    context = new_context(browser, url)
+def _take(browser: Browser, world: World, place: str, theme: str, target: Path, height: int) -> None:
+    path, shown = PLACES[place]
+    context = new_context(browser, world.url, theme=theme)
     view = View(context.new_page())
-    view.open(path)
     view.page.set_viewport_size({"width": 1280, "height": height})
-    view.page.screenshot(path=target)
+    view.open(world.fill(path))
+    settled(view.page, shown)
+    view.page.wait_for_load_state("load")
+    # The page says Live once nothing is being asked for any more.
+    view.page.get_by_role("button", name="Live:").wait_for()
+    view.page.screenshot(path=target, animations="disabled")
     assert view.problems() == [], view.problems()
     context.close()
     size = target.stat().st_size

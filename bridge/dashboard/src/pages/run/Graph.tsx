@@ -61,7 +61,7 @@ export default function Graph({ run }: { run: Run }) {
         <ReactFlow key={shape} nodes={nodes} edges={edges} nodeTypes={TYPES} colorMode={scheme} fitView fitViewOptions={{ maxZoom: 1, padding: 0.08 }} minZoom={0.1}
           nodesDraggable={false} nodesConnectable={false} nodesFocusable={false} edgesFocusable={false} zoomOnScroll={false} preventScrolling={false} proOptions={{ hideAttribution: true }}>
           <Background gap={20} />
-          <Controls showInteractive={false} />
+          <Controls showInteractive={false} position="top-right" orientation="horizontal" />
         </ReactFlow>
       </div>
       {selected && <TaskPanel run={run} task={selected} close={() => select(selected.path)} />}
