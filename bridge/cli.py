@@ -16,6 +16,7 @@ from bridge.commands import (
     backend,
     cancel,
     compare,
+    cost,
     explain,
     local,
     logs,
@@ -40,7 +41,7 @@ The bridge between Apache Airflow and Kubeflow Pipelines.
 
 Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, compare,
                                                cancel, retry, reproduce, quarantine, backend, webhooks,
-                                               oncall
+                                               oncall, cost
 Run something here:                            run, replay, local, serve, worker, migrate
 """
 _EPILOG = """\
@@ -76,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         backend,
         webhooks,
         oncall,
+        cost,
         replay,
         local,
         serving,

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from bridge.client import calls
 from bridge.client.comparison import CompareModel
+from bridge.client.costs import CostModel, RunCostModel
 from bridge.client.errors import BridgeBadAnswer, BridgeUnreachable, ProblemError, RunTimeout
 from bridge.client.history import PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
@@ -400,6 +401,23 @@ class AsyncBridgeClient:
     async def post_lineage(self, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """Hand over OpenLineage run events, one or a batch."""
         await self._exchange(calls.post_lineage(events))
+
+    async def cost(
+        self,
+        *,
+        by: Literal["pipeline", "team", "project", "month"] = "pipeline",
+        first: str | None = None,
+        last: str | None = None,
+        project: str | None = None,
+        pipeline: str | None = None,
+    ) -> CostModel:
+        """Hours of cores, memory and accelerators and their cost, of the months ``first`` to ``last``."""
+        options = {"from": first, "to": last, "project": project, "pipeline": pipeline}
+        return await self._exchange(calls.cost(by, options))
+
+    async def run_cost(self, run_id: RunId) -> RunCostModel:
+        """What each task of a run used and cost."""
+        return await self._exchange(calls.run_cost(run_id))
 
     async def oncall(self, *, window: str = "24h", project: str | None = None) -> OnCallModel:
         """Failures of the window by cause, runs stuck beyond their usual time, runs that never started."""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from bridge.client.comparison import CompareModel
+from bridge.client.costs import CostModel, RunCostModel
 from bridge.client.history import PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
@@ -243,6 +244,17 @@ def post_lineage(events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Cal
     """``POST /lineage``: one OpenLineage event or several."""
     body = dict(events) if isinstance(events, Mapping) else [dict(event) for event in events]
     return Call(method="POST", path="/lineage", parse=read_nothing, body=body)
+
+
+def cost(by: str, options: Mapping[str, Any]) -> Call[CostModel]:
+    """``GET /cost``."""
+    params = {"by": by, **_given(**options)}
+    return Call(method="GET", path="/cost", parse=model_reader(CostModel), params=params)
+
+
+def run_cost(run_id: RunId) -> Call[RunCostModel]:
+    """``GET /runs/{id}/cost``."""
+    return Call(method="GET", path=f"{_run(run_id)}/cost", parse=model_reader(RunCostModel))
 
 
 def oncall(window: str, project: str | None) -> Call[OnCallModel]:

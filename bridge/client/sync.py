@@ -14,6 +14,7 @@ import httpx
 
 from bridge.client.api import DEFAULT_PATIENCE_SECONDS, LONG_POLL_SECONDS, AsyncBridgeClient, RunId
 from bridge.client.comparison import CompareModel
+from bridge.client.costs import CostModel, RunCostModel
 from bridge.client.history import PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
@@ -258,6 +259,22 @@ class BridgeClient:
 
     def post_lineage(self, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         run_blocking(self._client.post_lineage(events))
+
+    def cost(
+        self,
+        *,
+        by: Literal["pipeline", "team", "project", "month"] = "pipeline",
+        first: str | None = None,
+        last: str | None = None,
+        project: str | None = None,
+        pipeline: str | None = None,
+    ) -> CostModel:
+        return run_blocking(
+            self._client.cost(by=by, first=first, last=last, project=project, pipeline=pipeline)
+        )
+
+    def run_cost(self, run_id: RunId) -> RunCostModel:
+        return run_blocking(self._client.run_cost(run_id))
 
     def oncall(self, *, window: str = "24h", project: str | None = None) -> OnCallModel:
         return run_blocking(self._client.oncall(window=window, project=project))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bridge.local.container_engine import Engine
+from bridge.spec.resources import amount, byte_count, quantity
 
-_QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(m|k|[KMGTPE]i?)?")
-_FACTORS = {None: 1.0, "m": 1e-3, "k": 1e3}
-_FACTORS |= {letter: 1000.0**power for power, letter in enumerate("KMGTPE", start=1)}
-_FACTORS |= {f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", start=1)}
 # Docker's own floor; below it a container is refused.
 _LEAST_MEMORY_BYTES = 6 * 1024 * 1024
 _LEAST_CPUS = 0.01
@@ -28,14 +24,6 @@ class Limits:
     notes: tuple[str, ...] = ()
 
 
-def quantity(text: Any) -> float:
-    """A Kubernetes quantity (``500m``, ``1Gi``, ``2``) as a number. Raises ``ValueError``."""
-    match = _QUANTITY.fullmatch(str(text).strip())
-    if match is None:
-        raise ValueError(f"{text!r} is no quantity such as 500m, 2 or 1Gi")
-    return float(match[1]) * _FACTORS[match[2]]
-
-
 def limits(resources: Mapping[str, Any], engine: Engine) -> Limits:
     """The IR's resources as options. Raises ``ValueError`` for a quantity that is none.
 
@@ -44,19 +32,19 @@ def limits(resources: Mapping[str, Any], engine: Engine) -> Limits:
     """
     options: list[str] = []
     notes: list[str] = []
-    cpus = _amount(resources, "resourceCpuLimit", "cpuLimit")
+    cpus = amount(resources, "resourceCpuLimit", "cpuLimit")
     if cpus:
         if cpus > engine.cpus:
             notes.append(f"The component may have {cpus:g} CPUs; this machine has {engine.cpus}.")
         options += ["--cpus", f"{max(_LEAST_CPUS, min(cpus, engine.cpus)):g}"]
-    requested_cpus = _amount(resources, "resourceCpuRequest", "cpuRequest")
+    requested_cpus = amount(resources, "resourceCpuRequest", "cpuRequest")
     if requested_cpus:
         options += ["--cpu-shares", str(max(2, int(requested_cpus * _SHARES_PER_CPU)))]
-    memory = _bytes(resources, "resourceMemoryLimit", "memoryLimit")
+    memory = byte_count(resources, "resourceMemoryLimit", "memoryLimit")
     if memory:
         memory = max(memory, _LEAST_MEMORY_BYTES)
         options += ["--memory", str(memory), "--memory-swap", str(memory)]
-    requested = _bytes(resources, "resourceMemoryRequest", "memoryRequest")
+    requested = byte_count(resources, "resourceMemoryRequest", "memoryRequest")
     if requested and (memory is None or requested <= memory):
         options += ["--memory-reservation", str(max(requested, _LEAST_MEMORY_BYTES))]
     gpus, note = _gpus(resources.get("accelerator") or {}, engine)
@@ -71,23 +59,6 @@ def size(count: int) -> str:
             break
         amount, unit = amount / 1024, larger
     return f"{amount:.4g} {unit}"
-
-
-def _amount(resources: Mapping[str, Any], text_key: str, number_key: str) -> float | None:
-    text = resources.get(text_key)
-    if text not in (None, ""):
-        return quantity(text)
-    number = resources.get(number_key)
-    return float(number) if number else None
-
-
-def _bytes(resources: Mapping[str, Any], text_key: str, number_key: str) -> int | None:
-    text = resources.get(text_key)
-    if text not in (None, ""):
-        return int(quantity(text))
-    # The number that older compilers write is in units of 10^9 bytes.
-    number = resources.get(number_key)
-    return int(float(number) * 1e9) if number else None
 
 
 def _gpus(accelerator: Mapping[str, Any], engine: Engine) -> tuple[list[str], list[str]]:

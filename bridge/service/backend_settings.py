@@ -10,6 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from bridge.service.kube_settings import KubernetesSettings
 
 
+class PriceSettings(BaseModel):
+    """What an hour of a resource costs: at one backend, or at all that have no price of their own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resource: str = Field(
+        min_length=1,
+        max_length=255,
+        description="cpu (a core), memory (a GiB), or an accelerator by its name, such as nvidia.com/gpu.",
+    )
+    per_hour: float = Field(ge=0, allow_inf_nan=False, description="The price of an hour.")
+    backend: str | None = Field(default=None, description="The backend's name; left out: every backend.")
+
+
 class ProjectSettings(BaseModel):
     """What one project may have; what is not given is as for every project."""
 

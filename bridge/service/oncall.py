@@ -73,7 +73,7 @@ def _key(run: Run) -> PipelineKey:
 
 
 def _stuck(session: Session, going: Sequence[Run], now: datetime) -> list[StuckRun]:
-    keys = list(dict.fromkeys(_key(run) for run in going))[: oncall.MAX_PIPELINES]
+    keys = list(dict.fromkeys(_key(run) for run in going))
     took = oncall.good_seconds(session, keys)
     usual = {key: found for key, seconds in took.items() if (found := usual_seconds(seconds)) is not None}
     stuck = []

@@ -25,7 +25,7 @@ from pydantic import (
 
 from bridge.domain.fairness import Share
 from bridge.domain.uris import local_path, normalise_uri
-from bridge.service.backend_settings import BackendSettings, ProjectSettings
+from bridge.service.backend_settings import BackendSettings, PriceSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
@@ -116,6 +116,10 @@ class ServiceSettings(BaseModel):
     openlineage: OpenLineageSettings | None = Field(
         default=None, description="Who is sent OpenLineage events of runs and tasks; nobody, if absent."
     )
+    prices: tuple[PriceSettings, ...] = Field(
+        default=(), description="What an hour of a resource costs; what has no price costs nothing."
+    )
+    currency: str = Field(default="USD", min_length=1, max_length=16, description="What the prices are in.")
     workers: bool = Field(default=True, description="Whether this process also runs the workers.")
     airflow_url: str | None = Field(
         default=None,

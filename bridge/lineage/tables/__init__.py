@@ -1,12 +1,14 @@
 """The tables. Every one carries ``backend`` and ``project``, ``''`` where that makes no sense.
 
 ``running`` holds what the bridge does, ``mirrored`` what backends told of runs, ``data`` the datasets
-and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping, ``hooks`` who is told of events.
+and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping, ``hooks`` who is told of events,
+``costs`` what runs used.
 """
 
 from __future__ import annotations
 
 from bridge.lineage.tables.base import METADATA, Row, table
+from bridge.lineage.tables.costs import PriceRow, RunUsageRow, UsageTotalRow
 from bridge.lineage.tables.data import DatasetRow, DatasetUseRow, DatasetVersionRow, JobRow, JobRunRow
 from bridge.lineage.tables.hooks import DeliveryRow, EmissionRow, WebhookRow
 from bridge.lineage.tables.keeping import (
@@ -60,14 +62,17 @@ OUTBOX = table(OutboxRow)
 PIPELINES = table(PipelineRow)
 PIPELINE_ALIASES = table(PipelineAliasRow)
 PIPELINE_VERSIONS = table(PipelineVersionRow)
+PRICES = table(PriceRow)
 QUARANTINE = table(QuarantineRow)
 RUNS = table(RunRow)
 RUN_HISTORY = table(RunHistoryRow)
 RUN_LABELS = table(RunLabelRow)
+RUN_USAGE = table(RunUsageRow)
 SPECS = table(SpecRow)
 SUBMISSIONS = table(SubmissionRow)
 TASKS = table(TaskRow)
 TASK_CAUSES = table(TaskCauseRow)
+USAGE_TOTALS = table(UsageTotalRow)
 WEBHOOKS = table(WebhookRow)
 WEBHOOK_DELIVERIES = table(DeliveryRow)
 
@@ -94,14 +99,17 @@ __all__ = [
     "PIPELINES",
     "PIPELINE_ALIASES",
     "PIPELINE_VERSIONS",
+    "PRICES",
     "QUARANTINE",
     "RUNS",
     "RUN_HISTORY",
     "RUN_LABELS",
+    "RUN_USAGE",
     "SPECS",
     "SUBMISSIONS",
     "TASKS",
     "TASK_CAUSES",
+    "USAGE_TOTALS",
     "WEBHOOKS",
     "WEBHOOK_DELIVERIES",
     "Row",

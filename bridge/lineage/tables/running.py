@@ -206,6 +206,11 @@ class RunRow(Row, table=True):
             postgresql_where=text("good"),
             sqlite_where=text("good = 1"),
         ),
+        Index(
+            *("ix_runs_good_times", "project", "pipeline_name", "created_at", "started_at", "finished_at"),
+            postgresql_where=text("good"),
+            sqlite_where=text("good = 1"),
+        ),
     )
 
     id: int | None = surrogate()

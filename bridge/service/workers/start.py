@@ -19,6 +19,7 @@ from bridge.service.workers.sequencer import Sequencer
 from bridge.service.workers.submit import SubmitWorker
 from bridge.service.workers.supervisor import Supervisor
 from bridge.service.workers.track import TrackWorker
+from bridge.service.workers.usage import UsageCounter
 from bridge.service.workers.waiting import WaitingPods
 from bridge.service.workers.watch import MetadataWatch
 
@@ -38,6 +39,7 @@ def make_supervisor(context: Context, also: Mapping[str, Work] | None = None) ->
 
 def _workers(context: Context) -> dict[str, Work]:
     work: dict[str, Work] = {"sequencer": Sequencer(context).run, "deliver": Deliverer(context).run}
+    work["usage"] = UsageCounter(context).run
     consumer = context.settings.openlineage
     circuit = Circuit()
     if consumer is not None:

@@ -28,6 +28,7 @@ COMMANDS = [
     "backend",
     "webhooks",
     "oncall",
+    "cost",
     "replay",
     "local",
     "serve",

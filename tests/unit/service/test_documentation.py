@@ -11,6 +11,7 @@ from bridge.service.problems import PROBLEMS
 from bridge.service.routes import (
     artifacts,
     compare,
+    costs,
     details,
     events,
     history,
@@ -25,6 +26,7 @@ from bridge.service.routes import (
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
 MODULES = (
+    costs,
     runs,
     reproduce,
     details,

@@ -1,0 +1,152 @@
+"""What runs used: counted once when they settle, anew if they settle again, and summed up by month."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
+from sqlmodel import Session
+
+from bridge.domain.lineage import Run, Task
+from bridge.domain.usage import RUN, Prices
+from bridge.lineage import outbox
+from bridge.lineage.bulk import changed_rows, insert_new, upsert
+from bridge.lineage.convert import run_from_row
+from bridge.lineage.reading import tasks_of
+from bridge.lineage.tables import COUNTERS, PRICES, RUN_USAGE, RUNS, USAGE_TOTALS
+
+_CURSOR = "usage"
+_COUNTED = frozenset({"run.settled"})
+_TOTAL_KEY = ("month", "project", "pipeline", "team", "backend", "resource")
+MAX_ITEMS = 200
+
+Hours = Mapping[str, float]
+HoursOf = Callable[[Session, Run, Sequence[Task]], Hours]
+By = Literal["pipeline", "team", "project", "month"]
+
+
+def count_news(session: Session, hours_of: HoursOf, limit: int = 200) -> int:
+    """Count the runs that newly numbered events say have settled; how many events were looked at.
+
+    The first call of all begins with the first event that is kept. Callers at the same time wait for each
+    other.
+    """
+    cursor = select(COUNTERS.c.value).where(COUNTERS.c.name == _CURSOR).with_for_update()
+    reached: int | None = session.scalars(cursor).first()
+    if reached is None:
+        insert_new(session, COUNTERS, [{"name": _CURSOR, "value": 0, "backend": "", "project": ""}])
+        reached = session.scalars(cursor).one()
+    events = outbox.events_after(session, reached, limit)
+    if not events:
+        return 0
+    for run_id in dict.fromkeys(event.run_id for event in events if event.type in _COUNTED):
+        if run_id is not None:
+            count_run(session, run_id, hours_of)
+    session.execute(update(COUNTERS).where(COUNTERS.c.name == _CURSOR).values(value=events[-1].number))
+    return len(events)
+
+
+def count_run(session: Session, run_id: UUID, hours_of: HoursOf) -> None:
+    """Count one run, in place of what was counted of it before; nothing for one that is not over."""
+    row = session.execute(select(RUNS).where(RUNS.c.run_id == run_id)).mappings().first()
+    if row is None or row["finished_at"] is None:
+        return
+    run = run_from_row(row)
+    before = session.execute(select(RUN_USAGE).where(RUN_USAGE.c.run == row["id"])).mappings().all()
+    for old in before:
+        _add(session, {name: old[name] for name in _TOTAL_KEY}, -old["hours"], -1)
+    session.execute(delete(RUN_USAGE).where(RUN_USAGE.c.run == row["id"]))
+    place = {
+        "month": run.finished_at.strftime("%Y-%m") if run.finished_at else "",
+        "project": run.project,
+        "pipeline": run.pipeline.name,
+        "team": run.origin.team or "",
+        "backend": run.backend,
+    }
+    for resource, hours in hours_of(session, run, tasks_of(session, run_id)).items():
+        session.execute(insert(RUN_USAGE).values(**place, run=row["id"], resource=resource, hours=hours))
+        _add(session, {**place, "resource": resource}, hours, 1)
+
+
+def _add(session: Session, key: Mapping[str, Any], hours: float, runs: int) -> None:
+    columns = USAGE_TOTALS.c
+    where = and_(*(columns[name] == value for name, value in key.items()))
+    more = {"hours": columns.hours + hours, "runs": columns.runs + runs}
+    if not changed_rows(session, update(USAGE_TOTALS).where(where).values(**more)):
+        session.execute(insert(USAGE_TOTALS).values(**key, hours=hours, runs=runs))
+
+
+def events_to_count(session: Session) -> int:
+    """How many numbered events have not been looked at yet."""
+    reached = session.scalars(select(COUNTERS.c.value).where(COUNTERS.c.name == _CURSOR)).first() or 0
+    return max(0, outbox.last_number(session) - reached)
+
+
+def store_prices(session: Session, prices: Prices, currency: str) -> None:
+    """Make these the prices."""
+    rows = [
+        {"backend": backend, "project": "", "resource": resource, "per_hour": price, "currency": currency}
+        for (backend, resource), price in sorted(prices.per_hour.items())
+    ]
+    stored = session.execute(select(PRICES)).mappings().all()
+    known = [
+        {name: row[name] for name in ("backend", "project", "resource", "per_hour", "currency")}
+        for row in stored
+    ]
+    if sorted(known, key=str) == sorted(rows, key=str):
+        return
+    session.execute(delete(PRICES))
+    upsert(session, PRICES, rows, key=("backend", "resource"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """What one pipeline, team, project or month used of one resource at one backend."""
+
+    key: str
+    backend: str
+    resource: str
+    runs: int
+    hours: float
+
+
+def totals(
+    session: Session,
+    by: By,
+    first: str,
+    last: str,
+    *,
+    projects: Collection[str] = (),
+    pipeline: str | None = None,
+) -> tuple[list[Total], bool]:
+    """The totals of the months from ``first`` to ``last`` by key, and whether keys were left out.
+
+    Of more than 200 keys those whose runs took longest are given.
+    """
+    columns = USAGE_TOTALS.c
+    where: list[ColumnElement[bool]] = [columns.month >= first, columns.month <= last]
+    if projects:
+        where.append(columns.project.in_(projects))
+    if pipeline is not None:
+        where.append(columns.pipeline == pipeline)
+    key = columns[by]
+    longest = (
+        select(key)
+        .where(*where, columns.resource == RUN)
+        .group_by(key)
+        .order_by(func.sum(columns.hours).desc(), key)
+        .limit(MAX_ITEMS + 1)
+    )
+    keys = list(session.scalars(longest))
+    shown = keys[:MAX_ITEMS]
+    statement = (
+        select(key.label("key"), columns.backend, columns.resource)
+        .add_columns(func.sum(columns.runs).label("runs"), func.sum(columns.hours).label("hours"))
+        .where(*where, key.in_(shown))
+        .group_by(key, columns.backend, columns.resource)
+    )
+    found = [Total(**row) for row in session.execute(statement).mappings()]
+    return found, len(keys) > MAX_ITEMS

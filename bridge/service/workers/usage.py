@@ -1,0 +1,34 @@
+"""Counts what runs used, as they settle."""
+
+from __future__ import annotations
+
+from bridge.lineage import usage
+from bridge.service.context import Context
+from bridge.service.costing import Meter, prices_of
+
+_BATCH = 200
+
+
+class UsageCounter:
+    """Follows the outbox from where any process left off; the database has one process count at a time."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._meter = Meter()
+
+    async def run(self) -> None:
+        """Write the prices down, then count until cancelled."""
+        prices, currency = prices_of(self._context.settings), self._context.settings.currency
+        await self._context.background.transact(
+            lambda s: usage.store_prices(s, prices, currency), repeatable=True
+        )
+        with self._context.wakeups.listening() as bell:
+            while True:
+                if await self.step() < _BATCH:
+                    await bell.wait(self._context.settings.worker_poll_seconds)
+
+    async def step(self) -> int:
+        """Count one batch of events; how many those were."""
+        return await self._context.background.transact(
+            lambda s: usage.count_news(s, self._meter.hours, _BATCH)
+        )

@@ -1,0 +1,91 @@
+"""What runs used, counted and summed up, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import Session
+
+from bridge.domain.lineage import Run, Task
+from bridge.domain.usage import Prices
+from bridge.lineage import outbox, usage
+from bridge.lineage.database import Database
+from bridge.lineage.runs import change_run
+from tests.support.lineage_samples import PIPELINE, T0, a_submission, end, submit
+
+PRICES = Prices({("", "cpu"): 0.5, ("local", "cpu"): 0.25})
+
+
+def _hours(**hours: float) -> Callable[[Session, Run, Sequence[Task]], dict[str, float]]:
+    return lambda session, run, tasks: hours
+
+
+def _settled(session: Session, *, days: int = 0, pipeline: str = PIPELINE.name) -> Run:
+    submission = a_submission(created_at=T0 + timedelta(days=days), pipeline=replace(PIPELINE, name=pipeline))
+    run = submit(session, submission)
+    return change_run(session, run.run_id, event="run.settled", **end(run))
+
+
+def _count(database: Database, **hours: float) -> int:
+    def work(session: Session) -> int:
+        while outbox.number_events(session):
+            pass
+        return usage.count_news(session, _hours(**hours))
+
+    return database.transact(work)
+
+
+def _totals(
+    database: Database, by: usage.By = "pipeline", **more: object
+) -> dict[tuple[str, str], tuple[int, float]]:
+    found, _ = database.read(lambda s: usage.totals(s, by, "2013-01", "2013-12", **more))  # type: ignore[arg-type]
+    return {(one.key, one.resource): (one.runs, one.hours) for one in found}
+
+
+def test_a_run_is_counted_once_when_it_settles(database: Database) -> None:
+    database.transact(_settled)
+    assert database.read(usage.events_to_count) == 0
+    assert _count(database, run=1.0, cpu=2.0) > 0
+    assert _count(database, run=1.0, cpu=2.0) == 0
+    assert _totals(database) == {("flight-delay", "run"): (1, 1.0), ("flight-delay", "cpu"): (1, 2.0)}
+    assert _totals(database, "team") == {("ops", "run"): (1, 1.0), ("ops", "cpu"): (1, 2.0)}
+
+
+def test_a_run_that_settles_again_is_counted_anew(database: Database) -> None:
+    run = database.transact(_settled)
+    _count(database, run=1.0, cpu=2.0)
+    database.transact(lambda s: change_run(s, run.run_id, event="run.settled", revivals=1))
+    _count(database, run=3.0, gpu=1.0)
+    found = _totals(database)
+    assert found["flight-delay", "run"] == (1, 3.0)
+    assert found["flight-delay", "cpu"] == (0, pytest.approx(0.0))
+    assert found["flight-delay", "gpu"] == (1, 1.0)
+
+
+def test_months_and_pipelines_add_up(database: Database) -> None:
+    for days, pipeline in ((0, "a"), (1, "a"), (40, "a"), (40, "b")):
+        database.transact(lambda s, days=days, pipeline=pipeline: _settled(s, days=days, pipeline=pipeline))
+    _count(database, run=1.0)
+    assert _totals(database, "month") == {("2013-01", "run"): (2, 2.0), ("2013-02", "run"): (2, 2.0)}
+    assert _totals(database, pipeline="b") == {("b", "run"): (1, 1.0)}
+    assert _totals(database, projects=("other",)) == {}
+
+
+def test_costs_are_a_view_with_the_backends_own_price_first(database: Database) -> None:
+    database.transact(_settled)
+    _count(database, run=1.0, cpu=2.0, memory=4.0)
+    for prices in (PRICES, PRICES):
+        database.transact(lambda s, prices=prices: usage.store_prices(s, prices, "EUR"))
+    query = text("SELECT resource, hours, cost, currency, month FROM kfbridge_costs ORDER BY resource")
+    rows = [tuple(row) for row in database.read(lambda s: s.execute(query).all())]
+    assert rows == [
+        ("cpu", 2.0, 0.5, "EUR", "2013-01"),
+        ("memory", 4.0, None, None, "2013-01"),
+        ("run", 1.0, None, None, "2013-01"),
+    ]
+    database.transact(lambda s: usage.store_prices(s, Prices(), "EUR"))
+    assert database.read(lambda s: s.execute(query).all())[0].cost is None

@@ -1,0 +1,94 @@
+"""``GET /cost`` and ``GET /runs/{id}/cost``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bridge.lineage.database import Database
+from bridge.service.backend_settings import PriceSettings
+from bridge.service.workers.usage import UsageCounter
+from tests.support import handmade
+from tests.unit.service.harness import Harness, harness, mirror_of
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+PRICES = (
+    PriceSettings(resource="cpu", per_hour=0.04),
+    PriceSettings(resource="nvidia.com/gpu", per_hour=3.0, backend="default"),
+)
+
+
+def _spec() -> str:
+    resources = {
+        "resourceCpuRequest": "2",
+        "resourceMemoryLimit": "4Gi",
+        "accelerator": {"resourceType": "nvidia.com/gpu", "resourceCount": "1"},
+    }
+    component = handmade.component(executorLabel="exec-train")
+    tasks = {"train": handmade.task("train", "comp-train")}
+    executors = {"exec-train": handmade.sh("true", resources=resources)}
+    return json.dumps(handmade.document(tasks, {"comp-train": component}, executors, name="gpu-train"))
+
+
+async def _ran(service: Harness) -> dict[str, Any]:
+    run = await service.submitted(spec=_spec(), arguments={}, origin={"team": "risk"})
+    mirror = mirror_of()
+    train = replace(
+        mirror.tasks[1], started_at=NOW - timedelta(hours=2), finished_at=NOW - timedelta(hours=1)
+    )
+    return await service.ended(run, mirror=replace(mirror, tasks=(mirror.tasks[0], train)))
+
+
+async def test_what_a_run_used_and_cost(database: Database) -> None:
+    async with harness(database, prices=PRICES, currency="EUR") as service:
+        run = await _ran(service)
+        found = (await service.client.get(f"/api/v1/runs/{run['run_id']}/cost")).json()
+        (task,) = found["tasks"]
+        assert (task["path"], task["seconds"], task["cpu_hours"], task["gpu_hours"]) == (
+            "train",
+            3600,
+            2.0,
+            1.0,
+        )
+        assert (found["total"]["cost"], found["currency"]) == (3.08, "EUR")
+        assert found["total"]["unpriced"] == ["memory"]
+        assert found["total"]["accelerator_hours"] == {"nvidia.com/gpu": 1.0}
+
+
+async def test_costs_by_team_and_month_after_they_were_counted(database: Database) -> None:
+    async with harness(database, prices=PRICES) as service:
+        await _ran(service)
+        while await service.sequencer.step():
+            pass
+        before = (await service.client.get("/api/v1/cost")).json()
+        assert before["items"] == []
+        assert before["pending"] > 0
+        while await UsageCounter(service.context).step():
+            pass
+        found = (await service.client.get("/api/v1/cost", params={"by": "team"})).json()
+        (item,) = found["items"]
+        assert (item["key"], item["runs"], item["cpu_hours"], item["memory_gib_hours"]) == (
+            "risk",
+            1,
+            2.0,
+            4.0,
+        )
+        assert (item["cost"], found["total"]["cost"], found["pending"]) == (3.08, 3.08, 0)
+        assert found["first_month"] == found["last_month"]
+        assert {(one["backend"], one["resource"]) for one in found["prices"]} == {
+            (None, "cpu"),
+            ("default", "nvidia.com/gpu"),
+        }
+        past = await service.client.get("/api/v1/cost", params={"from": "2013-01", "to": "2013-02"})
+        assert past.json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    "params", [{"by": "day"}, {"from": "2013"}, {"from": "2013-13"}, {"from": "2013-02", "to": "2013-01"}]
+)
+async def test_what_is_no_question_is_refused(service: Harness, params: dict[str, str]) -> None:
+    assert (await service.client.get("/api/v1/cost", params=params)).status_code == 422
