@@ -37,6 +37,7 @@ from bridge.client.models import (
     TaskModel,
 )
 from bridge.client.network import AsyncNetwork, Network
+from bridge.client.notebook import Runs
 from bridge.client.oncall import OnCallModel
 from bridge.client.patience import OnTrouble, Patience, with_patience
 from bridge.client.reproduction import ReproduceRequest, ReproductionModel
@@ -184,6 +185,19 @@ class AsyncBridgeClient:
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+    async def runs(self, *, limit: int = 100, **filters: Any) -> Runs:
+        """The newest runs that the filters leave, at most ``limit``, for a notebook: they show as a table,
+        and ``to_pandas()`` makes one of pandas."""
+        found = Runs()
+        cursor: str | None = None
+        while len(found) < limit:
+            page = await self.list_runs(limit=min(200, limit - len(found)), cursor=cursor, **filters)
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return found
 
     async def tasks(self, run_id: RunId) -> list[TaskModel]:
         """The run's tasks as far as they are mirrored; the root has the path ``""``."""

@@ -88,3 +88,8 @@ class CompareModel(Message):
     sections: list[CompareSection] = Field(default_factory=list)
     blobs: list[CompareBlob] = Field(default_factory=list)
     unknown: list[str] = Field(default_factory=list)
+
+    def _repr_html_(self) -> str:
+        from bridge.client.notebook import comparison_html
+
+        return comparison_html(self)

@@ -263,6 +263,11 @@ class RunModel(Message):
     warnings: list[str] = Field(default_factory=list)
     waiting: str | None = None
 
+    def _repr_html_(self) -> str:
+        from bridge.client.notebook import run_html
+
+        return run_html(self)
+
 
 class TaskModel(Message):
     """A task of a run; ``path`` is the dotted path of names from the pipeline's root."""

@@ -29,6 +29,7 @@ from bridge.client.models import (
     TaskModel,
 )
 from bridge.client.network import BlockingNetwork, Network, run_blocking
+from bridge.client.notebook import Runs
 from bridge.client.oncall import OnCallModel
 from bridge.client.patience import OnTrouble
 from bridge.client.reproduction import ReproductionModel
@@ -121,6 +122,9 @@ class BridgeClient:
 
     def iterate_runs(self, **filters: Any) -> Iterator[RunModel]:
         return _iterate(self._client.iterate_runs(**filters))
+
+    def runs(self, *, limit: int = 100, **filters: Any) -> Runs:
+        return run_blocking(self._client.runs(limit=limit, **filters))
 
     def tasks(self, run_id: RunId) -> list[TaskModel]:
         return run_blocking(self._client.tasks(run_id))
