@@ -14,7 +14,7 @@ from bridge.domain.identity import Origin, canonical_json
 from bridge.domain.lineage import PipelineRef, Run
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.kfp_api import messages
-from bridge.kfp_api.errors import KfpError
+from bridge.kfp_api.errors import KfpError, KfpNotFound
 from bridge.lineage import runs, specs
 from bridge.lineage.database import now as database_now
 from bridge.service.backends import Backend
@@ -87,13 +87,19 @@ class FoundRuns:
             version = await self._backend.client.get_version(
                 reference.pipeline_id, reference.pipeline_version_id
             )
+        except KfpNotFound:
+            # Deleted, which a thousand runs of it do not make undone.
+            return self._remember(reference.pipeline_version_id, UNKNOWN_PIPELINE)
         except KfpError as error:
             log.warning("pipeline of a found run cannot be read", extra={"error": str(error)})
             return UNKNOWN_PIPELINE
-        if not version.pipeline_spec:
-            return UNKNOWN_PIPELINE
-        pipeline = await self._register(version.pipeline_spec, version.display_name or version.name)
-        self._versions[reference.pipeline_version_id] = pipeline
+        pipeline = UNKNOWN_PIPELINE
+        if version.pipeline_spec:
+            pipeline = await self._register(version.pipeline_spec, version.display_name or version.name)
+        return self._remember(reference.pipeline_version_id, pipeline)
+
+    def _remember(self, version_id: str, pipeline: PipelineRef) -> PipelineRef:
+        self._versions[version_id] = pipeline
         while len(self._versions) > _REMEMBERED_VERSIONS:
             self._versions.popitem(last=False)
         return pipeline

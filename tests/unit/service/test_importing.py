@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 
-from bridge.domain.lineage import RunMirror
 from bridge.lineage.database import Database
 from bridge.service.workers import history
 from bridge.service.workers.history import HistoryImport
@@ -24,13 +23,13 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "PAGE_SIZE", PAGE)
 
 
-def old_runs(kfp: FakeKfp, count: int, *, mirror: RunMirror | None = None) -> list[UUID]:
+def old_runs(kfp: FakeKfp, count: int, **fields: Any) -> list[UUID]:
     """Runs that ended a day apart, the newest first; the newest ended a day ago."""
     made = []
     for days in range(1, count + 1):
         ended = (kfp.now() - timedelta(days=days)).isoformat().replace("+00:00", "Z")
-        kfp_run_id = kfp.add_foreign_run("SUCCEEDED", created_at=ended, finished_at=ended)
-        kfp.mirrors[kfp_run_id] = mirror or mirror_of()
+        kfp_run_id = kfp.add_foreign_run("SUCCEEDED", created_at=ended, finished_at=ended, **fields)
+        kfp.mirrors[kfp_run_id] = mirror_of()
         made.append(kfp_run_id)
     return made
 
@@ -158,3 +157,16 @@ async def test_only_the_process_that_follows_the_backend_imports(crowded: Harnes
     crowded.backend.leads = False
     assert await HistoryImport(crowded.context, crowded.backend).step() is not None
     assert await known(crowded) == []
+
+
+async def test_a_pipeline_that_is_gone_is_asked_for_once(database: Database) -> None:
+    kfp = FakeKfp()
+    gone = {"pipeline_id": "p", "pipeline_version_id": "v"}
+    old_runs(kfp, 2 * PAGE, pipeline_version_reference=gone)
+    async with harness(database, kfp=kfp) as service:
+        await service.sweep()
+        importing = HistoryImport(service.context, service.backend, service.track_worker)
+        for _ in range(3):
+            await importing.step()
+        assert {run.pipeline.name for run in await service.stored()} == {"unknown"}
+    assert kfp.requests.count(("GET", f"{API}/pipelines/p/versions/v")) == 1
