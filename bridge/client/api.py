@@ -22,7 +22,7 @@ from bridge.client import calls
 from bridge.client.comparison import CompareModel
 from bridge.client.costs import CostModel, RunCostModel
 from bridge.client.errors import BridgeBadAnswer, BridgeUnreachable, ProblemError, RunTimeout
-from bridge.client.history import PipelineDetailModel, TrendModel
+from bridge.client.history import ArtifactBrief, PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     ArtifactModel,
@@ -206,6 +206,12 @@ class AsyncBridgeClient:
     async def artifacts(self, run_id: RunId) -> list[ArtifactModel]:
         """The artifacts that the run's tasks read and wrote."""
         return await self._all(lambda cursor: calls.artifacts(run_id, cursor))
+
+    async def list_artifacts(
+        self, *, limit: int | None = None, cursor: str | None = None, **filters: Any
+    ) -> Page[ArtifactBrief]:
+        """One page of all artifacts, newest first; the filters are those of ``GET /artifacts``."""
+        return await self._exchange(calls.list_artifacts(limit, cursor, filters))
 
     async def metrics(self, run_id: RunId) -> MetricsModel:
         """The run's scalar and structured metrics."""

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from bridge.client.comparison import CompareModel
 from bridge.client.costs import CostModel, RunCostModel
-from bridge.client.history import PipelineDetailModel, TrendModel
+from bridge.client.history import ArtifactBrief, PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     AliasRequest,
@@ -87,6 +87,18 @@ def artifacts(run_id: RunId, cursor: str | None = None) -> Call[Page[ArtifactMod
     """``GET /runs/{id}/artifacts``."""
     path = f"{_run(run_id)}/artifacts"
     return Call(method="GET", path=path, parse=page_reader(ArtifactModel), params=_cursor(cursor))
+
+
+def list_artifacts(
+    limit: int | None, cursor: str | None, filters: Mapping[str, Any]
+) -> Call[Page[ArtifactBrief]]:
+    """``GET /artifacts``."""
+    params = {name: _param(value) for name, value in filters.items() if value is not None}
+    if limit is not None:
+        params["limit"] = str(limit)
+    return Call(
+        method="GET", path="/artifacts", parse=page_reader(ArtifactBrief), params=params | _cursor(cursor)
+    )
 
 
 def metrics(run_id: RunId) -> Call[MetricsModel]:

@@ -35,6 +35,24 @@ class RunBrief(Message):
     error_kind: str | None = None
 
 
+class ArtifactBrief(Message):
+    """An artifact in a list. ``run`` is the first that put it out, its task ``task_path`` under ``key``;
+    ``None`` if nothing is known to have made it. ``content`` is as of ``ArtifactModel``."""
+
+    artifact_id: UUID
+    type: str
+    uri: str | None = None
+    name: str | None = None
+    digest: str | None = None
+    created_at: datetime | None = None
+    content: Literal["available", "unavailable"] | None = None
+    project: str
+    backend: str
+    run: RunBrief | None = None
+    task_path: str | None = None
+    key: str | None = None
+
+
 class GridTaskModel(Message):
     """A task directly below the root: a field of the grid."""
 

@@ -15,7 +15,7 @@ import httpx
 from bridge.client.api import DEFAULT_PATIENCE_SECONDS, LONG_POLL_SECONDS, AsyncBridgeClient, RunId
 from bridge.client.comparison import CompareModel
 from bridge.client.costs import CostModel, RunCostModel
-from bridge.client.history import PipelineDetailModel, TrendModel
+from bridge.client.history import ArtifactBrief, PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     ArtifactModel,
@@ -131,6 +131,11 @@ class BridgeClient:
 
     def artifacts(self, run_id: RunId) -> list[ArtifactModel]:
         return run_blocking(self._client.artifacts(run_id))
+
+    def list_artifacts(
+        self, *, limit: int | None = None, cursor: str | None = None, **filters: Any
+    ) -> Page[ArtifactBrief]:
+        return run_blocking(self._client.list_artifacts(limit=limit, cursor=cursor, **filters))
 
     def metrics(self, run_id: RunId) -> MetricsModel:
         return run_blocking(self._client.metrics(run_id))

@@ -51,6 +51,14 @@ def parse_number(text: str) -> float:
     return number
 
 
+def parse_key(text: str) -> int:
+    """A surrogate key in a cursor. Raises ``ValueError`` for what no column holds."""
+    key = int(text)
+    if not 0 <= key < 2**63:
+        raise ValueError("a number that is no key")
+    return key
+
+
 def page_size(limit: int) -> int:
     """The limit a listing keeps to: 1 to 200. Raises ``ValueError`` for less."""
     if limit < 1:

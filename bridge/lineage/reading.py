@@ -85,7 +85,7 @@ def artifacts_of(session: Session, run_id: UUID) -> list[Artifact]:
     for row in rows:
         artifacts[row["id"]] = row
         uses[row["id"]].append(_use(row))
-    return [_artifact(row, tuple(uses[key])) for key, row in artifacts.items()]
+    return [artifact_from_row(row, tuple(uses[key])) for key, row in artifacts.items()]
 
 
 def get_artifact(session: Session, artifact_id: UUID) -> StoredArtifact | None:
@@ -97,7 +97,7 @@ def get_artifact(session: Session, artifact_id: UUID) -> StoredArtifact | None:
         _uses(ARTIFACT_USES.c.artifact == row["id"]).order_by(ARTIFACT_USES.c.id.desc()).limit(_MAX_USES)
     ).mappings()
     return StoredArtifact(
-        artifact=_artifact(row, ()),
+        artifact=artifact_from_row(row),
         backend=row["backend"],
         project=row["project"],
         uses=tuple((use["run_uid"], _use(use)) for use in uses),
@@ -133,7 +133,8 @@ def _use(row: RowMapping) -> ArtifactUse:
     )
 
 
-def _artifact(row: RowMapping, uses: tuple[ArtifactUse, ...]) -> Artifact:
+def artifact_from_row(row: RowMapping, uses: tuple[ArtifactUse, ...] = ()) -> Artifact:
+    """An artifact from its row of ``artifacts``, with these uses."""
     return Artifact(
         backend_artifact_id=row["backend_artifact_id"],
         type=row["type"],

@@ -1,7 +1,8 @@
-"""``/artifacts``: one artifact with all its uses, and its content."""
+"""``/artifacts``: the list of artifacts, one with all its uses, and its content."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,19 +12,23 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
+from bridge.client.history import ArtifactBrief
 from bridge.client.lineage import LineageGraphModel
-from bridge.client.models import ArtifactModel
+from bridge.client.models import ArtifactModel, Page
 from bridge.domain.graph import LineageGraph
 from bridge.lineage import mirror
+from bridge.lineage.artifacts import ArtifactFilter, ListedArtifact, list_artifacts
 from bridge.lineage.collecting import collector_paused
+from bridge.lineage.errors import CursorError
 from bridge.lineage.graph import MOST_DEPTH, MOST_NODES, GraphDirection, lineage_of
 from bridge.lineage.records import StoredArtifact
+from bridge.service.briefs import brief
 from bridge.service.context import Context
 from bridge.service.convert import artifact_model, graph_record
 from bridge.service.describing import any_content
 from bridge.service.passing import MOST_PREVIEW_BYTES, pass_on
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep
+from bridge.service.routes.common import MAX_LIMIT, ContextDep
 
 router = APIRouter(tags=["artifacts"])
 
@@ -50,6 +55,34 @@ class NodeQuery(GraphQuery):
     node: str = Field(
         max_length=100, description="`artifact:<id>`, `run:<id>`, or the `id` of a node of another graph."
     )
+
+
+class ArtifactQuery(BaseModel):
+    """Which artifacts are listed; each narrows."""
+
+    type: str | None = Field(default=None, max_length=255, description="Such as `system.Model`.")
+    pipeline: str | None = Field(default=None, max_length=255, description="Made by runs of this pipeline.")
+    project: list[str] = Field(default_factory=list, description="Of one of these projects.")
+    text: str | None = Field(default=None, max_length=200, description="In its name, URI or digest.")
+    cursor: str | None = None
+    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
+
+
+@router.get("/artifacts", response_model=Page[ArtifactBrief])
+async def list_all(context: ContextDep, query: Annotated[ArtifactQuery, Query()]) -> Page[ArtifactBrief]:
+    """Artifacts, newest first, each with the run that made it. Each page looks at 5000 artifacts at most: it
+    may hold fewer than ``limit``, or none, and have a ``next_cursor`` all the same."""
+    where = ArtifactFilter(
+        type=query.type, pipeline=query.pipeline, projects=tuple(query.project), text=query.text
+    )
+    try:
+        found, following = await context.store.read(
+            lambda s: list_artifacts(s, where, cursor=query.cursor, limit=query.limit)
+        )
+    except CursorError as error:
+        raise ProblemError("invalid-request", str(error), errors=[("/cursor", str(error))]) from error
+    now = datetime.now(UTC)
+    return Page(items=[_brief(one, now) for one in found], next_cursor=following)
 
 
 @router.get("/artifacts/{artifact_id}", response_model=ArtifactModel)
@@ -89,6 +122,25 @@ async def artifact_lineage(
 async def lineage(context: ContextDep, query: Annotated[NodeQuery, Query()]) -> Response:
     """The same around any node: to go on from a node of a graph's frontier, or to begin with a run."""
     return await _graph(context, query.node, query)
+
+
+def _brief(listed: ListedArtifact, now: datetime) -> ArtifactBrief:
+    artifact = listed.artifact
+    assert artifact.artifact_id is not None, "only stored artifacts are listed"
+    return ArtifactBrief(
+        artifact_id=artifact.artifact_id,
+        type=artifact.type,
+        uri=artifact.uri,
+        name=artifact.name,
+        digest=artifact.digest,
+        created_at=artifact.created_at,
+        content=artifact.content.state.value if artifact.content else None,
+        project=listed.project,
+        backend=listed.backend,
+        run=brief(listed.run, now) if listed.run else None,
+        task_path=listed.task_path,
+        key=listed.key,
+    )
 
 
 async def _graph(context: Context, node: str, query: GraphQuery) -> Response:

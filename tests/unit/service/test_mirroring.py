@@ -174,6 +174,12 @@ async def test_artifacts_are_shown_with_their_uses_and_content(service: Harness,
     content = await service.client.get(f"/api/v1/artifacts/{shown['artifact_id']}/content")
     assert (content.text, content.headers["content-type"]) == ("a model", "text/plain; charset=utf-8")
     assert content.headers["content-security-policy"].startswith("sandbox")
+    listed = (await service.client.get("/api/v1/artifacts", params={"type": "system.Model"})).json()["items"]
+    assert [(one["artifact_id"], one["key"], one["run"]["run_id"]) for one in listed] == [
+        (shown["artifact_id"], "model", run["run_id"])
+    ]
+    bad = await service.client.get("/api/v1/artifacts", params={"cursor": "x"})
+    assert bad.status_code == 422
     service.context.settings = service.context.settings.model_copy(
         update={"content_roots": (tmp_path / "elsewhere",)}
     )
