@@ -5,6 +5,7 @@ import { createRootRouteWithContext, createRoute, createRouter, lazyRouteCompone
 import { NoSuchPage, RouteTrouble } from "./app/RouteTrouble";
 import { Shell } from "./app/Shell";
 import { Lines } from "./parts/feedback";
+import { readArtifactsSearch } from "./pages/artifacts/search";
 import { readRunSearch } from "./pages/run/search";
 import { readRunsSearch } from "./pages/runs/search";
 import { parseSearch, stringifySearch } from "./words/search";
@@ -31,7 +32,20 @@ const status = createRoute({
   component: lazyRouteComponent(() => import("./pages/status/StatusPage"), "StatusPage"),
 });
 
-const tree = root.addChildren([runs, run, status]);
+const artifacts = createRoute({
+  getParentRoute: () => root,
+  path: "/artifacts",
+  validateSearch: readArtifactsSearch,
+  component: lazyRouteComponent(() => import("./pages/artifacts/ArtifactsPage"), "ArtifactsPage"),
+});
+
+const artifact = createRoute({
+  getParentRoute: () => root,
+  path: "/artifacts/$artifactId",
+  component: lazyRouteComponent(() => import("./pages/artifacts/ArtifactPage"), "ArtifactPage"),
+});
+
+const tree = root.addChildren([runs, run, artifacts, artifact, status]);
 
 export function makeRouter(queries: QueryClient) {
   return createRouter({

@@ -38,6 +38,21 @@ export async function getText(path: string, query: Query = {}, signal?: AbortSig
   return answer.text();
 }
 
+/** The beginning of something that may be large. */
+export interface Head {
+  bytes: Uint8Array;
+  /** How much there is in all, if the answer says. */
+  total: number | null;
+  type: string;
+}
+
+/** At most `most` bytes from the beginning of an artifact's content. */
+export async function getHead(path: string, most: number, signal?: AbortSignal): Promise<Head> {
+  const answer = await ask(address(path, { preview: most }), { signal: signal ?? null });
+  const total = answer.headers.get("KFBridge-Content-Size");
+  return { bytes: new Uint8Array(await answer.arrayBuffer()), total: total ? Number(total) : null, type: answer.headers.get("Content-Type") ?? "" };
+}
+
 /** A change. The header tells the service that its own page asks: no form of another site can send it. */
 export async function postJson<T>(path: string, body: unknown = {}): Promise<T> {
   const headers = { Accept: "application/json", "Content-Type": "application/json", "KFBridge-Page": "1" };

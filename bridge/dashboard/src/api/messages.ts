@@ -26,6 +26,8 @@ export type WatchStatus = Whole<Schemas["WatchStatus"]>;
 export type Emission = Whole<Schemas["EmissionStatus"]>;
 export type Quarantined = Whole<Schemas["QuarantineModel"]>;
 export type Webhook = Whole<Schemas["WebhookModel"]>;
+export type ArtifactBrief = Whole<Schemas["ArtifactBrief"]>;
+export type RunBrief = Whole<Schemas["RunBrief"]>;
 export type RunQuery = NonNullable<operations["list_runs_api_v1_runs_get"]["parameters"]["query"]>;
 
 export interface Page<T> {
