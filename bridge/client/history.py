@@ -8,7 +8,14 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from bridge.client.models import Message, PipelineAliasModel
+from bridge.client.models import Message, PipelineAliasModel, PipelineModel
+
+
+class ListedPipelineModel(PipelineModel):
+    """A pipeline of a project with the digest of its newest version, and how many versions it has."""
+
+    project: str
+    versions: int
 
 
 class RunBrief(Message):

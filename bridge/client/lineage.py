@@ -103,7 +103,7 @@ class ExplainModel(Message):
 class LineageNodeModel(Message):
     """A node of the lineage's graph: an artifact, a task, a run, one version of a dataset, or a run of an
     Airflow job. ``depth`` is the number of steps from where the graph begins; what a kind does not have
-    is null. ``id`` is opaque and good for ``GET /lineage?node=``."""
+    is null. ``id`` is opaque and good for ``GET /lineage?node=``; ``link`` leads to Airflow's page of the task."""
 
     id: str
     kind: Literal["artifact", "task", "run", "dataset", "job_run"]
@@ -121,6 +121,7 @@ class LineageNodeModel(Message):
     dag_run_id: str | None = None
     task_id: str | None = None
     at: datetime | None = None
+    link: str | None = None
 
 
 class LineageEdgeModel(Message):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -81,7 +82,7 @@ def sections_of(sides: Sequence[Side], pipelines: Sequence[Pipeline | None]) -> 
         "pipeline": [_pipeline(side.run, one) for side, one in zip(sides, pipelines, strict=True)],
         "images": [images_by_component(one) if one else UNKNOWN for one in pipelines],
         "packages": [packages_by_component(one) if one else UNKNOWN for one in pipelines],
-        "data": [_data(side.inputs) for side in sides],
+        "data": [_data(side.inputs, _several(sides)) for side in sides],
         "environment": [_environment(side) for side in sides],
     }
     return [compare(name, values) for name, values in told.items()]
@@ -166,12 +167,17 @@ def _pipeline(run: Run, pipeline: Pipeline | None) -> dict[str, Any]:
     return found
 
 
-def _data(inputs: Sequence[ExplainedInput]) -> dict[str, Any]:
+def _several(sides: Sequence[Side]) -> set[str]:
+    """The names that stand for several inputs of any of the runs."""
+    counts = [Counter(item.name for item in side.inputs) for side in sides]
+    return {name for count in counts for name, number in count.items() if number > 1}
+
+
+def _data(inputs: Sequence[ExplainedInput], several: Set[str]) -> dict[str, Any]:
     """By the input's name; those of one name that are several are told apart by their URIs."""
-    names = [item.name for item in inputs]
     found: dict[str, Any] = {}
     for item in inputs:
-        name = item.name if names.count(item.name) == 1 else f"{item.name}: {item.uri}"
+        name = f"{item.name}: {item.uri}" if item.name in several else item.name
         found[name] = item.uri
         found[f"{name}: version"] = UNKNOWN if item.version is None else item.version
         if item.rows is not None:

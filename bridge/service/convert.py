@@ -184,9 +184,13 @@ class Presenter:
         base = self._settings.airflow_url
         if origin.url or not base or not origin.is_task_instance:
             return origin.url
-        parts = [quote(part or "", safe="") for part in (origin.dag_id, origin.dag_run_id, origin.task_id)]
         mapped = f"/mapped/{origin.map_index}" if origin.map_index >= 0 else ""
-        return f"{base.rstrip('/')}/dags/{parts[0]}/runs/{parts[1]}/tasks/{parts[2]}{mapped}"
+        return _airflow_link(base, origin.dag_id, origin.dag_run_id, origin.task_id) + mapped
+
+
+def _airflow_link(base: str, dag_id: str | None, dag_run_id: str | None, task_id: str | None) -> str:
+    dag, run, task = (quote(part or "", safe="") for part in (dag_id, dag_run_id, task_id))
+    return f"{base.rstrip('/')}/dags/{dag}/runs/{run}/tasks/{task}"
 
 
 def error_model(error: RunError | None) -> ErrorModel | None:
@@ -321,7 +325,7 @@ _UIDS = {
 _NODE_TEXTS = ("type", "uri", "version", "state", "dag_id", "dag_run_id", "task_id")
 
 
-def graph_record(graph: LineageGraph) -> dict[str, object]:
+def graph_record(graph: LineageGraph, airflow_url: str | None) -> dict[str, object]:
     """A ``LineageGraphModel`` as plain values: making tens of thousands of messages takes too long."""
     nodes = []
     for one in graph.nodes:
@@ -338,6 +342,8 @@ def graph_record(graph: LineageGraph) -> dict[str, object]:
                 record[name] = value
         if one.uid is not None:
             record[_UIDS[one.kind]] = one.uid
+        if airflow_url and one.kind is NodeKind.JOB_RUN and one.dag_id and one.dag_run_id and one.task_id:
+            record["link"] = _airflow_link(airflow_url, one.dag_id, one.dag_run_id, one.task_id)
         if one.at is not None:
             record["at"] = one.at.isoformat().replace("+00:00", "Z")
         nodes.append(record)

@@ -14,6 +14,7 @@ from tests.integration.service.calls import submit, wait_until
 from tests.integration.service.pipelines import sleeps, trains
 from tests.support.bridge_service import start_service
 from tests.support.local_backend import start_local_backend
+from tests.web.history import make_history
 from tests.web.pipelines import BAD_DAY, judges
 
 _COMPILED = Path(__file__).resolve().parents[2] / "kfp_pipelines" / "compiled"
@@ -62,6 +63,7 @@ def make_world(folder: Path) -> Iterator[World]:
     ):
         world = World(service.url, client, {}, f"sqlite:///{folder / 'service' / 'bridge.db'}")
         world.runs.update(_finished(client))
+        world.runs.update(make_history(client))
         canceled = world.start_long_run("stopped by hand")
         world.cancel(canceled)
         world.runs["canceled"] = wait_until(client, canceled, over=True, state="CANCELED")

@@ -6,6 +6,10 @@ import { NoSuchPage, RouteTrouble } from "./app/RouteTrouble";
 import { Shell } from "./app/Shell";
 import { Lines } from "./parts/feedback";
 import { readArtifactsSearch } from "./pages/artifacts/search";
+import { readCompareSearch } from "./pages/compare/search";
+import { readLineageSearch } from "./pages/lineage/search";
+import { readPipelineSearch } from "./pages/pipeline/search";
+import { readPipelinesSearch } from "./pages/pipelines/search";
 import { readRunSearch } from "./pages/run/search";
 import { readRunsSearch } from "./pages/runs/search";
 import { parseSearch, stringifySearch } from "./words/search";
@@ -45,7 +49,35 @@ const artifact = createRoute({
   component: lazyRouteComponent(() => import("./pages/artifacts/ArtifactPage"), "ArtifactPage"),
 });
 
-const tree = root.addChildren([runs, run, artifacts, artifact, status]);
+const pipelines = createRoute({
+  getParentRoute: () => root,
+  path: "/pipelines",
+  validateSearch: readPipelinesSearch,
+  component: lazyRouteComponent(() => import("./pages/pipelines/PipelinesPage"), "PipelinesPage"),
+});
+
+const pipeline = createRoute({
+  getParentRoute: () => root,
+  path: "/pipelines/$name",
+  validateSearch: readPipelineSearch,
+  component: lazyRouteComponent(() => import("./pages/pipeline/PipelinePage"), "PipelinePage"),
+});
+
+const compare = createRoute({
+  getParentRoute: () => root,
+  path: "/compare",
+  validateSearch: readCompareSearch,
+  component: lazyRouteComponent(() => import("./pages/compare/ComparePage"), "ComparePage"),
+});
+
+const lineage = createRoute({
+  getParentRoute: () => root,
+  path: "/lineage",
+  validateSearch: readLineageSearch,
+  component: lazyRouteComponent(() => import("./pages/lineage/LineagePage"), "LineagePage"),
+});
+
+const tree = root.addChildren([runs, run, pipelines, pipeline, compare, lineage, artifacts, artifact, status]);
 
 export function makeRouter(queries: QueryClient) {
   return createRouter({

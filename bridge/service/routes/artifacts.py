@@ -153,12 +153,14 @@ async def _graph(context: Context, node: str, query: GraphQuery) -> Response:
         raise ProblemError("invalid-request", told, errors=[("/node", told)]) from error
     if found is None:
         raise ProblemError("not-found", f"there is no {node.replace(':', ' ')}")
-    return Response(await anyio.to_thread.run_sync(_as_json, found), media_type="application/json")
+    airflow_url = context.settings.airflow_url
+    text = await anyio.to_thread.run_sync(_as_json, found, airflow_url)
+    return Response(text, media_type="application/json")
 
 
-def _as_json(graph: LineageGraph) -> bytes:
+def _as_json(graph: LineageGraph, airflow_url: str | None) -> bytes:
     with collector_paused:
-        return to_json(graph_record(graph))
+        return to_json(graph_record(graph, airflow_url))
 
 
 async def _stored(context: Context, artifact_id: UUID) -> StoredArtifact:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from sqlmodel import Session
 
+from bridge.client.history import ListedPipelineModel
 from bridge.client.models import AliasRequest, Page, PipelineAliasModel, PipelineModel, RegisterRequest
 from bridge.domain.aliases import alias_problem
 from bridge.lineage import aliases, specs
@@ -24,13 +25,13 @@ _Project = Annotated[str, Query(min_length=1, max_length=255)]
 _Name = Annotated[str, Path(max_length=255)]
 
 
-@router.get("/pipelines", response_model=Page[PipelineModel])
+@router.get("/pipelines", response_model=Page[ListedPipelineModel])
 async def list_pipelines(
     context: ContextDep,
     project: Annotated[list[str] | None, Query()] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
-) -> Page[PipelineModel]:
+) -> Page[ListedPipelineModel]:
     """Pipelines by name, each with the digest of its newest version."""
     try:
         found, following = await context.store.read(
@@ -38,7 +39,12 @@ async def list_pipelines(
         )
     except CursorError as error:
         raise ProblemError("invalid-request", str(error), errors=[("/cursor", str(error))]) from error
-    items = [PipelineModel(name=one.name, digest=one.digest or "") for one in found]
+    items = [
+        ListedPipelineModel(
+            name=one.name, digest=one.digest or "", project=one.project, versions=one.versions
+        )
+        for one in found
+    ]
     return Page(items=items, next_cursor=following)
 
 

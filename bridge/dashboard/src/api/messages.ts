@@ -27,7 +27,18 @@ export type Emission = Whole<Schemas["EmissionStatus"]>;
 export type Quarantined = Whole<Schemas["QuarantineModel"]>;
 export type Webhook = Whole<Schemas["WebhookModel"]>;
 export type ArtifactBrief = Whole<Schemas["ArtifactBrief"]>;
+export type ListedPipeline = Whole<Schemas["ListedPipelineModel"]>;
 export type RunBrief = Whole<Schemas["RunBrief"]>;
+export type Pipeline = Whole<Schemas["PipelineDetailModel"]>;
+export type PipelineRun = Whole<Schemas["PipelineRunModel"]>;
+export type Trend = Whole<Schemas["TrendModel"]>;
+export type TrendPoint = Whole<Schemas["TrendPoint"]>;
+export type Comparison = Whole<Schemas["CompareModel"]>;
+export type CompareSection = Whole<Schemas["CompareSection"]>;
+export type CompareRow = Whole<Schemas["CompareRow"]>;
+export type CompareBlob = Whole<Schemas["CompareBlob"]>;
+export type LineageGraph = Whole<Schemas["LineageGraphModel"]>;
+export type LineageNode = Whole<Schemas["LineageNodeModel"]>;
 export type RunQuery = NonNullable<operations["list_runs_api_v1_runs_get"]["parameters"]["query"]>;
 
 export interface Page<T> {
