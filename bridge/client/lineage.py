@@ -103,7 +103,8 @@ class ExplainModel(Message):
 class LineageNodeModel(Message):
     """A node of the lineage's graph: an artifact, a task, a run, one version of a dataset, or a run of an
     Airflow job. ``depth`` is the number of steps from where the graph begins; what a kind does not have
-    is null. ``id`` is opaque and good for ``GET /lineage?node=``; ``link`` leads to Airflow's page of the task."""
+    is null. ``id`` is opaque and good for ``GET /lineage?node=``; ``link`` leads to Airflow's page of the
+    task."""
 
     id: str
     kind: Literal["artifact", "task", "run", "dataset", "job_run"]

@@ -128,7 +128,7 @@ class _OfPipeline(_Listing):
         )
         if cursor is not None:
             after: tuple[datetime, UUID, int]
-            after = tuple(read_cursor(self.kind, cursor, parse_moment, UUID, parse_key))  # type: ignore[assignment]
+            after = tuple(read_cursor(self.kind, cursor, parse_moment, UUID, parse_key))
             # The first two are what the index is entered by.
             found = found.where(
                 tuple_(keys[0], keys[1]) <= tuple_(*_typed(after[:2])),
