@@ -86,7 +86,7 @@ class Crowd:
 @contextmanager
 def crowded_kfp(log: Path, *, runs: int = 100_000, active: int = 10_000, **options: Any) -> Iterator[Crowd]:
     """A server with so many runs, some of them going on, stopped at the end of the block. ``options`` as of
-    the command line: ``list_seconds``, ``namespaces``."""
+    the command line: ``list_seconds``, ``namespaces``, ``brief``."""
     command = [
         sys.executable,
         "-m",

@@ -32,10 +32,14 @@ _SPEC = {
 
 class CrowdedKfp:
     """What the KFP port answers. ``list_seconds`` is how long a list of runs takes, ``inline`` whether its
-    rows carry a spec. Requests are counted by route, with the seconds they took, and by second."""
+    rows carry a spec, ``brief`` whether they lack the tasks that KFP's carry. Requests are counted by route,
+    with the seconds they took, and by second."""
 
-    def __init__(self, rows: Rows, *, list_seconds: float = 0.0, inline: bool = False) -> None:
+    def __init__(
+        self, rows: Rows, *, list_seconds: float = 0.0, inline: bool = False, brief: bool = False
+    ) -> None:
         self.rows = rows
+        self.brief = brief
         self.list_seconds = list_seconds
         self.inline = inline
         self.metadata = Metadata(rows)
@@ -87,7 +91,9 @@ class CrowdedKfp:
         key = (self.rows.show(row), row.finished_s, row.done, self.inline)
         known = self._texts.get(row.run_id)
         if known is None or known[0] != key:
-            known = self._texts[row.run_id] = (key, json.dumps(self._shown(row)))
+            spec = _SPEC if self.inline else None
+            told = row_json(self.rows, row, spec=spec, tasks=not self.brief)
+            known = self._texts[row.run_id] = (key, json.dumps(told))
         return known[1]
 
     def _create(self, body: dict[str, Any]) -> Answered:
@@ -217,7 +223,9 @@ class Control:
 async def _serve(options: argparse.Namespace) -> None:
     rows = Rows(tuple(name for name in options.namespaces.split(",") if name))
     rows.fill(options.runs - options.active, options.active, stateless_every=options.stateless_every)
-    kfp = CrowdedKfp(rows, list_seconds=options.list_seconds, inline=options.inline)
+    kfp = CrowdedKfp(
+        rows, list_seconds=options.list_seconds, inline=options.inline, brief=bool(options.brief)
+    )
     kfp.others.multi_user = bool(rows.namespaces)
     server = PlainServer(kfp.handle)
     control = PlainServer(Control(kfp, server).handle)
@@ -237,6 +245,7 @@ def main() -> None:
     parser.add_argument("--list-seconds", type=float, default=0.0)
     parser.add_argument("--namespaces", default="", help="multi-user: their names, with commas")
     parser.add_argument("--stateless-every", type=int, default=50, help="every so many rows have no state")
+    parser.add_argument("--brief", type=int, default=0, help="1: lists without tasks")
     parser.add_argument("--inline", action="store_true", help="rows carry an inline spec")
     asyncio.run(_serve(parser.parse_args()))
 
