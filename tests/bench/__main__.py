@@ -48,12 +48,12 @@ def main() -> int:
         )
     following.add_options(parser)
     parser.add_argument(
-        "--size", type=int, default=querying.Setting.runs, help="querying: runs in the database"
+        "--size", type=int, default=querying.Setting().runs, help="querying: runs in the database"
     )
     parser.add_argument(
         "--mlflow-runs",
         type=int,
-        default=querying.Setting.mlflow_runs,
+        default=querying.Setting().mlflow_runs,
         help="querying: runs in MLflow's database, 0 for without MLflow",
     )
     parser.add_argument("--keep", type=Path, help="querying: a folder where the seeded databases stay")

@@ -30,7 +30,7 @@ from tests.bench.seeding_rows import History, dag_name, pipeline_name
 from tests.bench.servers import bridge_service
 from tests.support.postgres import running_postgres
 
-TIMES = 60
+TIMES = 40
 PAGES = 6
 # Milliseconds that no list, filter or search should take at p95, and the lineage of 10,000 nodes.
 LIST_LIMIT, GRAPH_LIMIT = 50, 200
