@@ -41,7 +41,7 @@ def settled(page: Page) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     "place",
-    ["/artifacts", "/artifacts?text=nothing+like+this", "flights", "report"],
+    ["/artifacts", "/artifacts?text=nothing+like+this", "flights"],
 )
 def test_a_page_is_sound(look: OpenView, made: Made, place: str, theme: str, size: str) -> None:
     view = look(theme=theme, size=size)

@@ -27,6 +27,8 @@ PLACES = {
     "parameters": ("/runs/{nasty}?tab=parameters", "dl"),
     "logs": ("/runs/{failed}?tab=logs", "[data-testid=log] >> nth=1"),
     "events": ("/runs/{failed}?tab=events", "text=settled"),
+    "status": ("/backends", "article"),
+    "on call": ("/oncall", "article"),
     "explain": ("/runs/{refused}?tab=explain", "text=Run it again"),
 }
 # What is not there is asked for, and told; nothing else may go wrong.

@@ -10,6 +10,7 @@ import { readCompareSearch } from "./pages/compare/search";
 import { readLineageSearch } from "./pages/lineage/search";
 import { readPipelineSearch } from "./pages/pipeline/search";
 import { readPipelinesSearch } from "./pages/pipelines/search";
+import { readOnCallSearch } from "./pages/oncall/search";
 import { readRunSearch } from "./pages/run/search";
 import { readRunsSearch } from "./pages/runs/search";
 import { parseSearch, stringifySearch } from "./words/search";
@@ -28,6 +29,13 @@ const run = createRoute({
   path: "/runs/$runId",
   validateSearch: readRunSearch,
   component: lazyRouteComponent(() => import("./pages/run/RunPage"), "RunPage"),
+});
+
+const onCall = createRoute({
+  getParentRoute: () => root,
+  path: "/oncall",
+  validateSearch: readOnCallSearch,
+  component: lazyRouteComponent(() => import("./pages/oncall/OnCallPage"), "OnCallPage"),
 });
 
 const status = createRoute({
@@ -77,7 +85,9 @@ const lineage = createRoute({
   component: lazyRouteComponent(() => import("./pages/lineage/LineagePage"), "LineagePage"),
 });
 
-const tree = root.addChildren([runs, run, pipelines, pipeline, compare, lineage, artifacts, artifact, status]);
+const tree = root.addChildren([
+  runs, run, pipelines, pipeline, compare, lineage, artifacts, artifact, onCall, status,
+]);
 
 export function makeRouter(queries: QueryClient) {
   return createRouter({

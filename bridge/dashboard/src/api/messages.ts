@@ -39,6 +39,10 @@ export type CompareRow = Whole<Schemas["CompareRow"]>;
 export type CompareBlob = Whole<Schemas["CompareBlob"]>;
 export type LineageGraph = Whole<Schemas["LineageGraphModel"]>;
 export type LineageNode = Whole<Schemas["LineageNodeModel"]>;
+export type OnCall = Whole<Schemas["OnCallModel"]>;
+export type FailureGroup = Whole<Schemas["FailureGroup"]>;
+export type StuckRun = Whole<Schemas["StuckRun"]>;
+export type MissingRun = Whole<Schemas["MissingRun"]>;
 export type RunQuery = NonNullable<operations["list_runs_api_v1_runs_get"]["parameters"]["query"]>;
 
 export interface Page<T> {

@@ -4,6 +4,7 @@ export const PAGES = [
   { to: "/pipelines", name: "Pipelines", exact: false },
   { to: "/compare", name: "Compare", exact: false },
   { to: "/lineage", name: "Lineage", exact: false },
+  { to: "/oncall", name: "On call", exact: false },
   { to: "/artifacts", name: "Artifacts", exact: false },
   { to: "/backends", name: "Status", exact: false },
 ] as const;

@@ -1,0 +1,108 @@
+import { Button } from "@mantine/core";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+
+import { postJson } from "../../api/http";
+import type { Run } from "../../api/messages";
+import { keys, runsQuery } from "../../api/queries";
+import { Command } from "../../parts/Copy";
+import { Dialog } from "../../parts/Dialog";
+import { Lines, Notice } from "../../parts/feedback";
+import { Icon } from "../../parts/Icon";
+import { canCancel, clearCommand } from "../../words/run";
+import { count, plain } from "../../words/text";
+import classes from "./GroupButton.module.css";
+
+type Verb = "cancel" | "retry";
+interface Props {
+  verb: Verb;
+  ids: readonly string[];
+  /** How many the group has in all. */
+  of?: number;
+}
+
+// The API tells of so many runs by their ids at once.
+const MOST = 200;
+
+/** Cancels or retries the runs of a group, after a question. */
+export function GroupButton({ verb, ids, of = ids.length }: Props) {
+  const [asking, setAsking] = useState<readonly string[] | null>(null);
+  const word = verb === "cancel" ? "Cancel" : "Retry";
+  return (
+    <>
+      <Button variant="default" size="xs" className={classes["button"] ?? ""} onClick={() => { setAsking(ids.slice(0, MOST)); }}
+        leftSection={<Icon name={verb === "cancel" ? "stop" : "retry"} size={13} />}>
+        {word} {ids.length === 1 ? "it" : of > ids.length ? `the newest ${ids.length}` : `all ${ids.length}`}
+      </Button>
+      {asking && (
+        <Dialog title={`${word} ${count(asking.length, "run")}?`} size="lg" close={() => { setAsking(null); }}>
+          <Question verb={verb} ids={asking} close={() => { setAsking(null); }} />
+        </Dialog>
+      )}
+    </>
+  );
+}
+
+/** The runs as they were when the question was asked: a group that changes meanwhile does not change the answer. */
+function Question({ verb, ids, close }: { verb: Verb; ids: readonly string[]; close: () => void }) {
+  const runs = useQuery({ ...runsQuery({ ids, limit: MOST }), staleTime: Infinity });
+  if (runs.isPending) return <Lines number={2} />;
+  if (runs.data === undefined) return <Notice tone="bad">{runs.error.message}</Notice>;
+  return <Answer verb={verb} runs={runs.data.items} close={close} />;
+}
+
+function Answer({ verb, runs, close }: { verb: Verb; runs: readonly Run[]; close: () => void }) {
+  const client = useQueryClient();
+  const [chosen] = useState(() => split(verb, runs));
+  const [done, setDone] = useState(0);
+  const [refused, setRefused] = useState<readonly string[]>([]);
+  const work = useMutation({
+    mutationFn: async () => {
+      for (const run of chosen.here) {
+        try {
+          await postJson(`/runs/${run.run_id}:${verb}`, verb === "cancel" ? { reason: "from the dashboard: on call" } : {});
+        } catch (error) {
+          const why = error instanceof Error ? error.message : String(error);
+          setRefused((before) => [...before, `${run.display_name}: ${why}`]);
+        }
+        setDone((before) => before + 1);
+      }
+    },
+    onSettled: () => client.invalidateQueries({ queryKey: keys.changing }),
+  });
+  const { here, commands } = chosen;
+  return (
+    <div className={classes["question"]}>
+      {here.length > 0 && <p>{verb === "cancel" ? `${count(here.length, "run")} ${here.length === 1 ? "is" : "are"} ended; Airflow tasks that wait for them fail.` : `${count(here.length, "run")} ${here.length === 1 ? "goes" : "go"} on from the tasks that failed; what succeeded is kept.`}</p>}
+      {here.length + commands.length === 0 && <p>There is nothing left to do: they are over, or were asked to end.</p>}
+      {commands.length > 0 && (
+        <>
+          <p>Airflow asked for {count(commands.length, "run")} of these. Clear {commands.length === 1 ? "its task" : "their tasks"}, and Airflow asks again; its DagRuns and this history then say the same.</p>
+          <Command text={commands.join("\n")} label="commands that clear the tasks in Airflow" />
+        </>
+      )}
+      {refused.length > 0 && <Notice tone="bad"><ul className={classes["refused"]}>{refused.map((one) => <li key={one}><bdi>{plain(one)}</bdi></li>)}</ul></Notice>}
+      <div className={classes["buttons"]}>
+        {(work.isPending || work.isSuccess) && (
+          <span className={classes["progress"]} role="status">
+            <progress value={done} max={here.length} aria-label="Progress" /> {done} of {here.length}{work.isSuccess && " asked for"}
+          </span>
+        )}
+        <Button variant="default" onClick={close} data-autofocus>{work.isSuccess || here.length === 0 ? "Close" : "Leave it"}</Button>
+        {here.length > 0 && !work.isSuccess && (
+          <Button color={verb === "cancel" ? "red.9" : "bridge"} loading={work.isPending} onClick={() => { work.mutate(); }}>
+            {verb === "cancel" ? `Cancel ${count(here.length, "run")}` : `Retry ${count(here.length, "run")}`}
+          </Button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** What is done here, and the commands for what Airflow has to do: it would not know of a retry that it did not ask for. */
+function split(verb: Verb, runs: readonly Run[]): { here: Run[]; commands: string[] } {
+  if (verb === "cancel") return { here: runs.filter(canCancel), commands: [] };
+  const failed = runs.filter((run) => run.over && run.state === "FAILED");
+  const commands = failed.map(clearCommand).filter((one) => one !== null);
+  return { here: failed.filter((run) => clearCommand(run) === null), commands: [...new Set(commands)] };
+}
