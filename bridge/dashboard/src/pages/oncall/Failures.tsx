@@ -33,7 +33,7 @@ function Group({ group }: { group: FailureGroup }) {
     <article className={`panel ${classes["group"] ?? ""}`} aria-label={`Failures: ${name}`}>
       <header>
         <h3>{sentence(name)}</h3>
-        <Tag tone="bad">{GROUPS[group.group]}</Tag>
+        {GROUPS[group.group] !== name && <Tag tone="bad">{GROUPS[group.group]}</Tag>}
         <span className={classes["count"]}>{count(group.count, "run")}</span>
         <GroupButton verb="retry" ids={group.runs.map((run) => run.run_id)} of={group.count} />
       </header>
