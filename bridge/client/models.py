@@ -228,7 +228,8 @@ class RunLinks(Message):
 class RunModel(Message):
     """A run as readers see it. ``state`` is KFP's word, ``phase`` the bridge's own progress,
     ``mirror`` how complete the copy of tasks, artifacts and metrics is; ``waiting`` why a QUEUED run has
-    not been sent yet, if the bridge itself holds it back."""
+    not been sent yet, if the bridge itself holds it back; ``metrics`` the first few by key, in a listing that
+    asks for them."""
 
     run_id: UUID
     kfp_run_id: UUID
@@ -262,6 +263,7 @@ class RunModel(Message):
     links: RunLinks = Field(default_factory=RunLinks)
     warnings: list[str] = Field(default_factory=list)
     waiting: str | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         from bridge.client.notebook import run_html

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import RowMapping, Select, literal, select, union_all
 from sqlmodel import Session
 
 from bridge.domain.lineage import (
@@ -22,11 +22,14 @@ from bridge.domain.lineage import (
 )
 from bridge.domain.states import RuntimeState, parse_state
 from bridge.lineage.bulk import in_pieces
+from bridge.lineage.columns import Uid
 from bridge.lineage.convert import error_from_json
 from bridge.lineage.records import StoredArtifact
 from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, METRIC_BLOBS, METRICS, RUNS, TASKS
 
 _MAX_USES = 1000
+# As many as a page holds; SQLite joins no more than 500.
+_RUNS_AT_ONCE = 200
 
 
 def tasks_of(session: Session, run_id: UUID) -> list[Task]:
@@ -172,6 +175,26 @@ def last_metrics_of(session: Session, run_id: UUID, *, limit: int) -> dict[str, 
     statement = _of_run(METRICS, run_id).where(is_last).order_by(METRICS.c.key).limit(limit)
     rows = session.execute(statement.with_only_columns(METRICS.c.key, METRICS.c.value))
     return {row.key: row.value for row in rows}
+
+
+def first_metrics_of(
+    session: Session, run_ids: Collection[UUID], *, limit: int
+) -> dict[UUID, dict[str, float]]:
+    """The first ``limit`` scalar metrics by key of each run that has any, those of a first step alone: for a
+    page of runs, at the cost of a few entries of an index per run."""
+    found: dict[UUID, dict[str, float]] = {}
+    # One piece per run: each reads its first entries of an index, whichever planner looks at it.
+    for piece in in_pieces(sorted(run_ids), _RUNS_AT_ONCE):
+        firsts = (_first_metrics(run_id, limit).subquery() for run_id in piece)
+        for run_id, key, value in session.execute(union_all(*(select(first) for first in firsts))):
+            found.setdefault(run_id, {})[key] = value
+    return found
+
+
+def _first_metrics(run_id: UUID, limit: int) -> Select[Any]:
+    asked = literal(run_id, Uid()).label("run_id")
+    at_first = _of_run(METRICS, run_id).where(METRICS.c.step == 0).order_by(METRICS.c.key).limit(limit)
+    return at_first.with_only_columns(asked, METRICS.c.key, METRICS.c.value)
 
 
 def blobs_of(session: Session, run_id: UUID) -> list[MetricBlob]:

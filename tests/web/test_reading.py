@@ -264,12 +264,10 @@ def test_a_run_from_a_dag_names_job_data_and_gate(look: OpenView, world: World) 
     view.open(world.fill("/runs/{refused}?tab=explain"))
     expect(page.get_by_role("list", name="Identity")).to_contain_text("delay_model_retraining")
     expect(page.get_by_role("region", name="Gate")).to_contain_text("evaluate.auc >= 0.9")
-    data = page.get_by_role("listitem").filter(has_text="day=02")
+    data = page.get_by_role("listitem").filter(has_text="day=02").filter(has_text="written by")
     expect(data).to_contain_text("1,684")
     expect(data).to_contain_text("flights_etl.load_day")
-    expect(page.get_by_label("command that runs it again").first).to_contain_text(
-        "kfbridge submit pipeline.yaml"
-    )
+    expect(page.get_by_label("command that runs it again").first).to_contain_text("kfbridge reproduce")
 
 
 def _names(page: Page) -> list[str]:

@@ -12,7 +12,7 @@ from sqlmodel import Session
 from bridge.client.calls import WAITS_HEADER
 from bridge.client.models import CancelRequest, Page, RunModel, SubmitRequest
 from bridge.domain.lineage import Run
-from bridge.lineage import runs, submissions
+from bridge.lineage import reading, runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import CursorError
 from bridge.service.convert import is_over
@@ -62,8 +62,10 @@ async def list_runs(
     request: Request,
     context: ContextDep,
     query: Annotated[RunQuery, Query()],
+    *,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
+    metrics: Annotated[int, Query(ge=0, le=10, description="How many metrics of each run to tell.")] = 0,
 ) -> Page[RunModel]:
     """Runs, newest first, page by page; every filter narrows."""
     where, order = to_filter(query), to_order(query)
@@ -76,7 +78,12 @@ async def list_runs(
     if where.ids:
         # Only who waits for runs asks for them by their ids.
         await context.waiters.heard(found)
-    return Page(items=await present_all(context, request, found), next_cursor=following)
+    items = await present_all(context, request, found)
+    if metrics and found:
+        ids = [run.run_id for run in found]
+        measured = await context.store.read(lambda s: reading.first_metrics_of(s, ids, limit=metrics))
+        items = [one.model_copy(update={"metrics": measured.get(one.run_id, {})}) for one in items]
+    return Page(items=items, next_cursor=following)
 
 
 @router.get("/runs/{run_id}", response_model=RunModel)

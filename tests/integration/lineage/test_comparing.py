@@ -7,8 +7,8 @@ from dataclasses import replace
 from bridge.domain.lineage import Metric
 from bridge.lineage.database import Database
 from bridge.lineage.mirror import store_mirror
-from bridge.lineage.reading import last_metrics_of
-from tests.support.lineage_samples import a_mirror, submit
+from bridge.lineage.reading import first_metrics_of, last_metrics_of
+from tests.support.lineage_samples import a_mirror, some_uuid, submit
 
 
 def test_of_each_metric_the_last_step_counts(database: Database) -> None:
@@ -21,3 +21,6 @@ def test_of_each_metric_the_last_step_counts(database: Database) -> None:
     found = database.read(lambda s: last_metrics_of(s, run.run_id, limit=10))
     assert found == {"evaluate.accuracy": 0.8, "evaluate.auc": 0.9, "train.loss": 0.1}
     assert list(database.read(lambda s: last_metrics_of(s, run.run_id, limit=1))) == ["evaluate.accuracy"]
+    asked = [run.run_id, some_uuid(7)]
+    (first,) = database.read(lambda s: first_metrics_of(s, asked, limit=1)).items()
+    assert (first[0], list(first[1])) == (run.run_id, ["evaluate.accuracy"])

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.lineage.database import Database
 from bridge.service import dashboard
-from tests.unit.service.harness import Harness, harness
+from tests.unit.service.harness import Harness, harness, mirror_of
 from tests.unit.service.test_repeating import origin
 
 INDEX = '<meta property="csp-nonce" nonce="kfbridge-style-nonce"><script type="module" src="/assets/a.js">'
@@ -87,3 +87,13 @@ async def test_the_plan_names_the_tasks_of_the_compiled_pipeline(service: Harnes
     run = await service.submitted()
     plan = (await service.client.get(f"/api/v1/runs/{run['run_id']}/plan")).json()["items"]
     assert [(one["path"], one["kind"], one["after"]) for one in plan] == [("train", "container", [])]
+
+
+async def test_a_list_tells_a_few_metrics_of_each_run_if_asked(service: Harness) -> None:
+    numbers = {"evaluate.auc": 0.75, "evaluate.loss": 0.4, "train.rows": 842.0}
+    measured = await service.submitted("one")
+    await service.ended(measured, mirror=mirror_of(metrics=numbers))
+    await service.submitted("two")
+    told = (await service.client.get("/api/v1/runs?metrics=2")).json()["items"]
+    assert [run["metrics"] for run in told] == [{}, {"evaluate.auc": 0.75, "evaluate.loss": 0.4}]
+    assert (await service.client.get("/api/v1/runs")).json()["items"][1]["metrics"] == {}

@@ -69,8 +69,7 @@ function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** The commands that run the same pipeline with the same arguments once more. */
-export function submitCommand(run: Run, url: string): string {
-  const given = Object.entries(run.arguments).map(([name, value]) => ` \\\n  -a ${quote(`${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)}`);
-  return `curl -sf ${url}/api/v1/runs/${run.run_id}/spec -o pipeline.yaml\nKFBRIDGE_URL=${url} kfbridge submit pipeline.yaml --wait${given.join("")}`;
+/** The command that makes the run again: same pipeline, arguments, data and gate, graded. */
+export function reproduceCommand(run: Run, url: string): string {
+  return `KFBRIDGE_URL=${url} kfbridge reproduce ${run.run_id}`;
 }

@@ -5,11 +5,14 @@ import { address } from "../../api/http";
 import { explainQuery } from "../../api/queries";
 import { Command, Copy } from "../../parts/Copy";
 import { Lines, Trouble } from "../../parts/feedback";
+import { Tag } from "../../parts/State";
 import { When } from "../../parts/time";
 import { number } from "../../words/number";
-import { jobOf, submitCommand } from "../../words/run";
+import { jobOf, reproduceCommand } from "../../words/run";
 import { plain, sentence } from "../../words/text";
 import classes from "./ExplainTab.module.css";
+
+const GRADE_TONES = { exact: "good", "same-spec": "wait", impossible: "bad" } as const;
 
 /** How the run came to be: data, code, parameters, environment, parent; and how to have it again. */
 export default function ExplainTab({ run }: { run: Run }) {
@@ -19,8 +22,11 @@ export default function ExplainTab({ run }: { run: Run }) {
   return (
     <div className={classes["explain"]}>
       <section>
-        <h3>Run it again</h3>
-        <Command text={submitCommand(run, window.location.origin)} label="command that runs it again" />
+        <h3>Run it again {one.reproducibility && <Tag tone={GRADE_TONES[one.reproducibility.grade]}>{one.reproducibility.grade}</Tag>}</h3>
+        {one.reproducibility?.grade === "impossible" ? null : <Command text={reproduceCommand(run, window.location.origin)} label="command that runs it again" />}
+        {(one.reproducibility?.reasons.length ?? 0) > 0 && (
+          <ul className={classes["reasons"]}>{one.reproducibility?.reasons.map((reason) => <li key={`${reason.kind} ${reason.name}`}><Tag>{reason.effect}</Tag> <bdi>{plain(reason.detail)}</bdi></li>)}</ul>
+        )}
       </section>
       <section>
         <h3>Data it read <span className="muted">{one.inputs.length || ""}</span></h3>
@@ -79,6 +85,9 @@ function Environment({ one, run }: { one: Explanation; run: Run }) {
           <span><span className="muted">pipeline</span> <bdi>{plain(run.pipeline.name)}</bdi></span>
           <span><span className="muted">spec</span> <span className="mono">{run.pipeline.digest.slice(0, 16)}</span> <Copy value={run.pipeline.digest} what="digest" /></span>
           <a href={address(`/runs/${run.run_id}/spec`)}>Compiled pipeline</a>
+          {one.bundle?.version && <span><span className="muted">DAG bundle</span> <bdi>{plain(one.bundle.name ?? "")}</bdi> <span className="mono">{one.bundle.version.slice(0, 12)}</span></span>}
+          {one.caching !== null && <span><span className="muted">caching</span> {one.caching ? "on" : "off"}</span>}
+          {one.backend_version && <span><span className="muted">backend</span> {one.backend_version}</span>}
         </p>
       </li>
       {names.map((name) => (

@@ -54,11 +54,13 @@ export function Origin({ run }: { run: Run }) {
   );
 }
 
-/** The metrics that the run's gate was judged by, and its verdict. */
+/** The metrics that the run's gate was judged by, others after them, and its verdict. */
 export function KeyMetrics({ run }: { run: Run }) {
   const { gate } = run;
-  if (!gate) return null;
-  const numbers = Object.entries(gate.numbers).filter(([name, value]) => value !== null && !name.startsWith("last_good")).slice(0, MOST_METRICS);
+  const judged = Object.entries(gate?.numbers ?? {}).filter(([name, value]) => value !== null && !name.startsWith("last_good"));
+  const known = new Set(judged.map(([name]) => name));
+  const numbers = [...judged, ...Object.entries(run.metrics).filter(([name]) => !known.has(name))].slice(0, MOST_METRICS);
+  if (!gate && numbers.length === 0) return null;
   return (
     <span className={classes["metrics"]}>
       {numbers.map(([name, value]) => (
@@ -66,9 +68,9 @@ export function KeyMetrics({ run }: { run: Run }) {
           <span className="muted">{name.slice(name.lastIndexOf(".") + 1)}</span> {value === null ? "" : shortNumber(value)}
         </span>
       ))}
-      <Tag tone={gate.passed ? "good" : gate.passed === false ? "bad" : "wait"} title={`${gate.expression}: ${gate.reason}`}>
+      {gate && <Tag tone={gate.passed ? "good" : gate.passed === false ? "bad" : "wait"} title={`${gate.expression}: ${gate.reason}`}>
         {gate.passed ? "gate passed" : gate.passed === false ? "gate not passed" : "not judged"}
-      </Tag>
+      </Tag>}
     </span>
   );
 }

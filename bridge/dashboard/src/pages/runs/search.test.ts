@@ -17,7 +17,7 @@ test("a value that looks like a number stays text", () => {
 
 test("a length of time is counted from the last full minute, so that a question stays the same for a while", () => {
   const now = Date.UTC(2026, 0, 2, 12, 0, 30);
-  expect(withMoment(toQuery({ since: "24h", at: "50", text: "x" }), now)).toEqual({ created_after: "2026-01-01T12:00:00.000Z", text: "x" });
+  expect(withMoment(toQuery({ since: "24h", at: "50", text: "x" }), now)).toEqual({ created_after: "2026-01-01T12:00:00.000Z", text: "x", metrics: 3 });
   expect(withMoment({ since: "soon" }, now)).toEqual({});
 });
 

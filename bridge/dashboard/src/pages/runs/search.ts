@@ -29,7 +29,7 @@ export function readRunsSearch(given: Record<string, unknown>): RunsSearch {
 export const SPANS = { "1h": "Last hour", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days" } as const;
 /** The parameters of `runsQuery` that a search means. */
 export function toQuery({ at: _, ...rest }: RunsSearch): Query {
-  return rest;
+  return { ...rest, metrics: 3 };
 }
 
 /** The filters alone, without the place in the list. */
