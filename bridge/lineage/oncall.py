@@ -25,7 +25,7 @@ MAX_FAILURES = 300
 MAX_OPEN = 200
 MAX_PIPELINES = 100
 _AT_ONCE = 50
-_GOOD_RUNS = 30
+_GOOD_RUNS = 12
 _RECENT_RUNS = 16
 # A run that fails within the window was hardly submitted longer before it.
 _LONGEST_RUN = timedelta(days=14)
@@ -66,7 +66,7 @@ def open_runs(session: Session, project: str | None) -> tuple[list[Run], bool]:
 
 
 def good_seconds(session: Session, pipelines: Sequence[PipelineKey]) -> dict[PipelineKey, list[float]]:
-    """How long the newest 30 good runs of each pipeline (project, name) took."""
+    """How long the newest 12 good runs of each pipeline (project, name) took."""
     good = "r.good" if session.get_bind().dialect.name == "postgresql" else "r.good = 1"
     part = (
         "SELECT * FROM (SELECT {place} AS place, r.started_at, r.finished_at FROM runs AS r"  # noqa: S608

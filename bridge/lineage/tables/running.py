@@ -207,7 +207,8 @@ class RunRow(Row, table=True):
             sqlite_where=text("good = 1"),
         ),
         Index(
-            *("ix_runs_good_times", "project", "pipeline_name", "created_at", "started_at", "finished_at"),
+            *("ix_runs_good_times", "project", "pipeline_name", "created_at", "started_at"),
+            *("finished_at", "good"),
             postgresql_where=text("good"),
             sqlite_where=text("good = 1"),
         ),

@@ -66,7 +66,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_runs_good_times",
         "runs",
-        ["project", "pipeline_name", "created_at", "started_at", "finished_at"],
+        ["project", "pipeline_name", "created_at", "started_at", "finished_at", "good"],
         postgresql_where=sa.text("good"),
         sqlite_where=sa.text("good = 1"),
     )
