@@ -30,9 +30,11 @@ window.policyViolations = [];
 addEventListener("securitypolicyviolation", (event) =>
   window.policyViolations.push(`${event.violatedDirective}: ${event.blockedURI}`));
 """
-# Elements that stick out to the right, those that are there for screen readers only left out.
+# Elements that stick out to the right, those that are there for screen readers only left out, and
+# those of a graph, which is moved about in its frame.
 _STICKING_OUT = """() => [...document.body.querySelectorAll("*")]
-  .filter((one) => !one.closest(".unseen, thead, pre, [data-scrolls]") && one.getClientRects().length)
+  .filter((one) => !one.closest(".react-flow, .unseen, thead, pre, [data-scrolls]"))
+  .filter((one) => one.getClientRects().length)
   .filter((one) => one.getBoundingClientRect().right > innerWidth + 0.5)
   .map((one) => one.outerHTML.slice(0, 120))"""
 

@@ -6,6 +6,7 @@ The numbers follow from the parameters, so a regression is where it was put.
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -85,11 +86,15 @@ def partition(day: int) -> dict[str, Any]:
     return {
         "name": "flights",
         "uri": _uri(day),
-        "version": f"{day + 7:064x}",
+        "version": _digest(day),
         "version_kind": "sha256",
         "rows": 842 + day,
         "producer": _origin(day, "flights_etl", "load_day"),
     }
+
+
+def _digest(day: int) -> str:
+    return sha256(f"flights of day {day}".encode()).hexdigest()
 
 
 def _uri(day: int) -> str:
@@ -118,7 +123,7 @@ def _load_event(day: int) -> dict[str, Any]:
     written = {
         "namespace": "file",
         "name": _uri(day).removeprefix("file://"),
-        "facets": {"version": {"datasetVersion": f"{day + 7:064x}"}},
+        "facets": {"version": {"datasetVersion": _digest(day)}},
         "outputFacets": {"outputStatistics": {"rowCount": 842 + day, "size": 12345}},
     }
     return {

@@ -30,6 +30,12 @@ PLACES = {
     "status": ("/backends", "article"),
     "on call": ("/oncall", "article"),
     "explain": ("/runs/{refused}?tab=explain", "text=Run it again"),
+    "pipelines": ("/pipelines", "td ol"),
+    "pipeline": ("/pipelines/delay-train", "canvas"),
+    "compare": ("/compare?run={night3}&run={night4}&run={night5}&all=yes", "canvas"),
+    "choose runs": ("/compare", "text=Choose two to five runs"),
+    "lineage": ("/lineage?node=run:{night6}&view=graph", "[data-testid=graph] [data-node] >> nth=12"),
+    "lineage as a list": ("/lineage?node=run:{night6}&view=list", "[data-testid=list]"),
 }
 # What is not there is asked for, and told; nothing else may go wrong.
 _MISSING = {"unknown run"}

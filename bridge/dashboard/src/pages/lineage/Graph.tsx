@@ -10,7 +10,7 @@ import { toneOf } from "../../parts/State";
 import { plain } from "../../words/text";
 import classes from "./Graph.module.css";
 import { KIND_ICONS, kindOf, kindWord, nameOf, secondOf, whereOf, type Drawn, type Pool } from "./graph";
-import { layout, NODE, toward } from "./layout";
+import { layout, NODE, toward, type Direction } from "./layout";
 
 interface Data extends Record<string, unknown> {
   node: LineageNode;
@@ -18,6 +18,7 @@ interface Data extends Record<string, unknown> {
   chosen: boolean;
   start: boolean;
   more: boolean;
+  direction: Direction;
   choose: (id: string) => void;
   expand: (id: string) => void;
 }
@@ -31,20 +32,24 @@ interface Props {
 }
 
 const TYPES = { lineage: LineageBox };
-const FIT = { maxZoom: 1, minZoom: 0.35, padding: 0.06 };
+const READABLE = 0.75;
+const FIT = { maxZoom: 1, padding: 0.05 };
 
-/** The graph from left to right. The arrow keys go from node to node, Enter looks at one, + goes on from it. */
+/** The graph as the data flowed. The arrow keys go from node to node, Enter looks at one, + goes on from it. */
 export default function Graph({ drawn, pool, chosen, choose, expand }: Props) {
   const scheme = useComputedColorScheme("light");
-  const places = useMemo(() => layout(drawn), [drawn]);
+  const { places, direction, scale } = useMemo(() => layout(drawn), [drawn]);
   const [flow, setFlow] = useState<ReactFlowInstance<Node<Data>> | null>(null);
   const frame = useRef<HTMLDivElement>(null);
+  const start = places.get(pool.start);
+  // What can be read from where one begins is worth more than all of it too small to read.
   useEffect(() => {
-    if (flow) void flow.fitView(FIT);
-  }, [flow, places]);
+    if (scale >= READABLE || !start) void flow?.fitView(FIT);
+    else void flow?.setCenter(start.x + NODE.width / 2, start.y + NODE.height / 2, { zoom: READABLE });
+  }, [flow, scale, start]);
   const nodes = drawn.nodes.map((node): Node<Data> => ({
     id: node.id, type: "lineage", position: places.get(node.id) ?? { x: 0, y: 0 }, ...NODE,
-    data: { node, where: whereOf(pool.sides.get(node.id) ?? { side: "beside", steps: 0 }), chosen: node.id === chosen, start: node.id === pool.start, more: drawn.more.has(node.id), choose, expand },
+    data: { node, where: whereOf(pool.sides.get(node.id) ?? { side: "beside", steps: 0 }), chosen: node.id === chosen, start: node.id === pool.start, more: drawn.more.has(node.id), direction, choose, expand },
   }));
   const edges = drawn.edges.map(({ source, target, name }) => ({ id: `${source} ${target} ${name}`, source, target, className: source === chosen || target === chosen ? (classes["near"] ?? "") : "" }));
   const press = (event: React.KeyboardEvent) => {
@@ -55,12 +60,18 @@ export default function Graph({ drawn, pool, chosen, choose, expand }: Props) {
     if (!next) return;
     event.preventDefault();
     frame.current?.querySelector<HTMLElement>(`[data-node="${CSS.escape(next)}"]`)?.focus({ preventScroll: true });
-    const place = places.get(next);
-    if (place && flow) void flow.setCenter(place.x + NODE.width / 2, place.y + NODE.height / 2, { zoom: flow.getZoom() });
+  };
+  // What has the focus is seen: the browser would scroll what is clipped, which moves the graph off its ground.
+  const show = (event: React.FocusEvent) => {
+    const [box, room] = [event.target.getBoundingClientRect(), event.currentTarget.getBoundingClientRect()];
+    const place = places.get((event.target as HTMLElement).dataset["node"] ?? "");
+    event.currentTarget.querySelector(".react-flow")?.scrollTo(0, 0);
+    const seen = box.left >= room.left && box.right <= room.right && box.top >= room.top && box.bottom <= room.bottom;
+    if (place && flow && !seen) void flow.setCenter(place.x + NODE.width / 2, place.y + NODE.height / 2, { zoom: flow.getZoom() });
   };
   return (
-    <div ref={frame} className={`panel ${classes["canvas"] ?? ""}`} data-testid="graph" role="group" aria-label="Graph of the lineage; the list tells the same" onKeyDown={press}>
-      <ReactFlow nodes={nodes} edges={edges} nodeTypes={TYPES} colorMode={scheme} onInit={setFlow} fitView fitViewOptions={FIT} minZoom={0.1}
+    <div ref={frame} onFocus={show} className={`panel ${classes["canvas"] ?? ""}`} data-testid="graph" role="group" aria-label="Graph of the lineage; the list tells the same" onKeyDown={press}>
+      <ReactFlow nodes={nodes} edges={edges} nodeTypes={TYPES} colorMode={scheme} onInit={setFlow} minZoom={0.1}
         nodesDraggable={false} nodesConnectable={false} nodesFocusable={false} edgesFocusable={false} disableKeyboardA11y zoomOnScroll={false} preventScrolling={false} proOptions={{ hideAttribution: true }}>
         <Background gap={20} />
         <Controls showInteractive={false} />
@@ -70,12 +81,12 @@ export default function Graph({ drawn, pool, chosen, choose, expand }: Props) {
 }
 
 function LineageBox({ data }: NodeProps<Node<Data>>) {
-  const { node, where, chosen, start, more, choose, expand } = data;
+  const { node, where, chosen, start, more, direction, choose, expand } = data;
   const name = plain(nameOf(node));
   const failed = node.state !== null && ["bad", "run"].includes(toneOf(node.state)) ? toneOf(node.state) : undefined;
   return (
     <>
-      <Handle type="target" position={Position.Left} className={classes["handle"] ?? ""} />
+      <Handle type="target" position={direction === "LR" ? Position.Left : Position.Top} className={classes["handle"] ?? ""} />
       <button type="button" className={`nodrag ${classes["node"] ?? ""}`} data-node={node.id} data-kind={kindOf(node)} data-tone={failed} data-chosen={chosen || undefined} data-start={start || undefined}
         onClick={() => choose(node.id)} title={plain(node.name)} aria-label={`${kindWord(node)} ${name}, ${where}`} aria-pressed={chosen}>
         <span className={classes["sign"]}><Icon name={KIND_ICONS[kindOf(node)]} size={16} /></span>
@@ -87,7 +98,7 @@ function LineageBox({ data }: NodeProps<Node<Data>>) {
       {more && (
         <button type="button" className={`nodrag ${classes["more"] ?? ""}`} onClick={() => expand(node.id)} aria-label={`Go on from ${name}`} title="Go on from here"><Icon name="plus" size={12} /></button>
       )}
-      <Handle type="source" position={Position.Right} className={classes["handle"] ?? ""} />
+      <Handle type="source" position={direction === "LR" ? Position.Right : Position.Bottom} className={classes["handle"] ?? ""} />
     </>
   );
 }

@@ -68,6 +68,9 @@ function Whole({ pool, open, asking, trouble }: WholeProps) {
   const expand = (id: string) => change({ open: [...new Set([...open, id])], chosen: id });
   const choose = (id: string) => change({ chosen: id });
   if (!begin || !chosen) return null;
+  const details = <Details node={chosen} pool={pool} opened={open.includes(chosen.id)} asking={asking} expand={expand} choose={choose} />;
+  // Where there is no room beside the list, what is chosen is told below it.
+  const within = phone && view === "list";
   return (
     <>
       <PageTitle title={<>Lineage of <bdi>{plain(nameOf(begin))}</bdi></>}>
@@ -87,9 +90,9 @@ function Whole({ pool, open, asking, trouble }: WholeProps) {
         {view === "graph" ? (
           <Suspense fallback={<Lines number={1} height={480} />}><Graph drawn={drawn} pool={pool} chosen={chosen.id} choose={choose} expand={expand} /></Suspense>
         ) : (
-          <List pool={pool} chosen={chosen.id} choose={choose} />
+          <List pool={pool} chosen={chosen.id} choose={choose} below={within && search.chosen ? details : null} />
         )}
-        <Details node={chosen} pool={pool} opened={open.includes(chosen.id)} asking={asking} expand={expand} choose={choose} />
+        {!within && details}
       </div>
     </>
   );

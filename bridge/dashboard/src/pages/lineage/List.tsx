@@ -1,3 +1,5 @@
+import type { ReactNode } from "react";
+
 import type { LineageNode } from "../../api/messages";
 import { Icon } from "../../parts/Icon";
 import { State, Tag } from "../../parts/State";
@@ -12,10 +14,12 @@ interface Props {
   pool: Pool;
   chosen: string;
   choose: (id: string) => void;
+  /** What is told below the chosen node. */
+  below: ReactNode;
 }
 
 /** The same as the graph in words: by kind, what it came from before what came of it, the nearest first. */
-export function List({ pool, chosen, choose }: Props) {
+export function List({ pool, chosen, choose, below }: Props) {
   const place = (node: LineageNode) => pool.sides.get(node.id) ?? { side: "beside" as const, steps: 0 };
   const sorted = [...pool.nodes.values()].sort((a, b) => ORDER[place(a).side] - ORDER[place(b).side] || place(a).steps - place(b).steps || a.name.localeCompare(b.name));
   return (
@@ -36,6 +40,7 @@ export function List({ pool, chosen, choose }: Props) {
                     {node.at && <span className="muted small"><When at={node.at} /></span>}
                     {pool.open.has(node.id) && <Tag tone="wait">more is stored</Tag>}
                   </span>
+                  {node.id === chosen && below}
                 </li>
               ))}
             </ul>

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import type { LineageGraph, LineageNode } from "../../api/messages";
 import { drawnOf, kindOf, nameOf, poolOf } from "./graph";
+import { layout, toward } from "./layout";
 
 function node(id: string, depth: number, more: Partial<LineageNode> = {}): LineageNode {
   return {
@@ -39,10 +40,34 @@ describe("a lineage", () => {
     expect([all.nodes.length, all.more.size]).toEqual([81, 0]);
   });
 
+  it("leads from a run to a task through the task before it", () => {
+    const [run, made] = [node("run", 0, { kind: "run", run_id: "r" }), node("made", 2, { kind: "artifact" })];
+    const tasks = [node("prepare", 1, { run_id: "r" }), node("train", 1, { run_id: "r" })];
+    const pool = poolOf("run", [graph([run, ...tasks, made], ["run>prepare", "run>train", "prepare>made", "made>train"])]);
+    expect(drawnOf(pool, []).edges.map((edge) => `${edge.source}>${edge.target}`)).toEqual(["run>prepare", "prepare>made", "made>train"]);
+  });
+
   it("calls data by the end of its address and knows a model among artifacts", () => {
     const uri = "file:///data/flights/year=2013/month=01/day=05/flights.parquet";
     expect(nameOf(node("d", 0, { kind: "dataset", name: uri }))).toBe("…/month=01/day=05/flights.parquet");
     expect(kindOf(node("a", 0, { kind: "artifact", type: "system.Model" }))).toBe("model");
     expect(kindOf(node("a", 0, { kind: "artifact", type: "system.Dataset" }))).toBe("artifact");
+  });
+});
+
+describe("its layout", () => {
+  const chain = Array.from({ length: 10 }, (_, index) => node(`n${index}`, index));
+  const { places, direction, scale } = layout({ nodes: chain, edges: chain.slice(1).map((one, index) => ({ source: `n${index}`, target: one.id, name: "" })), more: new Set() });
+
+  it("goes down where that shows the nodes larger", () => {
+    expect(direction).toBe("TB");
+    expect(scale).toBeGreaterThan(0.5);
+  });
+
+  it("leads the arrow keys to the next node that way", () => {
+    expect(toward(places, "n4", "ArrowUp")).toBe("n3");
+    expect(toward(places, "n4", "ArrowDown")).toBe("n5");
+    expect(toward(places, "n4", "ArrowLeft")).toBeNull();
+    expect(toward(places, "n4", "x")).toBeNull();
   });
 });

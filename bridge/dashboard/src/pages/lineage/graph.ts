@@ -19,6 +19,8 @@ export interface Pool {
   /** Nodes of which more is stored than has been asked for. */
   open: Set<string>;
   sides: Map<string, { side: Side; steps: number }>;
+  /** What directly leads to a node. */
+  before: (id: string) => LineageNode[];
 }
 
 const FIRST_DRAWN = 60;
@@ -40,7 +42,9 @@ export function poolOf(start: string, graphs: readonly LineageGraph[]): Pool {
     for (const edge of graph.edges) edges.set(`${edge.source} ${edge.target} ${edge.name}`, edge);
   }
   const known = [...edges.values()];
-  return { start, nodes, edges: known, open: new Set([...open].filter((id) => !whole.has(id))), sides: sidesOf(start, nodes, known) };
+  const sources = new Map<string, LineageNode[]>();
+  for (const { source, target } of known) sources.set(target, [...(sources.get(target) ?? []), nodes.get(source)].filter((one) => one !== undefined));
+  return { start, nodes, edges: known, open: new Set([...open].filter((id) => !whole.has(id))), sides: sidesOf(start, nodes, known), before: (id) => sources.get(id) ?? [] };
 }
 
 function sidesOf(start: string, nodes: ReadonlyMap<string, LineageNode>, edges: readonly Edge[]): Pool["sides"] {
@@ -74,12 +78,20 @@ export function drawnOf(pool: Pool, opened: readonly string[]): Drawn {
   for (const id of opened) {
     neighbours(pool, id).filter((one) => !shown.has(one)).slice(0, MORE_DRAWN).forEach((one) => shown.add(one));
   }
-  const edges = pool.edges.filter((edge) => shown.has(edge.source) && shown.has(edge.target));
+  const edges = pool.edges.filter((edge) => shown.has(edge.source) && shown.has(edge.target) && !isRoundabout(pool, edge));
   const more = new Set([...pool.open].filter((id) => shown.has(id)));
   for (const edge of pool.edges) {
     if (shown.has(edge.source) !== shown.has(edge.target)) more.add(shown.has(edge.source) ? edge.source : edge.target);
   }
   return { nodes: [...pool.nodes.values()].filter((node) => shown.has(node.id)), edges, more };
+}
+
+/** A run leads to each of its tasks; to one that reads what another of them made the way goes through that one. */
+function isRoundabout(pool: Pool, edge: Edge): boolean {
+  const [run, task] = [pool.nodes.get(edge.source), pool.nodes.get(edge.target)];
+  if (run?.kind !== "run" || task?.kind !== "task") return false;
+  const ofTheRun = (id: string) => pool.before(id).some((one) => one.kind === "task" && one.run_id === run.run_id);
+  return pool.before(task.id).some((one) => one.kind === "artifact" && ofTheRun(one.id));
 }
 
 export function neighbours(pool: Pool, id: string): string[] {

@@ -1,26 +1,46 @@
-/** Where the nodes of a lineage are drawn: from left to right, as the data flowed. */
+/** Where the nodes of a lineage are drawn: in the direction in which the data flowed. */
 import dagre from "@dagrejs/dagre";
 
 import type { Drawn } from "./graph";
 
-export const NODE = { width: 232, height: 56 };
+export const NODE = { width: 264, height: 56 };
 
 export interface Place {
   x: number;
   y: number;
 }
 
-export function layout({ nodes, edges }: Drawn): Map<string, Place> {
+export type Direction = "LR" | "TB";
+
+export interface Layout {
+  places: Map<string, Place>;
+  /** From left to right or from top to bottom, whichever shows the nodes larger. */
+  direction: Direction;
+  /** How large the nodes are if all of them are to be seen, 1 at most. */
+  scale: number;
+}
+
+/** The room that a graph has at a desk. */
+const ROOM = { width: 900, height: 560 };
+
+export function layout(drawn: Drawn): Layout {
+  const [across, down] = [arrange(drawn, "LR"), arrange(drawn, "TB")];
+  return across.scale >= down.scale ? across : down;
+}
+
+function arrange({ nodes, edges }: Drawn, direction: Direction): Layout {
   const drawing = new dagre.graphlib.Graph();
-  drawing.setGraph({ rankdir: "LR", nodesep: 18, ranksep: 64, marginx: 8, marginy: 8 });
+  drawing.setGraph({ rankdir: direction, nodesep: 18, ranksep: direction === "LR" ? 56 : 40, marginx: 8, marginy: 8 });
   drawing.setDefaultEdgeLabel(() => ({}));
   for (const node of nodes) drawing.setNode(node.id, { ...NODE });
   for (const { source, target } of edges) drawing.setEdge(source, target);
   dagre.layout(drawing);
-  return new Map(nodes.map((node) => {
+  const { width = 1, height = 1 } = drawing.graph() as { width?: number; height?: number };
+  const places = new Map(nodes.map((node) => {
     const { x, y } = drawing.node(node.id) as Place;
     return [node.id, { x: x - NODE.width / 2, y: y - NODE.height / 2 }];
   }));
+  return { places, direction, scale: Math.min(1, ROOM.width / width, ROOM.height / height) };
 }
 
 /** The nearest node in a direction, for the arrow keys: on the axis first, then by distance. */
