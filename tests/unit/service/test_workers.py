@@ -79,6 +79,7 @@ async def test_every_kind_of_work_has_a_worker(service: Harness) -> None:
     assert set(make_supervisor(context, {"changes": asyncio.Event().wait}).health) == {  # type: ignore[dict-item]
         "sequencer",
         "deliver",
+        "usage",
         "hold",
         "changes",
         "submit:default",
