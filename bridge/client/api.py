@@ -16,29 +16,23 @@ from typing import IO, Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
-from pydantic import BaseModel
 
 from bridge.client import calls
-from bridge.client.comparison import CompareModel
-from bridge.client.costs import CostModel, RunCostModel
+from bridge.client.calls import RunId
 from bridge.client.errors import BridgeBadAnswer, BridgeUnreachable, ProblemError, RunTimeout
-from bridge.client.history import ArtifactBrief, PipelineDetailModel, TrendModel
-from bridge.client.lineage import ExplainModel, LineageGraphModel
+from bridge.client.history_api import MOST_PAGES, HistoryCalls
 from bridge.client.models import (
     ArtifactModel,
     CancelRequest,
     EventModel,
     MetricsModel,
     Page,
-    PipelineAliasModel,
-    PipelineModel,
     RunModel,
     SubmitRequest,
     TaskModel,
 )
 from bridge.client.network import AsyncNetwork, Network
 from bridge.client.notebook import Runs
-from bridge.client.oncall import OnCallModel
 from bridge.client.patience import OnTrouble, Patience, with_patience
 from bridge.client.reproduction import ReproduceRequest, ReproductionModel
 from bridge.client.sse import EventFeed
@@ -48,8 +42,6 @@ from bridge.client.wire import Call, base_url, error_from
 from bridge.domain.states import RunPhase, parse_state
 
 T = TypeVar("T")
-ModelT = TypeVar("ModelT", bound=BaseModel)
-RunId = UUID | str
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +51,9 @@ _SHORTEST_WAIT_SECONDS = 0.1
 _PACE_SECONDS = 1.0
 _LOG_POLL_SECONDS = 1.0
 _CONTENT_IN_MEMORY_BYTES = 8 * 1024 * 1024
-_MOST_PAGES = 10_000
 
 
-class AsyncBridgeClient:
+class AsyncBridgeClient(HistoryCalls):
     """A client of one bridge. Use it as an ``async with`` block, or ``close()`` it.
 
     ``timeout_seconds`` bounds each exchange (a long-poll comes on top), ``patience_seconds`` how long
@@ -178,7 +169,7 @@ class AsyncBridgeClient:
     async def iterate_runs(self, **filters: Any) -> AsyncIterator[RunModel]:
         """All runs that the filters leave, newest first, page by page."""
         cursor: str | None = None
-        for _ in range(_MOST_PAGES):
+        for _ in range(MOST_PAGES):
             page = await self.list_runs(limit=200, cursor=cursor, **filters)
             for run in page.items:
                 yield run
@@ -207,23 +198,9 @@ class AsyncBridgeClient:
         """The artifacts that the run's tasks read and wrote."""
         return await self._all(lambda cursor: calls.artifacts(run_id, cursor))
 
-    async def list_artifacts(
-        self, *, limit: int | None = None, cursor: str | None = None, **filters: Any
-    ) -> Page[ArtifactBrief]:
-        """One page of all artifacts, newest first; the filters are those of ``GET /artifacts``."""
-        return await self._exchange(calls.list_artifacts(limit, cursor, filters))
-
     async def metrics(self, run_id: RunId) -> MetricsModel:
         """The run's scalar and structured metrics."""
         return await self._exchange(calls.metrics(run_id))
-
-    async def explain(self, run_id: RunId) -> ExplainModel:
-        """Which DagRun, data, parameters, code and environment made this run, and what came out."""
-        return await self._exchange(calls.explain(run_id))
-
-    async def compare(self, *run_ids: RunId) -> CompareModel:
-        """Two to five runs beside each other: what differs of parameters, metrics, pipeline, data …"""
-        return await self._exchange(calls.compare(run_ids))
 
     async def spec(self, run_id: RunId) -> str:
         """The compiled pipeline that the run runs, as YAML."""
@@ -324,81 +301,6 @@ class AsyncBridgeClient:
         """Have runs sent to a backend again."""
         return await self._exchange(calls.resume_backend(name))
 
-    async def pipelines(self) -> list[PipelineModel]:
-        """The pipelines the bridge has seen."""
-        return await self._all(calls.pipelines)
-
-    async def pipeline(
-        self, name: str, *, project: str = "default", cursor: str | None = None, limit: int | None = None
-    ) -> PipelineDetailModel:
-        """A pipeline over time: a page of its runs with their tasks, versions, last good run."""
-        return await self._exchange(calls.pipeline(name, project, cursor, limit))
-
-    async def trend(
-        self,
-        pipeline: str,
-        name: str,
-        *,
-        project: str = "default",
-        rule: str | None = None,
-        direction: Literal["higher", "lower"] | None = None,
-        window: int | None = None,
-        limit: int | None = None,
-    ) -> TrendModel:
-        """A metric (or ``duration``, ``queued``) over the pipeline's newest runs, regressions marked.
-
-        ``rule`` is a CEL expression or ``median``.
-        """
-        options = {"rule": rule, "direction": direction, "window": window, "limit": limit}
-        return await self._exchange(calls.trend(pipeline, name, project, options))
-
-    async def register_pipeline(
-        self, spec: str, *, version: str | None = None, project: str = "default"
-    ) -> PipelineModel:
-        """Make a compiled pipeline (YAML text) known without running it; ``version`` names this one."""
-        return await self._exchange(calls.register_pipeline(spec, version, project))
-
-    async def set_alias(
-        self,
-        pipeline: str,
-        alias: str,
-        *,
-        digest: str | None = None,
-        version: str | None = None,
-        project: str = "default",
-    ) -> PipelineAliasModel:
-        """Let ``pipeline@alias`` mean one version from now on, by its digest or by its name."""
-        return await self._exchange(calls.set_alias(pipeline, alias, digest, version, project))
-
-    async def alias(self, pipeline: str, alias: str, *, project: str = "default") -> PipelineAliasModel:
-        """Which version an alias means now."""
-        return await self._exchange(calls.alias(pipeline, alias, project))
-
-    async def aliases(self, pipeline: str, *, project: str = "default") -> list[PipelineAliasModel]:
-        """The aliases of a pipeline."""
-        return (await self._exchange(calls.aliases(pipeline, project))).items
-
-    async def remove_alias(self, pipeline: str, alias: str, *, project: str = "default") -> None:
-        """Take an alias away; what it meant stays."""
-        await self._exchange(calls.remove_alias(pipeline, alias, project))
-
-    async def artifact(self, artifact_id: UUID | str) -> ArtifactModel:
-        """One artifact by its id."""
-        return await self._exchange(calls.artifact(artifact_id))
-
-    async def lineage(
-        self,
-        node: UUID | str,
-        *,
-        direction: Literal["up", "down", "both"] = "both",
-        depth: int | None = None,
-        nodes: int | None = None,
-    ) -> LineageGraphModel:
-        """What a node came from and what came of it. The node is an artifact's id, ``run:<run_id>``, or the
-        ``id`` of a node of another graph, such as one of its ``frontier``."""
-        known = f"artifact:{node}" if isinstance(node, UUID) or ":" not in node else node
-        return await self._exchange(calls.lineage(known, direction, depth, nodes))
-
     async def open_artifact(self, artifact_id: UUID | str) -> IO[bytes]:
         """The artifact's content as a seekable file at its start; close it after use.
 
@@ -421,27 +323,6 @@ class AsyncBridgeClient:
     async def post_lineage(self, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """Hand over OpenLineage run events, one or a batch."""
         await self._exchange(calls.post_lineage(events))
-
-    async def cost(
-        self,
-        *,
-        by: Literal["pipeline", "team", "project", "month"] = "pipeline",
-        first: str | None = None,
-        last: str | None = None,
-        project: str | None = None,
-        pipeline: str | None = None,
-    ) -> CostModel:
-        """Hours of cores, memory and accelerators and their cost, of the months ``first`` to ``last``."""
-        options = {"from": first, "to": last, "project": project, "pipeline": pipeline}
-        return await self._exchange(calls.cost(by, options))
-
-    async def run_cost(self, run_id: RunId) -> RunCostModel:
-        """What each task of a run used and cost."""
-        return await self._exchange(calls.run_cost(run_id))
-
-    async def oncall(self, *, window: str = "24h", project: str | None = None) -> OnCallModel:
-        """Failures of the window by cause, runs stuck beyond their usual time, runs that never started."""
-        return await self._exchange(calls.oncall(window, project))
 
     async def status(self) -> StatusModel:
         """How the bridge, its database, its workers and its backends are."""
@@ -488,17 +369,6 @@ class AsyncBridgeClient:
             return run
         attempts = (await self.list_runs(submission_key=run.submission_key)).items
         return max([run, *attempts], key=lambda one: one.attempt)
-
-    async def _all(self, call_of: Callable[[str | None], Call[Page[ModelT]]]) -> list[ModelT]:
-        items: list[ModelT] = []
-        cursor: str | None = None
-        for _ in range(_MOST_PAGES):
-            page = await self._exchange(call_of(cursor))
-            items += page.items
-            if page.next_cursor is None:
-                return items
-            cursor = page.next_cursor
-        raise BridgeBadAnswer(f"the bridge at {self.url} sends more than {_MOST_PAGES} pages")
 
     async def _open(self, call: Call[Any]) -> httpx.Response:
         response = await self._network.send(call, stream=True)

@@ -12,7 +12,8 @@ from uuid import UUID
 
 import httpx
 
-from bridge.client.api import DEFAULT_PATIENCE_SECONDS, LONG_POLL_SECONDS, AsyncBridgeClient, RunId
+from bridge.client.api import DEFAULT_PATIENCE_SECONDS, LONG_POLL_SECONDS, AsyncBridgeClient
+from bridge.client.calls import RunId
 from bridge.client.comparison import CompareModel
 from bridge.client.costs import CostModel, RunCostModel
 from bridge.client.history import ArtifactBrief, PipelineDetailModel, TrendModel

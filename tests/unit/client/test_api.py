@@ -20,11 +20,10 @@ TASK_INSTANCE = OriginModel(dag_id="d", dag_run_id="r", task_id="t")
 
 def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
     def methods(kind: type) -> dict[str, list[str]]:
-        public = {name: value for name, value in vars(kind).items() if not name.startswith("_")}
         return {
             name: list(inspect.signature(value).parameters)
-            for name, value in public.items()
-            if inspect.isfunction(value)
+            for name, value in inspect.getmembers(kind, inspect.isfunction)
+            if not name.startswith("_")
         }
 
     assert methods(BridgeClient) == methods(AsyncBridgeClient)

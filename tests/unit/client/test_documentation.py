@@ -14,7 +14,7 @@ DOCUMENT = (Path(__file__).parents[3] / "docs" / "client.md").read_text(encoding
 
 
 def test_every_method_is_documented_and_no_other() -> None:
-    methods = {name for name, value in vars(AsyncBridgeClient).items() if inspect.isfunction(value)}
+    methods = dict(inspect.getmembers(AsyncBridgeClient, inspect.isfunction))
     section = DOCUMENT.split("## Methods")[1].split("## Errors")[0]
     first_column = " ".join(line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `"))
     documented = set(re.findall(r"`(\w+)\(", first_column))
