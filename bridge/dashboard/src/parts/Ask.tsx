@@ -1,7 +1,8 @@
-import { Button, Modal } from "@mantine/core";
+import { Button } from "@mantine/core";
 import type { ReactNode } from "react";
 
 import classes from "./Ask.module.css";
+import { Dialog } from "./Dialog";
 import { Notice } from "./feedback";
 
 interface Props {
@@ -20,8 +21,9 @@ interface Props {
 
 /** Asks before something is done that others notice. */
 export function Ask({ opened, close, title, action, act, busy, error = null, grave = false, children }: Props) {
+  if (!opened) return null;
   return (
-    <Modal opened={opened} onClose={close} title={title} closeButtonProps={{ "aria-label": "Close" }}>
+    <Dialog title={title} close={close}>
       <form className={classes["ask"]} onSubmit={(event) => { event.preventDefault(); act(); }}>
         {children}
         {error && <Notice tone="bad">{error.message}</Notice>}
@@ -30,6 +32,6 @@ export function Ask({ opened, close, title, action, act, busy, error = null, gra
           <Button type="submit" color={grave ? "red.9" : "bridge"} loading={busy}>{action}</Button>
         </div>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

@@ -20,7 +20,7 @@ interface Found {
 
 /** The beginning of what an artifact holds, and what its metadata says. HTML is shown as text: a component wrote it. */
 export function Preview({ artifact }: { artifact: Artifact }) {
-  const readable = artifact.uri?.startsWith("file:") === true && artifact.content !== "unavailable";
+  const readable = /^(file|s3|gs):/.test(artifact.uri ?? "") && artifact.content !== "unavailable";
   const found = useQuery({ ...previewQuery(artifact.artifact_id), enabled: readable });
   return (
     <div className={classes["preview"]}>
