@@ -27,6 +27,7 @@ from bridge.service.context import Context
 from bridge.service.convert import Presenter
 from bridge.service.settings import ServiceSettings
 from bridge.service.store import Store
+from bridge.service.stores import Stores
 from bridge.service.waiters import Waiters
 from bridge.service.wakeups import Wakeups
 from bridge.service.workers.cancel import CancelWorker
@@ -247,6 +248,7 @@ class Process:
             wakeups=wakeups,
             backends={item.name: backend},
             presenter=Presenter(settings),
+            stores=Stores(settings),
             waiters=Waiters(store, None),
             holder=self.name,
         )
