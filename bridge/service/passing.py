@@ -52,7 +52,8 @@ async def pass_on(
             return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
         common = _headers(found, artifact, etag)
         if preview_bytes is not None:
-            beginning = await stores.read(found, 0, preview_bytes)
+            # An object store has no range of nothing.
+            beginning = await stores.read(found, 0, preview_bytes) if found.size else b""
             return Response(beginning, headers={**common, SIZE_HEADER: str(found.size)})
         part = _wanted(found, headers, etag)
     except NothingThere as error:

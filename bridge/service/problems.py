@@ -3,6 +3,7 @@
     ProblemError
     ├── missing-key            400  POST /runs without a key or a complete origin
     ├── unauthorized           401  no or a wrong bearer token
+    ├── foreign-page           403  a browser sent a change for another site's page
     ├── not-found              404
     ├── superseded             409  a lower try than one already seen, a stale cancel or :retry
     ├── canceling              409  retryable: the earlier run is being canceled
@@ -52,6 +53,7 @@ MEDIA_TYPE = "application/problem+json"
 PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "missing-key": (400, "The submission has no key", False),
     "unauthorized": (401, "Not authorized", False),
+    "foreign-page": (403, "Asked by a page that is not the bridge's", False),
     "not-found": (404, "Not found", False),
     "method-not-allowed": (405, "Method not allowed", False),
     "superseded": (409, "Superseded by a newer try", False),

@@ -28,6 +28,8 @@ _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m)?\s*$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 MAX_LIMIT = 200
 PAGE_HEADER = "KFBridge-Page"
+# What a browser says of a request that the page itself, or nobody's page, has sent.
+_OWN = ("same-origin", "none")
 
 
 async def get_context(request: Request) -> Context:
@@ -48,7 +50,12 @@ async def require_token(request: Request, context: ContextDep) -> None:
     It is also taken as the password of a browser's login dialog, which the dashboard relies on: for reading,
     and for changing with the header ``KFBridge-Page``. A browser sends that password along with a foreign
     page's form, too, but lets no foreign page set a header that the service has not allowed it.
+
+    Without a token a foreign page that a browser shows beside could change things by a form of its own:
+    what browsers tell of it (Fetch Metadata) is looked at. Programs send no such header.
     """
+    if request.method not in ("GET", "HEAD") and request.headers.get("sec-fetch-site", "none") not in _OWN:
+        raise ProblemError("foreign-page", "another site's page sent this by a browser; nothing was done")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic" and (request.method in ("GET", "HEAD") or PAGE_HEADER in request.headers):
         check_token(context, basic_password(given))

@@ -107,6 +107,16 @@ async def test_a_body_beyond_the_limit_is_refused(database: Database) -> None:
         problem(answer, 413, "too-large")
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_a_foreign_page_in_a_browser_changes_nothing(service: Harness, site: str) -> None:
+    foreign = {"Sec-Fetch-Site": site}
+    answer = await service.client.post("/api/v1/runs", json={}, headers={**foreign, "Idempotency-Key": "k"})
+    problem(answer, 403, "foreign-page")
+    assert (await service.client.get("/api/v1/runs", headers=foreign)).json()["items"] == []
+    ours = await service.client.post("/api/v1/runs", json={}, headers={"Sec-Fetch-Site": "same-origin"})
+    assert ours.status_code == 400
+
+
 async def test_the_token_is_asked_for_everywhere_but_at_the_probes(database: Database) -> None:
     async with harness(database, api_token="secret") as service:
         for path in ("/api/v1/runs", "/api/v1/status", "/status"):
