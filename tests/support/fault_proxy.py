@@ -188,7 +188,8 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy")
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
+        # Taken, but not yet begun with.
+        self._unserved: set[socket.socket] = set()
         self._connections: set[asyncio.Task[None]] = set()
         self._port = 0
         self.http = httpx.AsyncClient(timeout=120, trust_env=False)
@@ -257,31 +258,38 @@ class FaultProxy:
         self._listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
         self._listener.setblocking(False)
         self._port = self._listener.getsockname()[1]
-        self._accepting = asyncio.create_task(self._accept(self._listener))
+        self._loop.add_reader(self._listener, self._accept, self._listener)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            connection, _ = await self._loop.sock_accept(listener)
-            task = asyncio.create_task(self._connected(connection))
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
+    def _accept(self, listener: socket.socket) -> None:
+        # In one step: a coroutine that is cancelled between accepting and taking loses the connection.
+        try:
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        connection.setblocking(False)
+        self._unserved.add(connection)
+        task = self._loop.create_task(self._connected(connection))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
 
     async def _close_door(self) -> None:
-        if self._accepting is None or self._listener is None:
+        if self._listener is None:
             return
-        self._accepting.cancel()
-        await asyncio.wait([self._accepting])
+        self._loop.remove_reader(self._listener)
         self._listener.close()
-        self._accepting = self._listener = None
+        self._listener = None
 
     async def _shut(self) -> None:
         await self._close_door()
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        for connection in self._unserved:
+            connection.close()
         await self.http.aclose()
 
     async def _connected(self, connection: socket.socket) -> None:
+        self._unserved.discard(connection)
         reader, writer = await asyncio.open_connection(sock=connection, limit=_MAX_HEAD_BYTES)
         try:
             await self._serve(reader, writer)
