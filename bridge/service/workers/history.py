@@ -87,12 +87,13 @@ class HistoryImport:
         waited = time.monotonic() - self._asked_at
         if not self._backend.budget.allows(_SPARE * self._cost) and waited < _STARVED_FACTOR * self._cost:
             return max(_SHORTEST_PAUSE_SECONDS, self._cost)
+        # Before the backend is asked: what the sweeps record while it answers is newer than the answer.
+        now = await self._store.read(database_now)
         try:
             where, page = await self._ask(namespace, wanted)
         except KfpError as error:
             return self._failed(namespace, error)
         self._failures = 0
-        now = await self._store.read(database_now)
         await self._tracker.observe(page.runs, namespace, now)
         crash_point("history.before_remember")
         await self._remember(namespace, wanted, page, now)

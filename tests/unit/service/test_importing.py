@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
 from bridge.lineage.database import Database
@@ -151,6 +152,37 @@ async def test_what_the_bridge_sent_stays_its_own(crowded: Harness) -> None:
     run = await crowded.run(sent["run_id"])
     assert run["state"] == "SUCCEEDED"
     assert run["submission_key"] is not None
+
+
+class SlowKfp(FakeKfp):
+    """A server whose next list is on its way for as long as something else takes."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().handle(request)
+        meanwhile = self.meanwhile
+        if meanwhile is not None and (request.method, request.url.path) == ("GET", f"{API}/runs"):
+            self.meanwhile = None
+            await meanwhile()
+        return answer
+
+
+async def test_a_run_that_ends_while_a_page_is_on_its_way_stays_ended(database: Database) -> None:
+    kfp = SlowKfp()
+    async with harness(database, kfp=kfp) as service:
+        sent = await service.submitted()
+        kfp.start(sent["kfp_run_id"])
+        await service.sweep()
+
+        async def end() -> None:
+            await service.ended(sent)
+
+        kfp.meanwhile = end
+        await HistoryImport(service.context, service.backend, service.track_worker).step()
+        assert kfp.meanwhile is None
+        run = await service.run(sent["run_id"])
+        assert (run["phase"], run["state"], run["revivals"]) == ("ENDED", "SUCCEEDED", 0)
 
 
 async def test_only_the_process_that_follows_the_backend_imports(crowded: Harness) -> None:
