@@ -117,6 +117,7 @@ class HistoryImport:
                     page_size=PAGE_SIZE,
                     page_token=token,
                     repeat=False,
+                    details=False,
                 )
             finally:
                 self._asked_at = time.monotonic()

@@ -185,6 +185,15 @@ async def test_a_run_that_ends_while_a_page_is_on_its_way_stays_ended(database: 
         assert (run["phase"], run["state"], run["revivals"]) == ("ENDED", "SUCCEEDED", 0)
 
 
+async def test_pages_are_read_without_the_tasks_of_their_runs(database: Database) -> None:
+    kfp = FakeKfp()
+    old_runs(kfp, 2, run_details={"task_details": "not even tasks"})
+    async with harness(database, kfp=kfp) as service:
+        await service.sweep()
+        await HistoryImport(service.context, service.backend).step()
+        assert len(await known(service)) == 2
+
+
 async def test_only_the_process_that_follows_the_backend_imports(crowded: Harness) -> None:
     crowded.backend.leads = False
     assert await HistoryImport(crowded.context, crowded.backend).step() is not None
