@@ -94,6 +94,7 @@ class HistoryImport:
         except KfpError as error:
             return self._failed(namespace, error)
         self._failures = 0
+        await self._tracker.set_rows_aside(page.broken)
         await self._tracker.observe(page.runs, namespace, now)
         crash_point("history.before_remember")
         await self._remember(namespace, wanted, page, now)
@@ -137,7 +138,7 @@ class HistoryImport:
     async def _remember(self, namespace: str, wanted: Import, page: messages.ListRuns, now: datetime) -> None:
         created = [run.created_at for run in page.runs if run.created_at is not None]
         after = wanted.after_page(
-            runs=len(page.runs),
+            runs=len(page.runs) + len(page.broken),
             oldest=min(created) if created else None,
             total=_total(wanted, page),
             is_last=not page.next_page_token,

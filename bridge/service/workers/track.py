@@ -181,7 +181,7 @@ class TrackWorker:
                 details=False,
             )
         self._backend.list_seconds = self._last_cost
-        await self._set_rows_aside(page.broken)
+        await self.set_rows_aside(page.broken)
         return page
 
     async def get_run(self, kfp_run_id: UUID) -> messages.Run:
@@ -209,7 +209,7 @@ class TrackWorker:
             observation = observation_of(run, asked_at=asked_at)
             if observation is None:
                 nameless = messages.BrokenRow(name=(run.run_id or "no id")[:200], error="run_id is no UUID")
-                await self._set_rows_aside([nameless])
+                await self.set_rows_aside([nameless])
                 continue
             if self._aside.holds(SWEEP, str(observation.kfp_run_id)):
                 continue
@@ -256,7 +256,8 @@ class TrackWorker:
             except Exception as error:
                 await self.blame(kfp_run_id, error)
 
-    async def _set_rows_aside(self, rows: Sequence[messages.BrokenRow]) -> None:
+    async def set_rows_aside(self, rows: Sequence[messages.BrokenRow]) -> None:
+        """Count that rows of a list are no runs; after too many times such a row is set aside."""
         for row in rows:
             if not self._aside.holds(LIST, row.name):
                 facts = {"backend": self._backend.name, "kfp_run_id": row.name, "error": row.error}

@@ -194,6 +194,20 @@ async def test_pages_are_read_without_the_tasks_of_their_runs(database: Database
         assert len(await known(service)) == 2
 
 
+async def test_rows_that_are_no_runs_are_counted_and_set_aside(database: Database) -> None:
+    kfp = FakeKfp()
+    odd = old_runs(kfp, PAGE)[1]
+    kfp.runs[str(odd)]["state"] = 7
+    async with harness(database, kfp=kfp, quarantine_after_failures=1) as service:
+        await service.sweep()
+        await HistoryImport(service.context, service.backend, service.track_worker).step()
+        told = await status(service)
+        assert (told["seen"], told["total"], told["done"]) == (PAGE, PAGE, True)
+        (aside,) = (await service.client.get("/api/v1/quarantine")).json()["items"]
+        assert (aside["work"], aside["subject"]) == ("list", str(odd))
+        assert len(await known(service)) == PAGE - 1
+
+
 async def test_only_the_process_that_follows_the_backend_imports(crowded: Harness) -> None:
     crowded.backend.leads = False
     assert await HistoryImport(crowded.context, crowded.backend).step() is not None
