@@ -13,6 +13,7 @@ from bridge.domain.decide import (
     Action,
     End,
     Missing,
+    Nothing,
     Observation,
     Policy,
     Progress,
@@ -25,6 +26,7 @@ from bridge.domain.lineage import Run, RunError
 from bridge.domain.states import MirrorState, RunPhase
 from bridge.kfp_api import messages
 from bridge.lineage import quarantine, runs
+from bridge.lineage.convert import run_from_row
 from bridge.lineage.records import Duty, Fence, RunChanges
 
 _LOST = RunError(
@@ -81,10 +83,20 @@ def record(
     return _carry_out(session, decide(run, seen, now, policy), run, seen, now=now, fence=fence)
 
 
+def lock_news(
+    session: Session, seen: Sequence[tuple[Run, Observation | Missing]], now: datetime, policy: Policy
+) -> list[tuple[Run, Observation | Missing]]:
+    """Of runs that were read without a lock, those about which there is something to do: locked, and as
+    they are by now. Another transaction may have changed them since, so it has to be decided again."""
+    news = {run.run_id: one for run, one in seen if not isinstance(decide(run, one, now, policy), Nothing)}
+    rows = runs.lock_runs(session, news)
+    return [(run_from_row(rows[run_id]), one) for run_id, one in news.items()]
+
+
 def record_all(
     session: Session, seen: Sequence[tuple[Run, Observation | Missing]], now: datetime, policy: Policy
 ) -> list[Recorded]:
-    """As ``record`` for many runs; those that end are written together."""
+    """As ``record`` for many runs, which this transaction has locked; those that end are written together."""
     decided = [(run, one, decide(run, one, now, policy)) for run, one in seen]
     ends = [(run, action.observation) for run, _, action in decided if isinstance(action, End)]
     ended = _end_all(session, ends, now)

@@ -37,7 +37,7 @@ from bridge.service.workers.aside import LIST, SWEEP, RowsAside
 from bridge.service.workers.backoff import backoff_seconds
 from bridge.service.workers.budget import DUTY_FACTOR, FAST_FACTOR
 from bridge.service.workers.found import FoundRuns
-from bridge.service.workers.record import Recorded, observation_of, record_all
+from bridge.service.workers.record import Recorded, lock_news, observation_of, record_all
 from bridge.service.workers.sweep import PAGE_SIZE, NamespaceSweep
 
 log = logging.getLogger(__name__)
@@ -268,10 +268,13 @@ class TrackWorker:
         """See ``sweep.Asking``."""
 
         def write(session: Session) -> tuple[list[Recorded], list[UUID], list[Observation]]:
+            policy = self._backend.policy
             stored = runs.get_by_kfp_id(session, self._backend.name, list(seen))
-            moment = database_now(session)
             told = [(run, seen[kfp_run_id]) for kfp_run_id, run in stored.items()]
-            recorded = record_all(session, told, moment, self._backend.policy)
+            news = lock_news(session, told, database_now(session), policy)
+            # Not the time before the locks were waited for: what was observed meanwhile is older.
+            recorded = record_all(session, news, database_now(session), policy) if news else []
+            stored |= {run.kfp_run_id: run for run, _ in news}
             unknown = [kfp_run_id for kfp_run_id in seen if kfp_run_id not in stored]
             return recorded, unknown, [end for end in _ends(seen) if _is_taken(stored, end)]
 

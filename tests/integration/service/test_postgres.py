@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,15 @@ from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlmodel import Session
 
+from bridge.domain.decide import Observation
+from bridge.domain.states import RunPhase, RuntimeState
+from bridge.lineage import runs
 from bridge.lineage.database import Database
+from bridge.lineage.database import now as database_now
+from bridge.lineage.records import RunChanges
 from tests.integration.service.calls import submit, wait_until
 from tests.integration.service.pipelines import trains
 from tests.support.bridge_service import start_service
@@ -59,6 +67,37 @@ async def test_a_new_generation_cancels_adopts_or_detaches(postgres: Database) -
         assert detached["run_id"] != old["run_id"]
         waiting = await service.submitted(None, origin=origin(1, max_tries=5))
         assert waiting["phase"] == "QUEUED"
+
+
+async def test_an_end_that_another_replica_is_recording_is_not_undone(postgres: Database) -> None:
+    recorded, watched = threading.Event(), threading.Event()
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    async with harness(postgres) as service:
+        sent = await service.submitted()
+        run_id, kfp_run_id = UUID(sent["run_id"]), UUID(sent["kfp_run_id"])
+        asked_at = await service.context.store.read(database_now)
+
+        def end(session: Session) -> None:
+            moment = database_now(session)
+            over: RunChanges = {"phase": RunPhase.ENDED, "state": RuntimeState.SUCCEEDED}
+            runs.change_run(session, run_id, **over, finished_at=moment, observed_at=moment)
+            recorded.set()
+            assert watched.wait(20)
+
+        def sweep_waits(session: Session) -> bool:
+            return bool(session.execute(waiting).scalar_one())
+
+        ending = asyncio.create_task(asyncio.to_thread(postgres.transact, end))
+        assert await asyncio.to_thread(recorded.wait, 20)
+        seen = Observation(kfp_run_id=kfp_run_id, state=RuntimeState.RUNNING, asked_at=asked_at)
+        sweeping = asyncio.create_task(service.track_worker.record({kfp_run_id: seen}))
+        while not await service.context.store.read(sweep_waits):
+            assert not sweeping.done()
+            await asyncio.sleep(0.01)
+        watched.set()
+        await asyncio.gather(ending, sweeping)
+        found = await service.run(sent["run_id"])
+        assert (found["phase"], found["state"]) == ("ENDED", "SUCCEEDED")
 
 
 async def test_two_replicas_send_every_submission_once(postgres: Database) -> None:

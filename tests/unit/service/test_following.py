@@ -6,8 +6,11 @@ from uuid import UUID
 
 import pytest
 
+from bridge.domain.decide import Observation
 from bridge.domain.states import RunPhase, RuntimeState
+from bridge.lineage import runs
 from bridge.lineage.database import Database
+from bridge.lineage.database import now as database_now
 from tests.support.fake_kfp import API
 from tests.unit.service.harness import Harness, harness, mirror_of
 
@@ -73,6 +76,21 @@ async def test_a_run_revived_elsewhere_goes_on_here(service: Harness) -> None:
     assert (revived["phase"], revived["revivals"], revived["over"]) == ("ACTIVE", 1, False)
     assert revived["error"] is None
     assert (await service.ended(run))["state"] == "SUCCEEDED"
+
+
+async def test_what_ends_between_the_reading_of_its_row_and_the_lock_stays_ended(
+    service: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await service.submitted()
+    asked_at = await service.context.store.read(database_now)
+    (before,) = await service.stored()
+    await service.ended(run)
+    # As PostgreSQL shows a row that another transaction is changing.
+    monkeypatch.setattr(runs, "get_by_kfp_id", lambda *_: {before.kfp_run_id: before})
+    seen = Observation(kfp_run_id=before.kfp_run_id, state=RuntimeState.RUNNING, asked_at=asked_at)
+    await service.track_worker.record({before.kfp_run_id: seen})
+    found = await service.run(run["run_id"])
+    assert (found["phase"], found["state"], found["revivals"]) == ("ENDED", "SUCCEEDED", 0)
 
 
 async def test_the_api_s_retry_revives(service: Harness) -> None:
