@@ -24,6 +24,7 @@ from bridge.kfp_api.errors import (
 )
 from bridge.lineage import leases, queue, runs, submissions, switches
 from bridge.lineage.database import now as database_now
+from bridge.lineage.errors import FencedOut
 from bridge.lineage.records import BackendVersion, Claim, Duty
 from bridge.service.backends import Backend
 from bridge.service.context import Context
@@ -122,7 +123,9 @@ class SubmitWorker(ClaimWorker):
 
         def write(session: Session) -> None:
             queue.give_place_back(session, claim.run.run_id)
-            leases.release(session, claim)
+            if not leases.release(session, claim):
+                # Whoever has it now sends it, in its place; what was written here is rolled back.
+                raise FencedOut(claim.run.run_id, claim.fence.duty.value, claim.fence.number)
 
         await self._store.transact(write, repeatable=True)
 

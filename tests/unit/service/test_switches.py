@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from sqlmodel import Session, select
 
-from bridge.lineage import outbox, queue, switches
+from bridge.lineage import leases, outbox, queue, switches
 from bridge.lineage.database import Database
+from bridge.lineage.errors import FencedOut
 from bridge.lineage.tables import AUDIT
 from tests.unit.service.harness import Harness, harness
 
@@ -63,6 +65,22 @@ async def test_a_run_that_had_its_place_already_goes_back_into_the_queue(databas
         await switch(service, "resume")
         await service.send()
         assert len(service.kfp.runs) == 2
+
+
+async def test_a_place_is_not_given_back_by_a_worker_whose_claim_was_lost(database: Database) -> None:
+    async with harness(database) as service:
+        await service.submit("first")
+        (late,) = await service.context.store.transact(lambda s: service.submit_worker._claim_due(s, 1))
+        # Its lease ran out, and another worker has the run.
+        await service.context.store.transact(lambda s: leases.extend(s, late, 0.0))
+        (held,) = await service.context.store.transact(lambda s: service.submit_worker._claim_due(s, 1))
+        await switch(service, "pause")
+        with pytest.raises(FencedOut):
+            await service.submit_worker._work(late)
+        assert await service.context.store.read(lambda s: queue.active_runs(s, "default")) == {"default": 1}
+        await switch(service, "resume")
+        await service.submit_worker._work(held)
+        assert len(service.kfp.runs) == 1
 
 
 async def test_a_pause_between_the_look_and_the_post_holds_the_post_back(database: Database) -> None:
