@@ -14,7 +14,7 @@ from uuid import UUID
 
 from bridge.domain.lineage import Run, RunMirror
 from bridge.kfp_api import messages
-from bridge.kfp_api.errors import KfpError
+from bridge.kfp_api.errors import KfpBadAnswer, KfpError, KfpInvalid
 from bridge.kfp_api.http import counting_seconds
 from bridge.kfp_api.messages import TaskDetail
 from bridge.service.backends import Backend
@@ -33,8 +33,8 @@ _SECONDS_OF_ONE = 0.01
 _LEAST_LISTED = 4
 # Without knowing what a list costs there, it is tried for so many runs.
 _LEAST_TRIED = 20
-# A list that was too dear is tried again after so many times what it took, one that carried no tasks after
-# this time.
+# A list that was too dear, or failed, is tried again after so many times what it took, one that carried no
+# tasks, was refused or made no sense after this time.
 _AGAIN_FACTOR = 20.0
 _AGAIN_SECONDS = 600.0
 
@@ -88,7 +88,10 @@ class Readings:
                 )
         except KfpError as error:
             log.info("runs are read one by one", extra={"backend": self._backend.name, "error": str(error)})
-            self._no_list_before = self._clock() + (error.retry_after_seconds or 1.0)
+            # What is refused or makes no sense will be so again; other failures may have taken KFP long.
+            lasts = isinstance(error, (KfpInvalid, KfpBadAnswer))
+            again = _AGAIN_SECONDS if lasts else max(1.0, _AGAIN_FACTOR * spent.seconds)
+            self._no_list_before = self._clock() + max(error.retry_after_seconds or 0.0, again)
             return {}
         self._list_seconds = spent.seconds
         if not any(run.task_details for run in listed):

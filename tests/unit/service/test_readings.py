@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -36,6 +37,7 @@ class Kfp:
     details: bool = True
     filters: bool = True
     list_seconds: float = 0.0
+    list_failure: httpx.Response | None = None
     asked: Counter[str] = field(default_factory=Counter)
     broken: set[str] = field(default_factory=set)
 
@@ -58,6 +60,8 @@ class Kfp:
             return httpx.Response(200, json=row_json(self.rows, row, spec=None, tasks=True))
         self.asked["list"] += 1
         await asyncio.sleep(self.list_seconds)
+        if self.list_failure is not None:
+            return self.list_failure
         query = dict(parse_qsl(request.url.query.decode()))
         try:
             told = list_runs(
@@ -68,13 +72,13 @@ class Kfp:
         return httpx.Response(200, json=told)
 
 
-def reader_of(kfp: Kfp) -> Readings:
+def reader_of(kfp: Kfp, clock: Callable[[], float] = time.monotonic) -> Readings:
     client = KfpClient(
         "http://kfp.example", transport=httpx.MockTransport(kfp.handle), retry=RetryPolicy(attempts=1)
     )
     settings = BackendSettings(url="http://kfp.example")
     backend = Backend(settings, client, MlmdReader(client), policy_of(settings), list_seconds=0.001)
-    return Readings(backend)
+    return Readings(backend, clock=clock)
 
 
 def ended(kfp: Kfp, count: int) -> list[Run]:
@@ -129,6 +133,28 @@ async def test_a_dear_list_is_not_asked_for_again() -> None:
     for _ in range(2):
         assert None not in await read(reader, runs)
     assert (kfp.asked["list"], kfp.asked["get"]) == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ("failure", "too_soon", "later"),
+    [
+        # In proportion to what it took, which was a tenth of a second.
+        (httpx.Response(503, text="overloaded"), 1.5, 599.0),
+        (httpx.Response(400, json={"error": "no such filter", "code": 3}), 599.0, 601.0),
+        (httpx.Response(200, text="more than fits"), 599.0, 601.0),
+    ],
+)
+async def test_a_list_that_failed_is_asked_for_again_after_a_while(
+    failure: httpx.Response, too_soon: float, later: float
+) -> None:
+    kfp = Kfp(list_seconds=0.1, list_failure=failure)
+    clock = [0.0]
+    runs, reader = ended(kfp, 8), reader_of(kfp, lambda: clock[0])
+    asked = []
+    for clock[0] in (0.0, too_soon, later):
+        assert None not in await read(reader, runs)
+        asked.append(kfp.asked["list"])
+    assert asked == [1, 1, 2]
 
 
 async def test_a_list_that_is_known_to_be_dear_is_not_asked_for_at_all() -> None:
