@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run, Task
@@ -17,6 +19,8 @@ from bridge.lineage.bulk import changed_rows, insert_new, upsert
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.reading import tasks_of
 from bridge.lineage.tables import COUNTERS, PRICES, RUN_USAGE, RUNS, USAGE_TOTALS
+
+log = logging.getLogger(__name__)
 
 _CURSOR = "usage"
 _COUNTED = frozenset({"run.settled"})
@@ -32,7 +36,8 @@ def count_news(session: Session, hours_of: HoursOf, limit: int = 200) -> int:
     """Count the runs that newly numbered events say have settled; how many events were looked at.
 
     The first call of all begins with the first event that is kept. Callers at the same time wait for each
-    other.
+    other. A run that cannot be measured is logged and left out, so that it does not keep the others from
+    being counted; what the database says against it passes through.
     """
     cursor = select(COUNTERS.c.value).where(COUNTERS.c.name == _CURSOR).with_for_update()
     reached: int | None = session.scalars(cursor).first()
@@ -44,9 +49,19 @@ def count_news(session: Session, hours_of: HoursOf, limit: int = 200) -> int:
         return 0
     for run_id in dict.fromkeys(event.run_id for event in events if event.type in _COUNTED):
         if run_id is not None:
-            count_run(session, run_id, hours_of)
+            _count_apart(session, run_id, hours_of)
     session.execute(update(COUNTERS).where(COUNTERS.c.name == _CURSOR).values(value=events[-1].number))
     return len(events)
+
+
+def _count_apart(session: Session, run_id: UUID, hours_of: HoursOf) -> None:
+    try:
+        with session.begin_nested():
+            count_run(session, run_id, hours_of)
+    except SQLAlchemyError:
+        raise
+    except Exception:
+        log.exception("what run %s used cannot be counted", run_id)
 
 
 def count_run(session: Session, run_id: UUID, hours_of: HoursOf) -> None:

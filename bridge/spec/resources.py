@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,26 +24,38 @@ def quantity(text: Any) -> float:
     match = _QUANTITY.fullmatch(str(text).strip())
     if match is None:
         raise ValueError(f"{text!r} is no quantity such as 500m, 2 or 1Gi")
-    return float(match[1]) * _FACTORS[match[2]]
+    return _finite(float(match[1]) * _FACTORS[match[2]])
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is more than any machine has")
+    return number
 
 
 def amount(resources: Mapping[str, Any], text_key: str, number_key: str) -> float | None:
-    """A number of the IR's resources, written as a quantity or, by older compilers, as a number."""
+    """A number of the IR's resources, written as a quantity or, by older compilers, as a number.
+
+    Raises ``ValueError`` for one that is none.
+    """
     text = resources.get(text_key)
     if text not in (None, ""):
         return quantity(text)
     number = resources.get(number_key)
-    return float(number) if number else None
+    return _finite(float(number)) if number else None
 
 
 def byte_count(resources: Mapping[str, Any], text_key: str, number_key: str) -> int | None:
-    """Bytes of the IR's resources, written as a quantity or, by older compilers, as a number."""
+    """Bytes of the IR's resources, written as a quantity or, by older compilers, as a number.
+
+    Raises ``ValueError`` for one that is none.
+    """
     text = resources.get(text_key)
     if text not in (None, ""):
         return int(quantity(text))
     # The number that older compilers write is in units of 10^9 bytes.
     number = resources.get(number_key)
-    return int(float(number) * 1e9) if number else None
+    return int(_finite(float(number) * 1e9)) if number else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +77,7 @@ def asked_by_task(pipeline: Pipeline, path: str) -> Asked | None:
     """What the component of the task at this path asks for: its request, else its limit.
 
     ``None`` if there is no such task, if it runs no container, or if what it asks for is decided only when
-    it runs.
+    it runs, or makes no sense.
     """
     component: Component | None = pipeline.model.root
     for name in _INDEX.sub("", path).split("."):
@@ -75,7 +88,8 @@ def asked_by_task(pipeline: Pipeline, path: str) -> Asked | None:
         return None
     try:
         return asked(executor.resources)
-    except ValueError:
+    except (ValueError, OverflowError, TypeError, AttributeError):
+        # Nobody checked what stands there: it may be anything that JSON can say.
         return None
 
 

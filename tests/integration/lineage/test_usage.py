@@ -8,12 +8,14 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run, Task
 from bridge.domain.usage import Prices
 from bridge.lineage import outbox, usage
 from bridge.lineage.database import Database
+from bridge.lineage.errors import SchemaMismatch
 from bridge.lineage.runs import change_run
 from tests.support.lineage_samples import PIPELINE, T0, a_submission, end, submit
 
@@ -64,6 +66,48 @@ def test_a_run_that_settles_again_is_counted_anew(database: Database) -> None:
     assert found["flight-delay", "run"] == (1, 3.0)
     assert found["flight-delay", "cpu"] == (0, pytest.approx(0.0))
     assert found["flight-delay", "gpu"] == (1, 1.0)
+
+
+def test_a_run_that_cannot_be_measured_keeps_no_other_from_being_counted(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = database.transact(lambda s: _settled(s, pipeline="odd"))
+    database.transact(_settled)
+
+    def measure(session: Session, run: Run, tasks: Sequence[Task]) -> dict[str, float]:
+        if run.run_id == odd.run_id:
+            raise OverflowError("no number")
+        return {"run": 1.0}
+
+    def count(session: Session) -> int:
+        while outbox.number_events(session):
+            pass
+        return usage.count_news(session, measure)
+
+    assert database.transact(count) > 0
+    assert _totals(database) == {("flight-delay", "run"): (1, 1.0)}
+    assert database.read(usage.events_to_count) == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        f"what run {odd.run_id} used cannot be counted"
+    ]
+
+
+def test_what_the_database_says_while_counting_passes_through(database: Database) -> None:
+    database.transact(_settled)
+
+    def measure(session: Session, run: Run, tasks: Sequence[Task]) -> dict[str, float]:
+        session.execute(text("SELECT nothing FROM nowhere"))
+        return {}
+
+    def count(session: Session) -> int:
+        while outbox.number_events(session):
+            pass
+        return usage.count_news(session, measure)
+
+    with pytest.raises((SQLAlchemyError, SchemaMismatch)):
+        database.transact(count)
+    _count(database, run=1.0)
+    assert _totals(database) == {("flight-delay", "run"): (1, 1.0)}
 
 
 def test_months_and_pipelines_add_up(database: Database) -> None:

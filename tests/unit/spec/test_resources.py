@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.spec.load import load_pipeline
-from bridge.spec.resources import Asked, asked, asked_by_task
+from bridge.spec.resources import Asked, amount, asked, asked_by_task, byte_count, quantity
 from tests.support import handmade
 
 _GIB = 1024**3
@@ -53,3 +53,38 @@ def test_a_task_is_found_by_its_path_in_loops_and_inner_pipelines() -> None:
     assert asked_by_task(pipeline, "loop[3].train") == Asked(cpu=2.0)
     for path in ("loop", "late", "nobody", "loop.nobody", "train", "late.train"):
         assert asked_by_task(pipeline, path) is None
+
+
+@pytest.mark.parametrize("said", ["1e999", "1e308Ei"])
+def test_more_than_any_number_is_no_quantity(said: str) -> None:
+    with pytest.raises(ValueError, match="more than any machine has"):
+        quantity(said)
+    with pytest.raises(ValueError, match="more than any machine has"):
+        byte_count({"memory": said}, "memory", "number")
+
+
+def test_a_number_without_end_is_refused() -> None:
+    for number in (float("inf"), float("nan"), 1e300 * 1e10):
+        with pytest.raises(ValueError, match="more than any machine has"):
+            amount({"number": number}, "text", "number")
+        with pytest.raises(ValueError, match="more than any machine has"):
+            byte_count({"number": number}, "text", "number")
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"resourceMemoryLimit": "1e999"},
+        {"memoryLimit": float("inf")},
+        {"cpuLimit": 10**400},
+        {"cpuLimit": [2]},
+        {"accelerator": "a GPU"},
+        {"accelerator": ["a GPU"]},
+    ],
+)
+def test_what_makes_no_sense_is_not_known(resources: dict[str, Any]) -> None:
+    tasks = {"train": handmade.task("train", "comp-train")}
+    components = {"comp-train": handmade.component(executorLabel="exec-train")}
+    executors = {"exec-train": handmade.sh("true", resources=resources)}
+    pipeline = load_pipeline(json.dumps(handmade.document(tasks, components, executors)))
+    assert asked_by_task(pipeline, "train") is None
