@@ -159,6 +159,14 @@ class Run:
     origin: Origin = field(default_factory=Origin)
 
     @property
+    def over_at(self) -> datetime | None:
+        """When it ended, as far as anybody knows: of one that was lost, when that was seen. ``None`` while it
+        goes on."""
+        if self.finished_at is not None or not self.phase.is_over:
+            return self.finished_at
+        return self.settled_at or self.observed_at
+
+    @property
     def is_good(self) -> bool:
         """SUCCEEDED with its gate passed or absent: what ``last_good`` chooses from.
 

@@ -1,4 +1,4 @@
-"""What runs used: counted once when they settle, anew if they settle again, and summed up by month."""
+"""What runs used: counted once when they are over, anew if they settle again, and summed up by month."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bridge.lineage.tables import COUNTERS, PRICES, RUN_USAGE, RUNS, USAGE_TOTAL
 log = logging.getLogger(__name__)
 
 _CURSOR = "usage"
-_COUNTED = frozenset({"run.settled"})
+_COUNTED = frozenset({"run.settled", "run.lost"})
 _TOTAL_KEY = ("month", "project", "pipeline", "team", "backend", "resource")
 MAX_ITEMS = 200
 
@@ -33,7 +33,8 @@ By = Literal["pipeline", "team", "project", "month"]
 
 
 def count_news(session: Session, hours_of: HoursOf, limit: int = 200) -> int:
-    """Count the runs that newly numbered events say have settled; how many events were looked at.
+    """Count the runs that newly numbered events say have settled or were lost; how many events
+    were looked at.
 
     The first call of all begins with the first event that is kept. Callers at the same time wait for each
     other. A run that cannot be measured is logged and left out, so that it does not keep the others from
@@ -67,15 +68,15 @@ def _count_apart(session: Session, run_id: UUID, hours_of: HoursOf) -> None:
 def count_run(session: Session, run_id: UUID, hours_of: HoursOf) -> None:
     """Count one run, in place of what was counted of it before; nothing for one that is not over."""
     row = session.execute(select(RUNS).where(RUNS.c.run_id == run_id)).mappings().first()
-    if row is None or row["finished_at"] is None:
+    run = run_from_row(row) if row is not None else None
+    if row is None or run is None or run.over_at is None:
         return
-    run = run_from_row(row)
     before = session.execute(select(RUN_USAGE).where(RUN_USAGE.c.run == row["id"])).mappings().all()
     for old in before:
         _add(session, {name: old[name] for name in _TOTAL_KEY}, -old["hours"], -1)
     session.execute(delete(RUN_USAGE).where(RUN_USAGE.c.run == row["id"]))
     place = {
-        "month": run.finished_at.strftime("%Y-%m") if run.finished_at else "",
+        "month": run.over_at.strftime("%Y-%m"),
         "project": run.project,
         "pipeline": run.pipeline.name,
         "team": run.origin.team or "",

@@ -26,11 +26,14 @@ def prices_of(settings: ServiceSettings) -> Prices:
     return Prices({(one.backend or "", one.resource): one.per_hour for one in settings.prices})
 
 
-def task_uses(tasks: Iterable[Task], pipeline: Pipeline | None, now: datetime | None = None) -> list[TaskUse]:
-    """What the run's containers had, each for as long as it ran (up to ``now`` if it still does)."""
+def task_uses(tasks: Iterable[Task], pipeline: Pipeline | None, run_end: datetime | None) -> list[TaskUse]:
+    """What the run's containers had, each for as long as it ran.
+
+    One whose end nobody told ran until the run's own (now, of a run that goes on).
+    """
     found = []
     for task in tasks:
-        end = task.finished_at or now
+        end = task.finished_at or run_end
         if task.kind in _NO_CONTAINER or not task.path or task.cached or not task.started_at or not end:
             continue
         seconds = max(0.0, (end - task.started_at).total_seconds())
@@ -59,10 +62,9 @@ class Meter:
 
     def hours(self, session: Session, run: Run, tasks: Sequence[Task]) -> dict[str, float]:
         """The hours that a run which is over used, by resource."""
-        length = (
-            (run.finished_at - run.started_at).total_seconds() if run.started_at and run.finished_at else 0.0
-        )
-        return hours_of(task_uses(tasks, self._pipeline(session, run)), max(0.0, length))
+        end = run.over_at
+        length = (end - run.started_at).total_seconds() if run.started_at and end else 0.0
+        return hours_of(task_uses(tasks, self._pipeline(session, run), end), max(0.0, length))
 
     def _pipeline(self, session: Session, run: Run) -> Pipeline | None:
         key = (run.project, run.pipeline.digest)

@@ -84,9 +84,9 @@ async def run_cost(request: Request, context: ContextDep, run_id: UUID) -> RunCo
         return tasks, specs.get_spec(session, run.project, run.pipeline.digest), database_now(session)
 
     tasks, spec, now = await context.store.read(read)
-    uses = task_uses(tasks, await load_stored(request, spec), now)
+    end = run.over_at or now
+    uses = task_uses(tasks, await load_stored(request, spec), end)
     prices = prices_of(context.settings)
-    end = run.finished_at or now
     seconds = max(0.0, (end - run.started_at).total_seconds()) if run.started_at else 0.0
     return RunCostModel(
         run_id=run_id,

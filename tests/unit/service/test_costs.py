@@ -6,10 +6,15 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlmodel import Session
 
+from bridge.domain.states import RunPhase
+from bridge.lineage import runs
 from bridge.lineage.database import Database
+from bridge.lineage.mirror import store_mirror
 from bridge.service.backend_settings import PriceSettings
 from bridge.service.workers.usage import UsageCounter
 from tests.support import handmade
@@ -57,6 +62,34 @@ async def test_what_a_run_used_and_cost(database: Database) -> None:
         assert (found["total"]["cost"], found["currency"]) == (3.08, "EUR")
         assert found["total"]["unpriced"] == ["memory"]
         assert found["total"]["accelerator_hours"] == {"nvidia.com/gpu": 1.0}
+
+
+async def test_a_task_of_a_lost_run_is_charged_until_the_run_was_lost(database: Database) -> None:
+    async with harness(database, prices=PRICES) as service:
+        run = await service.submitted(spec=_spec(), arguments={}, origin={"team": "risk"})
+        await service.sweep()
+        run_id = UUID(run["run_id"])
+        began, lost = NOW - timedelta(days=3), NOW - timedelta(days=3, hours=-1)
+        mirror = mirror_of("RUNNING")
+        train = replace(mirror.tasks[1], started_at=began)
+
+        def lose(session: Session) -> None:
+            store_mirror(session, run_id, replace(mirror, tasks=(mirror.tasks[0], train)))
+            told: dict[str, Any] = {"phase": RunPhase.LOST, "started_at": began}
+            runs.change_run(session, run_id, event="run.lost", **told, observed_at=lost, settled_at=lost)
+
+        await service.context.store.transact(lose)
+        found = (await service.client.get(f"/api/v1/runs/{run_id}/cost")).json()
+        assert [task["seconds"] for task in found["tasks"]] == [3600]
+        assert (found["total"]["run_hours"], found["total"]["cost"]) == (1.0, 3.08)
+        while await service.sequencer.step():
+            pass
+        while await UsageCounter(service.context).step():
+            pass
+        month = lost.strftime("%Y-%m")
+        answer = await service.client.get("/api/v1/cost", params={"by": "team", "from": month, "to": month})
+        (item,) = answer.json()["items"]
+        assert (item["key"], item["runs"], item["run_hours"], item["cost"]) == ("risk", 1, 1.0, 3.08)
 
 
 async def test_costs_by_team_and_month_after_they_were_counted(database: Database) -> None:
