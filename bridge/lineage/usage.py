@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _CURSOR = "usage"
 _COUNTED = frozenset({"run.settled", "run.lost"})
 _TOTAL_KEY = ("month", "project", "pipeline", "team", "backend", "resource")
+_SUMS = (func.sum(USAGE_TOTALS.c.runs).label("runs"), func.sum(USAGE_TOTALS.c.hours).label("hours"))
 MAX_ITEMS = 200
 
 Hours = Mapping[str, float]
@@ -143,11 +144,7 @@ def totals(
     Of more than 200 keys those whose runs took longest are given.
     """
     columns = USAGE_TOTALS.c
-    where: list[ColumnElement[bool]] = [columns.month >= first, columns.month <= last]
-    if projects:
-        where.append(columns.project.in_(projects))
-    if pipeline is not None:
-        where.append(columns.pipeline == pipeline)
+    where = _within(first, last, projects, pipeline)
     key = columns[by]
     longest = (
         select(key)
@@ -160,9 +157,40 @@ def totals(
     shown = keys[:MAX_ITEMS]
     statement = (
         select(key.label("key"), columns.backend, columns.resource)
-        .add_columns(func.sum(columns.runs).label("runs"), func.sum(columns.hours).label("hours"))
+        .add_columns(*_SUMS)
         .where(*where, key.in_(shown))
         .group_by(key, columns.backend, columns.resource)
     )
     found = [Total(**row) for row in session.execute(statement).mappings()]
     return found, len(keys) > MAX_ITEMS
+
+
+def whole(
+    session: Session,
+    first: str,
+    last: str,
+    *,
+    projects: Collection[str] = (),
+    pipeline: str | None = None,
+) -> list[Total]:
+    """What ``totals`` adds up to, with the keys that it leaves out; the key is ``""``."""
+    columns = USAGE_TOTALS.c
+    statement = (
+        select(columns.backend, columns.resource)
+        .add_columns(*_SUMS)
+        .where(*_within(first, last, projects, pipeline))
+        .group_by(columns.backend, columns.resource)
+    )
+    return [Total(key="", **row) for row in session.execute(statement).mappings()]
+
+
+def _within(
+    first: str, last: str, projects: Collection[str], pipeline: str | None
+) -> list[ColumnElement[bool]]:
+    columns = USAGE_TOTALS.c
+    where: list[ColumnElement[bool]] = [columns.month >= first, columns.month <= last]
+    if projects:
+        where.append(columns.project.in_(projects))
+    if pipeline is not None:
+        where.append(columns.pipeline == pipeline)
+    return where

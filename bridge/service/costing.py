@@ -104,14 +104,12 @@ def usage_fields(hours_at: Mapping[str, Mapping[str, float]], prices: Prices) ->
     }
 
 
-def cost_items(totals: Sequence[Total], prices: Prices) -> tuple[list[CostItem], UsageModel]:
-    """The totals by key, the dearest first, and all of them together."""
+def cost_items(totals: Sequence[Total], prices: Prices) -> list[CostItem]:
+    """The totals by key, the dearest first."""
     by_key: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    whole: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     runs: dict[str, int] = defaultdict(int)
     for one in totals:
         by_key[one.key][one.backend][one.resource] = one.hours
-        whole[one.backend][one.resource] += one.hours
         if one.resource == RUN:
             runs[one.key] += one.runs
     items = [
@@ -119,4 +117,12 @@ def cost_items(totals: Sequence[Total], prices: Prices) -> tuple[list[CostItem],
         for key, hours in by_key.items()
     ]
     items.sort(key=lambda item: (-(item.cost or 0.0), -item.run_hours, item.key))
-    return items, UsageModel.model_validate(usage_fields(whole, prices))
+    return items
+
+
+def cost_total(whole: Sequence[Total], prices: Prices) -> UsageModel:
+    """All usage together, from its totals by backend and resource."""
+    hours: dict[str, dict[str, float]] = defaultdict(dict)
+    for one in whole:
+        hours[one.backend][one.resource] = one.hours
+    return UsageModel.model_validate(usage_fields(hours, prices))

@@ -16,7 +16,7 @@ from bridge.domain.usage import hours_of
 from bridge.lineage import mirror, specs, usage
 from bridge.lineage.database import now as database_now
 from bridge.lineage.records import StoredSpec
-from bridge.service.costing import cost_items, prices_of, task_uses, usage_fields
+from bridge.service.costing import cost_items, cost_total, prices_of, task_uses, usage_fields
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep, stored_run
 from bridge.service.routes.compare import load_stored
@@ -45,7 +45,7 @@ class CostQuery(BaseModel):
 async def cost(context: ContextDep, query: Annotated[CostQuery, Query()]) -> CostModel:
     """Hours of cores, memory and accelerators by pipeline, team, project or month, and what they cost."""
 
-    def read(session: Session) -> tuple[list[usage.Total], bool, int, str, str]:
+    def read(session: Session) -> tuple[list[usage.Total], bool, list[usage.Total], int, str, str]:
         this = database_now(session).strftime("%Y-%m")
         begin, end = query.first or query.last or this, query.last or this
         if begin > end:
@@ -53,11 +53,11 @@ async def cost(context: ContextDep, query: Annotated[CostQuery, Query()]) -> Cos
             raise ProblemError("invalid-request", told, errors=[("/from", told)])
         projects = tuple(query.project)
         found, more = usage.totals(session, query.by, begin, end, projects=projects, pipeline=query.pipeline)
-        return found, more, usage.events_to_count(session), begin, end
+        whole = usage.whole(session, begin, end, projects=projects, pipeline=query.pipeline)
+        return found, more, whole, usage.events_to_count(session), begin, end
 
-    found, more, pending, begin, end = await context.store.read(read)
+    found, more, whole, pending, begin, end = await context.store.read(read)
     prices = prices_of(context.settings)
-    items, total = cost_items(found, prices)
     return CostModel(
         by=query.by,
         first_month=begin,
@@ -67,8 +67,8 @@ async def cost(context: ContextDep, query: Annotated[CostQuery, Query()]) -> Cos
             PriceModel(backend=backend or None, resource=resource, per_hour=price)
             for (backend, resource), price in sorted(prices.per_hour.items())
         ],
-        items=items,
-        total=total,
+        items=cost_items(found, prices),
+        total=cost_total(whole, prices),
         truncated=more,
         pending=pending,
     )

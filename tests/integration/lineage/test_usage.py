@@ -117,6 +117,9 @@ def test_months_and_pipelines_add_up(database: Database) -> None:
     assert _totals(database, "month") == {("2013-01", "run"): (2, 2.0), ("2013-02", "run"): (2, 2.0)}
     assert _totals(database, pipeline="b") == {("b", "run"): (1, 1.0)}
     assert _totals(database, projects=("other",)) == {}
+    whole = database.read(lambda s: usage.whole(s, "2013-01", "2013-02", pipeline="a"))
+    assert [(one.resource, one.runs, one.hours) for one in whole] == [("run", 3, 3.0)]
+    assert database.read(lambda s: usage.whole(s, "2013-01", "2013-02", projects=("other",))) == []
 
 
 def test_costs_are_a_view_with_the_backends_own_price_first(database: Database) -> None:

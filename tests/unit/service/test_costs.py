@@ -9,12 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import insert
 from sqlmodel import Session
 
 from bridge.domain.states import RunPhase
-from bridge.lineage import runs
+from bridge.lineage import runs, usage
 from bridge.lineage.database import Database
 from bridge.lineage.mirror import store_mirror
+from bridge.lineage.tables import USAGE_TOTALS
 from bridge.service.backend_settings import PriceSettings
 from bridge.service.workers.usage import UsageCounter
 from tests.support import handmade
@@ -118,6 +120,29 @@ async def test_costs_by_team_and_month_after_they_were_counted(database: Databas
         }
         past = await service.client.get("/api/v1/cost", params={"from": "2013-01", "to": "2013-02"})
         assert past.json()["items"] == []
+
+
+async def test_the_total_counts_what_the_list_leaves_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MAX_ITEMS", 2)
+
+    def fill(session: Session) -> None:
+        for number in range(1, 4):
+            place = {"month": "2013-01", "project": "default", "pipeline": f"p{number}", "team": "risk"}
+            for resource, hours in (("run", float(number)), ("cpu", 10.0)):
+                row = {**place, "backend": "default", "resource": resource, "runs": 1, "hours": hours}
+                session.execute(insert(USAGE_TOTALS).values(**row))
+
+    async with harness(database, prices=PRICES) as service:
+        await service.context.store.transact(fill)
+        months = {"from": "2013-01", "to": "2013-01"}
+        found = (await service.client.get("/api/v1/cost", params=months)).json()
+        assert ([item["key"] for item in found["items"]], found["truncated"]) == (["p3", "p2"], True)
+        total = found["total"]
+        assert (total["run_hours"], total["cpu_hours"], total["cost"]) == (6.0, 30.0, 1.2)
+        one = await service.client.get("/api/v1/cost", params={**months, "pipeline": "p1"})
+        assert one.json()["total"]["cpu_hours"] == 10.0
 
 
 @pytest.mark.parametrize(
