@@ -101,7 +101,7 @@ def is_pinned(said: str) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputNow:
     """An input of the run, as it was and as far as it can be seen now. ``measured`` is the version that was
-    found there now, ``newest`` the newest one that anybody told of; ``gone`` that there is nothing,
+    found there now, ``newest`` the newest one that anybody told of since; ``gone`` that there is nothing,
     ``unseen`` why nothing can be seen."""
 
     name: str

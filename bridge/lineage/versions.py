@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, func, select, update
+from sqlalchemy import RowMapping, delete, func, or_, select, update
 from sqlmodel import Session
 
 from bridge.lineage.bulk import in_pieces, upsert
-from bridge.lineage.tables import DATASET_USES, DATASET_VERSIONS, DATASETS
+from bridge.lineage.tables import DATASET_USES, DATASET_VERSIONS, DATASETS, RUNS
 
 VersionKey = tuple[int, str, int]
 _KEY = ("dataset", "version", "unknown_by")
@@ -63,20 +63,35 @@ def _key(told: Told, named: Mapping[tuple[int, int], str]) -> VersionKey:
     return (told.dataset, "", told.producer) if version is None else (told.dataset, version, 0)
 
 
-def newest_versions(session: Session, datasets: Collection[UUID]) -> dict[UUID, str]:
-    """The named version of each of these datasets that was told of last; those without one are left out."""
-    columns = DATASET_VERSIONS.c
-    newest = select(columns.version).where(columns.dataset == DATASETS.c.id, columns.version != "")
-    # Those written at a known time by that; the others by when they were first heard of.
-    newest = newest.order_by(columns.written_at.is_(None), columns.written_at.desc(), columns.id.desc())
-    version = newest.limit(1).scalar_subquery()
-    found: dict[UUID, str] = {}
-    for piece in in_pieces(datasets):
-        statement = select(DATASETS.c.dataset_id, version.label("version"))
-        for row in session.execute(statement.where(DATASETS.c.dataset_id.in_(piece))):
-            if row.version is not None:
-                found[row.dataset_id] = row.version
-    return found
+def newer_versions(session: Session, run_id: UUID) -> dict[tuple[UUID, str], str]:
+    """Of the data that a run read, by dataset and the version that it read: the newest version since.
+
+    That is one written after the run was created; or, where nobody told when it was written, first heard of
+    after what the run read. Versions of two kinds, such as a digest and a table's number, do not compare.
+    """
+    own, other = DATASET_VERSIONS.alias("own"), DATASET_VERSIONS.alias("other")
+    heard_of = DATASET_USES.alias("heard_of")
+    before = select(heard_of.c.id).where(heard_of.c.version == other.c.id, heard_of.c.id < DATASET_USES.c.id)
+    since = or_(
+        other.c.written_at > RUNS.c.created_at,
+        other.c.written_at.is_(None) & (other.c.id > own.c.id) & ~before.exists(),
+    )
+    statement = (
+        select(DATASETS.c.dataset_id, own.c.version.label("own"), other.c.version.label("newer"))
+        .select_from(RUNS)
+        .join(DATASET_USES, DATASET_USES.c.run == RUNS.c.id)
+        .join(own, own.c.id == DATASET_USES.c.version)
+        .join(DATASETS, DATASETS.c.id == own.c.dataset)
+        .join(other, (other.c.dataset == own.c.dataset) & (other.c.id != own.c.id))
+        .where(RUNS.c.run_id == run_id, own.c.version != "", other.c.version != "", since)
+        # An OpenLineage event does not tell the kind.
+        .where(
+            func.coalesce(other.c.version_kind, own.c.version_kind, "")
+            == func.coalesce(own.c.version_kind, other.c.version_kind, "")
+        )
+        .order_by(other.c.id)
+    )
+    return {(row.dataset_id, row.own): row.newer for row in session.execute(statement)}
 
 
 def _named_by_producer(session: Session, told: Sequence[Told]) -> dict[tuple[int, int], str]:

@@ -28,7 +28,7 @@ from bridge.domain.uris import local_path
 from bridge.lineage import runs, specs, submissions
 from bridge.lineage.datasets import inputs_of
 from bridge.lineage.records import StoredSpec
-from bridge.lineage.versions import newest_versions
+from bridge.lineage.versions import newer_versions
 from bridge.service.context import Context
 from bridge.spec.load import Pipeline
 from bridge.spec.parts import images_by_component, packages_by_component
@@ -41,14 +41,14 @@ REPRODUCES_LABEL = "kfbridge/reproduces"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What is stored of how a run was made; ``newest`` is the newest version that anybody told of each
-    dataset."""
+    """What is stored of how a run was made; ``newer`` is what anybody told of that was written since, by
+    dataset and the version that the run read."""
 
     run: Run
     submission: Submission | None
     spec: StoredSpec | None
     inputs: Sequence[ExplainedInput]
-    newest: dict[UUID, str]
+    newer: dict[tuple[UUID, str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +82,12 @@ def read_recipe(session: Session, run_id: UUID) -> Recipe | None:
     if run is None:
         return None
     key = run.submission_key
-    inputs = inputs_of(session, run_id)
     return Recipe(
         run=run,
         submission=submissions.find_submission(session, key, lock=False) if key else None,
         spec=specs.get_spec(session, run.project, run.pipeline.digest),
-        inputs=inputs,
-        newest=newest_versions(session, [item.dataset_id for item in inputs]),
+        inputs=inputs_of(session, run_id),
+        newer=newer_versions(session, run_id),
     )
 
 
@@ -116,7 +115,7 @@ def _look_at_all(context: Context, recipe: Recipe, most_bytes: int) -> list[Inpu
             name=item.name,
             uri=item.uri,
             version=item.version,
-            newest=recipe.newest.get(item.dataset_id),
+            newest=recipe.newer.get((item.dataset_id, item.version or "")),
         )
         now, read = _look(context, plain, item.version_kind, left)
         left -= read
@@ -149,7 +148,8 @@ def _measure(item: InputNow, path: Path, kind: str | None, most_bytes: int) -> t
 
 
 def request_of(found: Graded, pipeline: Pipeline, asked: ReproduceRequest) -> SubmitRequest:
-    """The submission that makes the run again. Data is named in the version that is there now."""
+    """The submission that makes the run again. Data is named in the version that was
+    measured now, else in that which the run read: nobody knows whether what was told since is there."""
     run, submission = found.recipe.run, found.recipe.submission
     now = {(item.name, item.uri): item for item in found.inputs}
     return SubmitRequest(
@@ -173,8 +173,6 @@ def request_of(found: Graded, pipeline: Pipeline, asked: ReproduceRequest) -> Su
 def _input(item: ExplainedInput, now: dict[tuple[str, str], InputNow]) -> InputModel:
     seen = now[item.name, item.uri]
     version = seen.measured if seen.measured is not None else item.version
-    if seen.measured is None and seen.newest not in (None, item.version):
-        version = seen.newest
     same = version == item.version
     return InputModel(
         name=item.name,

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def _modify(client: httpx.Client, bridge: BridgeService, name: str, case: Case, 
     if case.told is not None:
         event = {
             "eventType": "COMPLETE",
-            "eventTime": "2026-01-31T02:00:00Z",
+            "eventTime": datetime.now(UTC).isoformat(),
             "producer": "https://example.org",
             "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/definitions/RunEvent",
             "run": {"runId": "01930000-0000-7000-8000-000000000001"},

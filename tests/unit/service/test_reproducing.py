@@ -52,3 +52,19 @@ async def test_what_cannot_be_made_again_is_refused(service: Harness) -> None:
     answer = await service.client.post(address, json={"allow": "exact"})
     assert answer.status_code == 409
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/image"]
+
+
+async def test_data_that_cannot_be_measured_is_named_in_the_version_that_the_run_read(
+    service: Harness,
+) -> None:
+    def flights(version: str) -> list[dict[str, str]]:
+        return [{"name": "flights", "uri": "s3://data/flights", "version": version, "version_kind": "etag"}]
+
+    run = await service.submitted("k1", inputs=flights("v1"))
+    await service.submitted("k2", inputs=flights("v2"))
+    answer = await service.client.post(f"/api/v1/runs/{run['run_id']}:reproduce", json={})
+    reasons = answer.json()["reproducibility"]["reasons"]
+    assert [one["effect"] for one in reasons if one["kind"] == "input"] == ["moved"]
+    again = answer.json()["run"]["run_id"]
+    (item,) = (await service.client.get(f"/api/v1/runs/{again}/explain")).json()["inputs"]
+    assert (item["version"], item["version_kind"]) == ("v1", "etag")
