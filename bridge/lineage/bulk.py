@@ -25,6 +25,9 @@ GroupT = TypeVar("GroupT", bound=Hashable)
 # Rows of one statement, and values of one IN list: SQLite allows 32,766 variables.
 PIECE = 1000
 _ROWS = "told_rows"
+_Row = Mapping[str, Any]
+# keep_known, keep_first, keep_in_state
+_Keep = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
 def in_pieces(items: Collection[T], size: int = PIECE) -> Iterator[list[T]]:
@@ -70,11 +73,11 @@ def upsert(
 
     A row that says nothing new is not written at all. Columns of ``keep_known`` are not overwritten
     with NULL, those of ``keep_first`` only if they are NULL, those of ``keep_in_state`` not with NULL
-    while the column ``state`` stays the same. All rows have the same columns; of several with one key
-    the last counts.
+    while the column ``state`` stays the same. All rows have the same columns; several with one key are
+    taken together by the same rules, as if each were stored after the other.
     """
     keep = (keep_known, keep_first, keep_in_state)
-    return _written(session, _Insertion(table, "update", key, keep), _one_each(rows, key))
+    return _written(session, _Insertion(table, "update", key, keep), _one_each(rows, key, keep))
 
 
 def upsert_groups(
@@ -99,24 +102,44 @@ def upsert_groups(
         insertion = _Insertion(table, conflict, key, keep)
         # Counted group by group: with RETURNING, SQLite cannot be given many rows at once.
         return Counter(
-            {group: _written(session, insertion, arranged(rows, key)) for group, rows in groups.items()}
+            {group: _written(session, insertion, arranged(rows, key, keep)) for group, rows in groups.items()}
         )
     owners: dict[tuple[Any, ...], list[GroupT]] = {}
     for group, rows in groups.items():
         for one in {_key_of(row, key) for row in rows}:
             owners.setdefault(one, []).append(group)
-    together = arranged([row for rows in groups.values() for row in rows], key)
+    together = arranged([row for rows in groups.values() for row in rows], key, keep)
     told = _told(session, _Insertion(table, conflict, key, keep, returning=key), together)
     return Counter(group for row in told for group in owners[tuple(row)])
 
 
-def _one_each(rows: Sequence[Mapping[str, Any]], key: tuple[str, ...]) -> list[Mapping[str, Any]]:
-    newest = {_key_of(row, key): row for row in rows}
+def _one_each(rows: Sequence[_Row], key: tuple[str, ...], keep: _Keep) -> list[_Row]:
+    found: dict[tuple[Any, ...], _Row] = {}
+    for row in rows:
+        one = _key_of(row, key)
+        earlier = found.get(one)
+        found[one] = row if earlier is None else _taken_together(earlier, row, keep)
     # One order everywhere, so that two transactions never wait for each other crosswise.
-    return [newest[one] for one in sorted(newest, key=_sortable)]
+    return [found[one] for one in sorted(found, key=_sortable)]
 
 
-def _in_their_order(rows: Sequence[Mapping[str, Any]], key: tuple[str, ...]) -> list[Mapping[str, Any]]:
+def _taken_together(earlier: _Row, later: _Row, keep: _Keep) -> _Row:
+    """What ``_resolved`` says of a stored row, for two rows of one statement: none can change a row twice."""
+    keep_known, keep_first, keep_in_state = keep
+    same_state = bool(keep_in_state) and earlier["state"] == later["state"]
+    kept = {
+        name: earlier[name]
+        for name, value in later.items()
+        if earlier[name] is not None
+        and (
+            name in keep_first
+            or (value is None and (name in keep_known or (same_state and name in keep_in_state)))
+        )
+    }
+    return {**later, **kept}
+
+
+def _in_their_order(rows: Sequence[_Row], key: tuple[str, ...], keep: _Keep) -> list[_Row]:
     return list(rows)
 
 

@@ -296,6 +296,45 @@ def test_mirrors_stored_together_are_as_if_each_were_stored_alone(database: Data
     assert (train.execution_id, train.error) == (odd.execution_id, odd.error)
 
 
+def test_an_artifact_told_of_twice_at_once_keeps_what_the_first_said(database: Database) -> None:
+    runs = [
+        database.transact(lambda s, p=project: submit(s, a_submission(project=p)))
+        for project in ("default", "risk")
+    ]
+    whole = replace(a_mirror(), metrics=(), blobs=())
+    (model,) = whole.artifacts
+    bare = replace(model, uri=None, name=None, digest=None, type="system.Other")
+    # Once by another run of the same batch, once within one reading.
+    mirrors = [replace(whole, artifacts=(model, bare)), replace(whole, artifacts=(bare,))]
+
+    def together(session: Session) -> None:
+        rows = lock_runs(session, [run.run_id for run in runs])
+        store_mirrors(session, [(rows[run.run_id], m) for run, m in zip(runs, mirrors, strict=True)])
+
+    for _ in range(2):
+        database.transact(together)
+        (row,) = database.read(lambda s: s.execute(select(ARTIFACTS)).mappings().all())
+        assert (row["project"], row["uri"], row["name"], row["digest"], row["type"]) == (
+            "default",
+            model.uri,
+            model.name,
+            model.digest,
+            "system.Other",
+        )
+
+
+@pytest.mark.parametrize("state", [RuntimeState.SUCCEEDED, RuntimeState.RUNNING])
+def test_a_task_told_of_twice_in_one_reading(database: Database, state: RuntimeState) -> None:
+    run = database.transact(submit)
+    full = a_task("train", pod_name="pod-1")
+    later = replace(full, state=state, pod_name=None, started_at=None, finished_at=None)
+    _store(database, run, RunMirror(tasks=(full, later)))
+    (task,) = database.read(lambda s: tasks_of(s, run.run_id))
+    # It keeps its end as long as it has not begun anew.
+    ended = full.finished_at if state is full.state else None
+    assert task == replace(full, state=state, finished_at=ended)
+
+
 def test_a_moment_without_a_zone_is_refused_however_many_rows_there_are(database: Database) -> None:
     run = database.transact(submit)
     naive = T0.replace(tzinfo=None)
