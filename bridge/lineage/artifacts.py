@@ -162,14 +162,18 @@ def _conditions(where: ArtifactFilter, window: Any) -> list[ColumnElement[bool]]
 
 
 def _first_use() -> Any:
-    uses = ARTIFACT_USES.alias("first_use")
-    return (
+    """The use that made the artifact: the first one not taken from the cache; of old runs the newest may be
+    stored first. If all that are known are from the cache, the first of them."""
+    uses, tasks = ARTIFACT_USES.alias("first_use"), TASKS.alias("first_task")
+    first = (
         select(uses.c.id)
         .where(uses.c.artifact == ARTIFACTS.c.id, uses.c.direction == Direction.OUTPUT.value)
         .order_by(uses.c.id)
         .limit(1)
-        .scalar_subquery()
     )
+    made = first.join(tasks, tasks.c.id == uses.c.task).where(tasks.c.cached.is_(False))
+    # Not one query in the order of both: that would have to sort all uses of what is taken again and again.
+    return func.coalesce(made.scalar_subquery(), first.scalar_subquery())
 
 
 def _with_makers(session: Session, rows: list[RowMapping]) -> list[ListedArtifact]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.lineage import Run
+from bridge.domain.lineage import Run, RunMirror
 from bridge.lineage import artifacts
 from bridge.lineage.artifacts import ArtifactFilter, ListedArtifact, list_artifacts
 from bridge.lineage.database import Database
@@ -89,6 +89,40 @@ def test_a_pipelines_artifacts_stand_where_they_were_made(database: Database) ->
     assert makers == [cached.run_id, later.run_id, first.run_id]
     assert uris(pages(database, pipeline="train", text="day=3")) == [DATA.format(day=3)]
     assert uris(pages(database, pipeline="none")) == []
+
+
+def cached(mirror: RunMirror) -> RunMirror:
+    return replace(mirror, tasks=tuple(replace(task, cached=True) for task in mirror.tasks))
+
+
+def stored(database: Database, number: int, mirror: RunMirror) -> Run:
+    submission = a_submission(created_at=T0 + timedelta(minutes=number))
+    submission = replace(submission, pipeline=replace(submission.pipeline, name="train"))
+    run = database.transact(lambda s: submit(s, submission))
+    database.transact(lambda s: store_mirror(s, run.run_id, mirror))
+    return run
+
+
+@pytest.mark.parametrize("pipeline", [None, "train"])
+def test_a_run_that_took_it_from_the_cache_did_not_make_it(database: Database, pipeline: str | None) -> None:
+    # As an import of history stores them: the newest first.
+    stored(database, 3, cached(a_mirror(1)))
+    stored(database, 2, cached(a_mirror(1)))
+    maker = stored(database, 1, a_mirror(1))
+    ((model,),) = pages(database, pipeline=pipeline, type="system.Model")
+    assert model.run is not None
+    assert (model.run.run_id, model.task_path) == (maker.run_id, "train")
+
+
+@pytest.mark.parametrize("pipeline", [None, "train"])
+def test_where_nobody_knows_who_made_it_the_first_to_take_it_stands(
+    database: Database, pipeline: str | None
+) -> None:
+    first = stored(database, 2, cached(a_mirror(1)))
+    stored(database, 3, cached(a_mirror(1)))
+    ((model,),) = pages(database, pipeline=pipeline, type="system.Model")
+    assert model.run is not None
+    assert model.run.run_id == first.run_id
 
 
 @pytest.mark.parametrize("pipeline", [None, "train"])
