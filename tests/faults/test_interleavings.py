@@ -496,14 +496,14 @@ def postgresql_databases(
     postgres_server.drop_database(name)
 
 
-@pytest.mark.timeout(0 if LONG else 300)
+@pytest.mark.timeout(0 if LONG else 900)
 def test_any_interleaving_on_sqlite(sqlite_databases: Databases) -> None:
     Interleavings.databases = sqlite_databases
     play(Interleavings, settings=_settings(80))
 
 
 @pytest.mark.postgres
-@pytest.mark.timeout(0 if LONG else 300)
+@pytest.mark.timeout(0 if LONG else 900)
 def test_any_interleaving_on_postgresql(postgresql_databases: Databases) -> None:
     Interleavings.databases = postgresql_databases
     play(Interleavings, settings=_settings(12))

@@ -90,8 +90,8 @@ def test_the_links_of_a_task_instance_lead_to_its_run(
     _picture(page, f"airflow-links-{theme}.png")
 
     page.goto(link.get_attribute("href") or "")
-    expect(page.locator(".lead")).to_contain_text("Succeeded")
-    expect(page.locator("main")).to_contain_text(str(shown.run.kfp_run_id))
+    expect(page.locator("main")).to_contain_text("Succeeded")
+    expect(page.locator("main")).to_contain_text(str(shown.run.kfp_run_id)[:13])
     assert httpx.get(kfp, follow_redirects=True).status_code == httpx.codes.OK
 
 
@@ -102,8 +102,8 @@ def test_the_plugin_shows_the_runs_page_inside_airflow(
     page = look(shown.task, theme=theme)
     page.get_by_role("link", name="Kubeflow run").click()
     frame = page.frame_locator("iframe")
-    expect(frame.locator(".lead")).to_contain_text("Succeeded")
-    expect(frame.locator("main")).to_contain_text(str(shown.run.kfp_run_id))
+    expect(frame.locator("main")).to_contain_text("Succeeded")
+    expect(frame.locator("main")).to_contain_text(str(shown.run.kfp_run_id)[:13])
     expect(frame.locator("main")).to_contain_text("greet")
     _picture(page, f"airflow-plugin-{theme}.png")
 

@@ -165,7 +165,7 @@ def test_who_used_an_artifact_and_what_cannot_be_read(look: OpenView, world: Wor
     used = page.get_by_role("list", name="Tasks that read it").get_by_role("listitem")
     expect(used).to_contain_text("from a DAG")
     expect(used).to_contain_text("evaluate as model")
-    expect(page.get_by_role("link", name="Lineage")).to_have_attribute(
+    expect(page.get_by_role("main").get_by_role("link", name="Lineage")).to_have_attribute(
         "href", f"/lineage?node=artifact:{model['artifact_id']}"
     )
     refusal = {"title": "Not found", "status": 404, "detail": "the content of s3://x is not passed through"}
