@@ -76,6 +76,17 @@ def add_attempt(session: Session, submission: Submission, run: Run) -> None:
     _add_runs(session, [(submission, run)])
 
 
+def answer_with_successor(session: Session, submission: Submission, abandoned: UUID, successor: UUID) -> None:
+    """Let the other submissions of the family that the abandoned run answered for (they adopted it) be
+    answered by the attempt that took its place."""
+    if submission.family is not None:
+        session.execute(
+            update(SUBMISSIONS)
+            .where(SUBMISSIONS.c.family == submission.family, SUBMISSIONS.c.current_run == abandoned)
+            .values(current_run=successor)
+        )
+
+
 def _add_runs(session: Session, pairs: Sequence[tuple[Submission, Run]]) -> None:
     # A run in the queue is due when it is given a place.
     written = insert_runs(session, [run for _, run in pairs if run.queued_at is not None])

@@ -162,7 +162,9 @@ def _record(session: Session, intent: Intent) -> Accepted | None:
     refuse(answer, stored, wanted.try_number)
     if answer is Answer.NEW_RUN:
         refuse_older_generation(session, stored, wanted.origin)
-        run = _new_run(wanted, current.attempt + 1, moment)
+        # An adopted run is an attempt of the submission that made it: this one's own are counted from 1.
+        made = current.attempt if current.submission_key == wanted.key else 0
+        run = _new_run(wanted, made + 1, moment)
         submissions.add_attempt(session, replace(wanted, current_run=run.run_id), run)
         return Accepted(run)
     if answer is Answer.RETRY_TASKS:

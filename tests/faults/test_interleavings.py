@@ -596,3 +596,22 @@ def test_a_deleted_run_is_lost_and_its_task_may_ask_again(history: Interleavings
     history.work_all(0)
     history.holds()
     history.ask(0, 1, "retry", "new_run", "adopt", True)
+
+
+def test_an_adopted_run_fails_and_its_task_asks_again(history: Interleavings) -> None:
+    history.start(seed=0, sent=True)
+    history.ask(0, 1, "clear", "new_run", "adopt", True)
+    history.at_backend(0, "fail", 0.0)
+    history.work_all(0)
+    history.ask(0, 1, "retry", "new_run", "adopt", True)
+
+
+def test_a_cleared_task_adopts_a_run_that_is_then_given_up(history: Interleavings) -> None:
+    history.start(seed=0, sent=False)
+    while not any(one.what == "POST /apis/v2beta1/runs" for one in history.world.pending):
+        history.begin("submit", 0, 1, "ok")
+    history.go_on(0, 4, "vanishes")
+    history.ask(0, 1, "clear", "new_run", "adopt", True)
+    for pause in PAUSES[1:]:
+        history.wait(pause)
+        history.work_all(1)

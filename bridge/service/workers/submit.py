@@ -339,6 +339,7 @@ class SubmitWorker(ClaimWorker):
                 return [abandoned]
             successor = _next_attempt(abandoned, submission, database_now(session))
             submissions.add_attempt(session, replace(submission, current_run=successor.run_id), successor)
+            submissions.answer_with_successor(session, submission, abandoned.run_id, successor.run_id)
             leases.release(session, claim)
             return [abandoned, successor]
 

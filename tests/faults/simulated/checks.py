@@ -89,6 +89,10 @@ class Checks:
                 by_key[run.submission_key].append(run)
             self._check_end(run, rows.get(run.kfp_run_id))
         current = self.database.read(_current_runs)
+        given_up = {run.run_id for run in stored if run.phase is RunPhase.ABANDONED}
+        assert not given_up & set(current.values()), (
+            "a submission is answered by an attempt that was given up"
+        )
         for key, attempts in by_key.items():
             assert [run.attempt for run in attempts] == list(range(1, len(attempts) + 1))
             assert current[key] == attempts[-1].run_id
