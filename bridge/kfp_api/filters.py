@@ -68,10 +68,6 @@ class Filter:
         """This filter, and the key equals the value."""
         return self.where(key, Operation.EQUALS, value)
 
-    def not_equals(self, key: str, value: str | int | datetime) -> Filter:
-        """This filter, and the key differs from the value."""
-        return self.where(key, Operation.NOT_EQUALS, value)
-
     def at_least(self, key: str, value: int | datetime) -> Filter:
         """This filter, and the key is at or after the value."""
         return self.where(key, Operation.GREATER_THAN_EQUALS, value)

@@ -14,12 +14,11 @@ from sqlmodel import Session
 from bridge.domain.explain import JobRun
 from bridge.domain.identity import Origin
 from bridge.lineage.convert import uri_key
-from bridge.lineage.cursors import make_cursor, page_size, read_cursor
+from bridge.lineage.cursors import make_cursor, page_size, parse_key, read_cursor
 from bridge.lineage.jobs import job_run_of, origin_from_columns
 from bridge.lineage.tables import DATASET_VERSIONS, DATASETS, JOB_RUNS, JOBS
 
 T = TypeVar("T")
-_MOST_KEY = 2**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,19 +142,12 @@ def _page(
 ) -> tuple[list[T], str | None]:
     size = page_size(limit)
     if cursor is not None:
-        (last,) = read_cursor(kind, cursor, _parse_key)
+        (last,) = read_cursor(kind, cursor, parse_key)
         statement = statement.where(key < last)
     statement = statement.add_columns(key.label("page_key")).order_by(key.desc()).limit(size + 1)
     rows = session.execute(statement).mappings().all()
     following = make_cursor(kind, str(rows[size - 1]["page_key"])) if len(rows) > size else None
     return [read(row) for row in rows[:size]], following
-
-
-def _parse_key(text: str) -> int:
-    key = int(text)
-    if not 0 <= key < _MOST_KEY:
-        raise ValueError("a key that no row has")
-    return key
 
 
 def _job(row: RowMapping) -> StoredJob:

@@ -46,14 +46,6 @@ class Store:
         """Run ``query`` on a consistent snapshot."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, query)
 
-    def write_now(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """``write`` for callers outside an event loop; blocks."""
-        return self._writer.submit(self._transact, change).result()
-
-    def read_now(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """``read`` for callers outside an event loop; blocks."""
-        return self._readers.submit(self._look, query).result()
-
     def close(self) -> None:
         """Finish what was begun and close every connection."""
         self._readers.shutdown(wait=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from bridge.domain.lineage import MetricBlob, Run, Submission
 from bridge.lineage import mirror, reading, runs, specs, submissions
 from bridge.lineage.datasets import inputs_of
 from bridge.lineage.records import StoredSpec
+from bridge.service.briefs import seconds_between
 from bridge.spec.load import Pipeline
 from bridge.spec.parts import (
     code_by_component,
@@ -141,15 +141,11 @@ def _outcome(run: Run) -> dict[str, Any]:
     return {
         "state": run.shown_state.value,
         "good": run.is_good,
-        "seconds": _seconds(run.started_at, run.finished_at),
-        "seconds queued": _seconds(run.created_at, run.started_at),
+        "seconds": seconds_between(run.started_at, run.finished_at),
+        "seconds queued": seconds_between(run.created_at, run.started_at),
         "gate": None if run.gate is None else run.gate.passed,
         "cause": run.error.kind if run.error else None,
     }
-
-
-def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
-    return None if begin is None or end is None else round(max(0.0, (end - begin).total_seconds()), 3)
 
 
 def _pipeline(run: Run, pipeline: Pipeline | None) -> dict[str, Any]:

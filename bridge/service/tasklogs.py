@@ -63,8 +63,13 @@ async def follow(
         raise ProblemError("overloaded", told, retry_after_seconds=10.0)
     pieces = _pieces(backend, run, task.pod_name, skip, follow=True)
     first = asyncio.ensure_future(anext(pieces, None))
-    # A refusal comes at once; a task that is silent does not.
-    await asyncio.wait([first], timeout=_STOP_CHECK_SECONDS)
+    # Those that come while this one is opened are refused, too.
+    context.followed_logs += 1
+    try:
+        # A refusal comes at once; a task that is silent does not.
+        await asyncio.wait([first], timeout=_STOP_CHECK_SECONDS)
+    finally:
+        context.followed_logs -= 1
     if first.done() and (error := first.exception()) is not None:
         if isinstance(error, KfpNotFound):
             raise ProblemError("not-found", f"task {task.path} has no log (any more)") from error

@@ -26,6 +26,7 @@ from bridge.domain.trends import (
     rule_for,
 )
 from bridge.lineage import history, submissions
+from bridge.service.briefs import seconds_between
 from bridge.service.gates import Gate, GateError, LastGood, compile_gate
 
 _COMPARISON = re.compile(r"([A-Za-z_][\w.]*)\s*(>=|<=|>|<)")
@@ -119,7 +120,7 @@ def _keys_named(gate: Gate, known: Sequence[str]) -> list[str]:
 
 def _seconds(run: Run, name: str) -> float | None:
     begin, end = (run.started_at, run.finished_at) if name == "duration" else (run.created_at, run.started_at)
-    return None if begin is None or end is None else round(max(0.0, (end - begin).total_seconds()), 3)
+    return seconds_between(begin, end)
 
 
 def rule_model(trend: Trend, name: str, better: Better | None, window: int) -> tuple[RuleModel, MedianRule]:

@@ -56,7 +56,7 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 600_000, tzinfo=timezone(timedelta(hours=
             {"operation": "IS_SUBSTRING", "key": "name", "string_value": "flight"},
         ),
         (
-            Filter().not_equals("storage_state", "ARCHIVED"),
+            Filter().where("storage_state", Operation.NOT_EQUALS, "ARCHIVED"),
             {"operation": "NOT_EQUALS", "key": "storage_state", "string_value": "ARCHIVED"},
         ),
     ],
