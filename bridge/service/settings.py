@@ -49,6 +49,7 @@ _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_CA_FILE": "ca_file",
     "KFBRIDGE_KFP_TIMEOUT_SECONDS": "timeout_seconds",
     "KFBRIDGE_KFP_TICK_SECONDS": "tick_seconds",
+    "KFBRIDGE_KFP_MAX_ACTIVE_RUNS": "max_active_runs",
     "KFBRIDGE_KFP_REQUESTS_PER_SECOND": "requests_per_second",
     "KFBRIDGE_KFP_REQUEST_BURST": "request_burst",
     "KFBRIDGE_KFP_ORPHAN_GRACE_SECONDS": "orphan_grace_seconds",

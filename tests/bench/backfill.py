@@ -25,8 +25,8 @@ RUNS = 500
 SLOTS = 25
 # No run of a real KFP is as short as this: its pods alone take longer to start.
 RUN_SECONDS = 5.0
-# What the project may have at the backend: what runs there, and what takes the place of those that end until
-# the bridge has heard of them.
+# What all projects may have at the backend: what runs there, and what takes the place of those that end until
+# the bridge has heard of them. Whose turn it is at a free place the bridge decides, not the backend's queue.
 CAP = SLOTS + 10
 _CALLERS = 16
 _PATIENCE_SECONDS = 300.0
@@ -43,7 +43,7 @@ def measure(home: Path) -> dict[str, float]:
             home,
             busy.url,
             server.url(server.create_database()),
-            env={"KFBRIDGE_MAX_ACTIVE_RUNS": str(CAP), "KFBRIDGE_KFP_METADATA": "native"},
+            env={"KFBRIDGE_KFP_MAX_ACTIVE_RUNS": str(CAP), "KFBRIDGE_KFP_METADATA": "native"},
         ) as url,
     ):
         bridged, starts, beside = _bridged(busy, url)
