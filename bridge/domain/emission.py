@@ -184,6 +184,9 @@ def _of_run(words: Describing, step: _Step) -> Owed:
 def _of_task(words: Describing, task: Task, before: Told | None) -> Iterator[Owed]:
     """The events of a task; the root DAG is the run itself, and a task that was skipped never ran."""
     end = _ENDS.get(task.state)
+    if end is None and _end_of_run(words.run) is not None:
+        yield from _of_abandoned_task(words, task, before)
+        return
     never_ran = task.state is RuntimeState.SKIPPED and not task.cached
     if not task.path or never_ran or (end is None and task.state is not RuntimeState.RUNNING):
         return
@@ -196,6 +199,17 @@ def _of_task(words: Describing, task: Task, before: Told | None) -> Iterator[Owe
         yield _task_event(words, task, told, began)
     if end is not None and told.event is not end:
         yield _task_event(words, task, replace(told, event=end, ended_at=ended), ended)
+
+
+def _of_abandoned_task(words: Describing, task: Task, before: Told | None) -> Iterator[Owed]:
+    """A task that began and whose end nobody knows: its run is over, so nothing more will be told of it."""
+    if before is None or before.event.is_end:
+        return
+    run = words.run
+    began = task.started_at or task.created_at or run.created_at
+    # Not before it began: that would be another try.
+    at = max(began, run.finished_at or run.settled_at or run.observed_at or began)
+    yield _task_event(words, task, replace(before, event=EventType.ABORT, ended_at=at), at)
 
 
 def _began_again(told: Told, began: datetime, *, is_over: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, literal, select, text, update
+from sqlalchemy import RowMapping, delete, func, literal, select, text, update
 from sqlmodel import Session
 
 from bridge.domain.states import RunPhase
@@ -16,6 +16,8 @@ from bridge.lineage.tables import BACKEND_SWITCHES, RUNS
 from bridge.lineage.tables.running import OPEN_PHASES
 
 _MAX_REASON_CHARS = 500
+# The class of the advisory locks of switches.
+_SWITCH_LOCK = 0x6B66_7377
 
 
 def switches(session: Session) -> dict[str, Switch]:
@@ -35,11 +37,19 @@ def is_paused(session: Session, backend: str) -> bool:
     return session.execute(select(literal(1)).where(_is(backend))).first() is not None
 
 
+def may_send(session: Session, backend: str) -> bool:
+    """As not ``is_paused``, for the transaction that writes down a run as being sent: whoever pauses the
+    backend waits for it, so that a drain sees every run that is under way."""
+    _lock(session, backend, shared=True)
+    return not is_paused(session, backend)
+
+
 def pause(session: Session, backend: str, *, draining: bool = False, reason: str | None = None) -> Switch:
     """Send nothing new to the backend from now on. Of one that is paused already, ``since`` stays.
 
     A drain begins anew each time it is asked for: its end is told once more.
     """
+    _lock(session, backend)
     row = {
         "backend": backend,
         "project": "",
@@ -83,6 +93,13 @@ def note_drained(session: Session, backend: str) -> bool:
     if noted:
         outbox.append(session, "backend.drained", None, {"backend": backend}, backend=backend)
     return noted > 0
+
+
+def _lock(session: Session, backend: str, *, shared: bool = False) -> None:
+    """Until the end of the transaction; SQLite has one writer at a time anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        session.execute(select(lock(_SWITCH_LOCK, func.hashtext(backend))))
 
 
 def _is_busy(session: Session, backend: str) -> bool:

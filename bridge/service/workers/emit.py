@@ -166,7 +166,9 @@ class EmitWorker(ClaimWorker):
                 emissions.note_trouble(session, claim, None)
             failing = emissions.note_trouble(session, claim, reason)
             if patience_seconds is None or failing < patience_seconds:
-                due = database_now(session) + timedelta(seconds=pause)
+                # What the consumer keeps failing at holds everything up each time: it is tried seldom.
+                longest = self._settings.longest_retry_seconds
+                due = database_now(session) + timedelta(seconds=max(pause, min(failing / 2, longest)))
                 leases.release(session, claim, due_at=due, failures=failures)
                 return False
             quarantine.set_aside(

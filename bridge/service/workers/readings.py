@@ -19,6 +19,7 @@ from bridge.kfp_api.http import counting_seconds
 from bridge.kfp_api.messages import TaskDetail
 from bridge.service.backends import Backend
 from bridge.service.grouping import Grouped
+from bridge.service.workers.backoff import backoff_seconds
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,10 @@ _LEAST_LISTED = 4
 # Without knowing what a list costs there, it is tried for so many runs.
 _LEAST_TRIED = 20
 # A list that was too dear, or failed, is tried again after so many times what it took, one that carried no
-# tasks, was refused or made no sense after this time.
+# tasks after this time. One that was refused or made no sense may only have been cut: soon, then seldom.
 _AGAIN_FACTOR = 20.0
 _AGAIN_SECONDS = 600.0
+_FIRST_AGAIN_SECONDS = 5.0
 
 
 class Readings:
@@ -51,6 +53,7 @@ class Readings:
         )
         self._list_seconds: float | None = None
         self._no_list_before = 0.0
+        self._senseless = 0
 
     async def small_run(self, run: Run) -> messages.Run | None:
         """The run with its few task details, from a list of many; ``None``: it has to be asked for alone."""
@@ -88,11 +91,17 @@ class Readings:
                 )
         except KfpError as error:
             log.info("runs are read one by one", extra={"backend": self._backend.name, "error": str(error)})
-            # What is refused or makes no sense will be so again; other failures may have taken KFP long.
-            lasts = isinstance(error, (KfpInvalid, KfpBadAnswer))
-            again = _AGAIN_SECONDS if lasts else max(1.0, _AGAIN_FACTOR * spent.seconds)
+            if isinstance(error, (KfpInvalid, KfpBadAnswer)):
+                again = backoff_seconds(
+                    self._senseless + 1, first=_FIRST_AGAIN_SECONDS, longest=_AGAIN_SECONDS
+                )
+                self._senseless += 1
+            else:
+                # It may have taken KFP long.
+                again = max(1.0, _AGAIN_FACTOR * spent.seconds)
             self._no_list_before = self._clock() + max(error.retry_after_seconds or 0.0, again)
             return {}
+        self._senseless = 0
         self._list_seconds = spent.seconds
         if not any(run.task_details for run in listed):
             self._no_list_before = self._clock() + _AGAIN_SECONDS

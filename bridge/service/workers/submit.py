@@ -113,7 +113,7 @@ class SubmitWorker(ClaimWorker):
 
         def write(session: Session) -> None:
             queue.join_queue(session, claim.run.run_id)
-            leases.release(session, claim)
+            _release_or_undo(session, claim)
 
         await self._store.transact(write, repeatable=True)
         self._bell.ring()
@@ -123,9 +123,7 @@ class SubmitWorker(ClaimWorker):
 
         def write(session: Session) -> None:
             queue.give_place_back(session, claim.run.run_id)
-            if not leases.release(session, claim):
-                # Whoever has it now sends it, in its place; what was written here is rolled back.
-                raise FencedOut(claim.run.run_id, claim.fence.duty.value, claim.fence.number)
+            _release_or_undo(session, claim)
 
         await self._store.transact(write, repeatable=True)
 
@@ -180,7 +178,7 @@ class SubmitWorker(ClaimWorker):
 
     async def _send(self, claim: Claim, message: messages.Run, namespace: str) -> None:
         def begin(session: Session) -> list[Run]:
-            if switches.is_paused(session, self._backend.name):
+            if not switches.may_send(session, self._backend.name):
                 return []
             leases.extend(session, claim, self._lease_seconds)
             begun = runs.change_run(
@@ -387,6 +385,12 @@ class SubmitWorker(ClaimWorker):
 
         log.error("run rejected", extra={"run_id": claim.run.run_id, "error": error.message})
         self._context.ring_after([await self._store.change(write)])
+
+
+def _release_or_undo(session: Session, claim: Claim) -> None:
+    """Raises ``FencedOut`` if somebody else has the run now: what was written with it is rolled back."""
+    if not leases.release(session, claim):
+        raise FencedOut(claim.run.run_id, claim.fence.duty.value, claim.fence.number)
 
 
 def _message(run: Run, submission: Submission, version: BackendVersion, experiment_id: str) -> messages.Run:

@@ -236,6 +236,20 @@ def test_what_was_told_is_not_told_again_and_what_is_new_is() -> None:
     assert owed(late, after(second, after(first))) == []
 
 
+@pytest.mark.parametrize("over", [running(phase=RunPhase.LOST), ended("CANCELED")])
+def test_a_task_whose_end_nobody_knows_is_over_with_its_run(over: Run) -> None:
+    begun = RunFacts(run=running(), tasks=(task("train", "RUNNING"), task("evaluate", "PENDING")))
+    told = after(owed(begun))
+    lost = RunFacts(run=over, tasks=begun.tasks)
+    events = owed(lost, told)
+    assert types(events, "id-train") == ["ABORT"]
+    assert types(events, "id-evaluate") == [], "what never began does not end"
+    told = after(events, told)
+    assert owed(lost, told) == [], "nothing is told twice"
+    known = RunFacts(run=over, tasks=(task("train", "FAILED"),))
+    assert types(owed(known, told), "id-train") == ["FAIL"], "its end became known after all"
+
+
 def test_a_revived_run_goes_on_under_its_id_and_its_retried_tasks_get_new_ones() -> None:
     failed = RunFacts(run=ended("FAILED"), tasks=(task("train", "FAILED"), task("prepare")))
     told = after(owed(failed))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import update
+from sqlmodel import Session
 
 from bridge.domain.lineage import Artifact, ArtifactUse, Direction, RunMirror
 from bridge.lineage import emissions
 from bridge.lineage.database import Database
+from bridge.lineage.database import now as database_now
+from bridge.lineage.records import Duty
+from bridge.lineage.tables import DUTIES, EMISSIONS
 from bridge.service.consumer import Circuit, Consumer, ConsumerAway
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.settings import SettingsError, load_settings
@@ -97,6 +103,14 @@ class Emission:
     async def status(self) -> dict[str, Any]:
         found: dict[str, Any] = (await self.service.client.get("/api/v1/status")).json()["openlineage"]
         return found
+
+
+def _failing_for_an_hour(session: Session) -> None:
+    """What failed has failed for an hour, and is due now."""
+    moment = database_now(session)
+    failing = EMISSIONS.c.failing_since.is_not(None)
+    session.execute(update(EMISSIONS).where(failing).values(failing_since=moment - timedelta(hours=1)))
+    session.execute(update(DUTIES).where(DUTIES.c.duty == Duty.EMIT.value).values(due_at=moment))
 
 
 @pytest.fixture
@@ -218,6 +232,25 @@ async def test_what_the_consumer_refuses_is_set_aside_and_others_go_on(emission:
     await emission.send()
     assert emission.consumer.told(bad) == WHOLE
     assert (await emission.status())["dead_runs"] == 0
+
+
+async def test_an_event_at_which_the_consumer_breaks_is_tried_ever_more_seldom(database: Database) -> None:
+    settings = {"url": URL, "retry_seconds": 0.001, "longest_retry_seconds": 3600.0}
+    async with harness(database, openlineage=settings) as service:
+        emission = Emission(service)
+        await emission.note()
+        bad = await service.submitted("bad")
+        emission.consumer.answers = [lambda _: answered(500, "broken by this one")] * 100
+        await emission.send()
+        await service.context.store.transact(_failing_for_an_hour)
+        emission.now += 3600.0
+        await emission.send()
+        emission.consumer.answers = []
+        good = await service.submitted("good")
+        emission.now += 3600.0
+        await emission.send()
+        assert emission.consumer.told(good) == [("training", "START")]
+        assert emission.consumer.told(bad) == [], "it is due again in half an hour"
 
 
 async def test_after_patience_a_runs_events_are_dead_until_they_are_released(database: Database) -> None:

@@ -140,8 +140,8 @@ async def test_a_dear_list_is_not_asked_for_again() -> None:
     [
         # In proportion to what it took, which was a tenth of a second.
         (httpx.Response(503, text="overloaded"), 1.5, 599.0),
-        (httpx.Response(400, json={"error": "no such filter", "code": 3}), 599.0, 601.0),
-        (httpx.Response(200, text="more than fits"), 599.0, 601.0),
+        (httpx.Response(400, json={"error": "no such filter", "code": 3}), 3.0, 7.0),
+        (httpx.Response(200, text="more than fits"), 3.0, 7.0),
     ],
 )
 async def test_a_list_that_failed_is_asked_for_again_after_a_while(
@@ -155,6 +155,15 @@ async def test_a_list_that_failed_is_asked_for_again_after_a_while(
         assert None not in await read(reader, runs)
         asked.append(kfp.asked["list"])
     assert asked == [1, 1, 2]
+
+
+async def test_a_list_that_never_makes_sense_is_asked_for_ever_more_seldom() -> None:
+    kfp = Kfp(list_failure=httpx.Response(200, text="more than fits"))
+    clock = [0.0]
+    runs, reader = ended(kfp, 8), reader_of(kfp, lambda: clock[0])
+    for clock[0] in (float(second) for second in range(0, 7200, 30)):
+        await read(reader, runs)
+    assert 8 <= kfp.asked["list"] <= 24, "within two hours"
 
 
 async def test_a_list_that_is_known_to_be_dear_is_not_asked_for_at_all() -> None:
