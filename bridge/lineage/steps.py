@@ -124,24 +124,57 @@ DOWN = (
         " WHERE j.id = w.id AND r.project = j.project AND r.parent_ol_run_id = j.ol_run_id",
     ),
 )
-# What is told of a node, by kind, in the order of ``LineageNode`` from its name on.
-_TOLD = {
-    _ARTIFACT: "SELECT a.id, COALESCE(a.name, a.type), a.project, a.type, a.uri, a.digest, NULL,"
-    " CAST(a.artifact_id AS text), NULL, NULL, NULL, a.created_at"
-    " FROM {given} CROSS JOIN artifacts AS a WHERE a.id = w.id",
-    _TASK: "SELECT t.id, t.path, t.project, t.kind, NULL, NULL, t.state, CAST(r.run_id AS text), NULL, NULL,"
-    " t.task_id, t.started_at FROM {given} CROSS JOIN tasks AS t CROSS JOIN runs AS r"
-    " WHERE t.id = w.id AND r.id = t.run",
-    _RUN: "SELECT r.id, r.display_name, r.project, r.pipeline_name, NULL, r.pipeline_digest, r.shown_state,"
-    " CAST(r.run_id AS text), r.dag_id, r.dag_run_id, r.task_id, r.created_at"
-    " FROM {given} CROSS JOIN runs AS r WHERE r.id = w.id",
-    _DATA: "SELECT v.id, d.uri, d.project, v.version_kind, d.uri, NULLIF(v.version, ''), NULL,"
-    " CAST(d.dataset_id AS text), NULL, NULL, NULL, v.written_at"
-    " FROM {given} CROSS JOIN dataset_versions AS v CROSS JOIN datasets AS d"
-    " WHERE v.id = w.id AND d.id = v.dataset",
-    _JOB: "SELECT j.id, COALESCE(b.name, j.dag_id, ''), j.project, b.job_type, NULL, NULL, j.state, NULL,"
-    " j.dag_id, j.dag_run_id, NULLIF(j.task_id, ''), j.started_at"
-    " FROM {given} CROSS JOIN job_runs AS j LEFT JOIN jobs AS b ON b.id = j.job WHERE j.id = w.id",
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is told of the nodes of a kind, in the order of ``LineageNode`` from its name on: the columns, and
+    the tables that have them with the key by which each row is looked up."""
+
+    columns: str
+    tables: tuple[tuple[str, str, str], ...]
+    more: str = ""
+
+    def sql(self, dialect: str) -> str:
+        """Key by key on either database. PostgreSQL's planner would rather read a whole table for a few
+        thousand keys; it does not look into what has an OFFSET."""
+        if dialect == "postgresql":
+            looked_up = "LATERAL (SELECT * FROM {0} AS x WHERE x.id = {2} OFFSET 0) AS {1}"
+            rows = [looked_up.format(*table) for table in self.tables]
+            where = ""
+        else:
+            rows = [f"{table} AS {alias}" for table, alias, _ in self.tables]
+            where = f" WHERE {' AND '.join(f'{alias}.id = {key}' for _, alias, key in self.tables)}"
+        return f"SELECT {self.columns} FROM {' CROSS JOIN '.join((_GIVEN[dialect], *rows))}{self.more}{where}"
+
+
+_FACTS = {
+    _ARTIFACT: _Facts(
+        "a.id, COALESCE(a.name, a.type), a.project, a.type, a.uri, a.digest, NULL,"
+        " CAST(a.artifact_id AS text), NULL, NULL, NULL, a.created_at",
+        (("artifacts", "a", "w.id"),),
+    ),
+    _TASK: _Facts(
+        "t.id, t.path, t.project, t.kind, NULL, NULL, t.state, CAST(r.run_id AS text), NULL, NULL,"
+        " t.task_id, t.started_at",
+        (("tasks", "t", "w.id"), ("runs", "r", "t.run")),
+    ),
+    _RUN: _Facts(
+        "r.id, r.display_name, r.project, r.pipeline_name, NULL, r.pipeline_digest, r.shown_state,"
+        " CAST(r.run_id AS text), r.dag_id, r.dag_run_id, r.task_id, r.created_at",
+        (("runs", "r", "w.id"),),
+    ),
+    _DATA: _Facts(
+        "v.id, d.uri, d.project, v.version_kind, d.uri, NULLIF(v.version, ''), NULL,"
+        " CAST(d.dataset_id AS text), NULL, NULL, NULL, v.written_at",
+        (("dataset_versions", "v", "w.id"), ("datasets", "d", "v.dataset")),
+    ),
+    _JOB: _Facts(
+        "j.id, COALESCE(b.name, j.dag_id, ''), j.project, b.job_type, NULL, NULL, j.state, NULL,"
+        " j.dag_id, j.dag_run_id, NULLIF(j.task_id, ''), j.started_at",
+        (("job_runs", "j", "w.id"),),
+        " LEFT JOIN jobs AS b ON b.id = j.job",
+    ),
 }
 _COLUMNS = (
     *("id", "name", "project", "type", "uri", "version", "state", "uid"),
@@ -212,7 +245,7 @@ def _keys(keys: Collection[int], dialect: str) -> Any:
 
 @cache
 def _step(sql: str, dialect: str) -> TextClause:
-    return _statement(f"{sql} LIMIT :most", dialect)
+    return _statement(f"{sql.format(given=_GIVEN[dialect])} LIMIT :most", dialect)
 
 
 @cache
@@ -239,11 +272,11 @@ def _recursive(steps: tuple[Step, ...]) -> TextClause:
 @cache
 def _node(kind: NodeKind, dialect: str) -> Any:
     columns = [column(name, _TYPES.get(name, Text())) for name in _COLUMNS]
-    return _statement(_TOLD[kind], dialect).columns(*columns)
+    return _statement(_FACTS[kind].sql(dialect), dialect).columns(*columns)
 
 
 def _statement(sql: str, dialect: str) -> TextClause:
-    statement = text(sql.format(given=_GIVEN[dialect]))
+    statement = text(sql)
     if dialect == "postgresql":
         return statement.bindparams(bindparam("near", type_=ARRAY(BigInteger)))
     return statement
