@@ -94,9 +94,10 @@ def _nearest(untried: Iterator[Way], ways: list[Way], guess: float) -> Way:
 def _ways(page: Page) -> Iterator[Way]:
     """The ways to the page, the most promising first. At least one finds it if it goes on long enough."""
     where, order, session = page.where, page.order, page.session
-    for metric in where.metrics:
-        yield Few(_without(page, metric=metric), entries.measured(session, metric))
     beginnings = prefixes(where)
+    ordered = beginnings[0] if order.by == "created" else ()
+    for metric in where.metrics:
+        yield Few(_without(page, metric=metric), entries.measured(session, metric), ordered)
     if order.by == "created":
         # All runs, newest first, are the last resort where an index of the filter's own has that order.
         yield from (Walk(page, one) for one in beginnings if one)
@@ -114,7 +115,7 @@ def _ways(page: Page) -> Iterator[Way]:
             yield Walk(page, ())
     words = search_words(where)
     if words and (worded := entries.worded(session, words)) is not None:
-        yield Few(page, worded)
+        yield Few(page, worded, ordered)
 
 
 def _without(page: Page, *, metric: MetricFilter | None = None, label: tuple[str, str] | None = None) -> Page:

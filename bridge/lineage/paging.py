@@ -53,6 +53,14 @@ class Page:
         place = self.session.execute(last).first()
         return rows, None if place is None else Place(*place)
 
+    def keys_along(self, prefix: Prefix, most: int) -> Sequence[int]:
+        """The next ``most`` runs of an index of ``runs``, whether they match or not."""
+        key = self._key(RUNS.c)
+        statement = self.prefixed(select(RUNS.c.id), prefix)
+        statement = statement.where(*self._behind(key, RUNS.c, self.after), key.is_not(None))
+        ordered = statement.order_by(*self._ordered(key, RUNS.c.run_id))
+        return self.session.scalars(ordered.limit(most)).all()
+
     def of(self, runs: Collection[int]) -> Sequence[RowMapping]:
         """Those of some runs that match and stand behind the page's beginning, in order."""
         if not runs:

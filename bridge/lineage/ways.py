@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sqlalchemy import RowMapping
 
+from bridge.lineage.collecting import collector_paused
 from bridge.lineage.entries import ENTRIES_PER_RUN, Candidates, Stream
 from bridge.lineage.narrowing import Prefix
 from bridge.lineage.paging import Page, Place
@@ -17,6 +18,11 @@ from bridge.lineage.paging import Page, Place
 _GROWTH = 4
 # All candidates are looked at in one statement, and hardly any of them is told.
 _CANDIDATES_PER_RUN = 3
+# The same where most of them are not looked at, but met along an index.
+_MET_PER_RUN = 8
+# How many keys of that index are read at first, and how many more than it seems to need.
+_FIRST_MET = 1000
+_SPARE = 1.3
 
 # Rows in the order of the page, or None: not there yet.
 Found = Sequence[RowMapping] | None
@@ -94,25 +100,45 @@ class Follow:
 
 
 class Few:
-    """Taking all of a few candidates and sorting those that match."""
+    """Taking all of a few candidates and sorting those that match.
 
-    def __init__(self, page: Page, candidates: Candidates) -> None:
+    To look at many of them costs more than to meet the wanted ones along an index in the order of the page,
+    whose beginning is ``prefix``.
+    """
+
+    def __init__(self, page: Page, candidates: Candidates, prefix: Prefix = ()) -> None:
         self.outlook: float | None = None
-        self._page, self._candidates = page, candidates
+        self._page, self._candidates, self._prefix = page, candidates, prefix
         self._most = 0
         self._counted = False
 
     def go_on(self, budget: int) -> Found:
         """Count the candidates as far as that is worth it; look at them if they are few or were counted."""
         if self._counted:
-            return self._page.of(self._candidates.runs())
+            return self._matching()
         self._most = max(budget * self._candidates.per_run, self._most * _GROWTH)
         count = self._candidates.count(self._most)
         if count is not None and count <= budget * _CANDIDATES_PER_RUN:
-            return self._page.of(self._candidates.runs())
+            return self._matching()
         self._counted = count is not None
-        self.outlook = (self._most * _GROWTH if count is None else count) / _CANDIDATES_PER_RUN
+        per_run = _MET_PER_RUN if self._prefix else _CANDIDATES_PER_RUN
+        self.outlook = (self._most * _GROWTH if count is None else count) / per_run
         return None
+
+    def _matching(self) -> Found:
+        with collector_paused:
+            return self._met(self._candidates.runs())
+
+    def _met(self, candidates: set[int]) -> Found:
+        page = self._page
+        size = _FIRST_MET
+        while self._prefix and size < len(candidates):
+            along = page.keys_along(self._prefix, size)
+            met = page.of([run for run in along if run in candidates])
+            if len(met) >= page.wanted or len(along) < size:
+                return met
+            size = int(size * max(2.0, _SPARE * page.wanted / max(1, len(met))))
+        return page.of(candidates)
 
 
 def _expected(spent: float, found: int, wanted: int) -> float:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from bridge.domain.lineage import Run, RunError
 from bridge.domain.states import RuntimeState
-from bridge.lineage import entries, listing
+from bridge.lineage import entries, listing, ways
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.database import Database
 from bridge.lineage.listing import list_runs
@@ -149,6 +149,7 @@ METRIC_CASES = [
 def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the real budget such a small history is found in the first way that is tried."""
     monkeypatch.setattr(listing, "_FIRST_BUDGET", request.param)
+    monkeypatch.setattr(ways, "_FIRST_MET", request.param // 4)
 
 
 @pytest.mark.usefixtures("budget")
