@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bridge.commands.console import Console
 
 TOKEN_VARIABLE = "KFBRIDGE_LOCAL_TOKEN"  # noqa: S105 - the name of a variable
+HOSTS_VARIABLE = "KFBRIDGE_LOCAL_ALLOWED_HOSTS"
 
 
 def register(commands: Any) -> None:
@@ -31,7 +32,8 @@ def register(commands: Any) -> None:
         help_text="run Kubeflow Pipelines here, without Kubernetes",
         description="Run a Kubeflow Pipelines backend on this machine, without Kubernetes: for laptops, CI "
         "and demos. It serves KFP's v2beta1 API on 127.0.0.1 and runs components as processes of this user "
-        f"or in containers. {TOKEN_VARIABLE} makes it ask for that bearer token.",
+        f"or in containers. {TOKEN_VARIABLE} makes it ask for that bearer token; {HOSTS_VARIABLE} "
+        "(with commas) are further names under which it answers.",
     )
     parser.add_argument(
         "--port", metavar="N", type=int, default=8888, help="the port; 0 chooses a free one (default: 8888)"
@@ -99,6 +101,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             keep_days=args.keep_days,
             keep_gib=args.keep_gib,
             token=console.environ.get(TOKEN_VARIABLE) or None,
+            allowed_hosts=_listed(console.environ.get(HOSTS_VARIABLE, "")),
             containers=container_settings(args, console.environ),
         )
     except ValueError as error:
@@ -128,6 +131,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
             to_do="choose another --port, or 0 for a free one.",
             exit_code=FAILED,
         ) from error
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _stop_when_stdin_closes() -> None:

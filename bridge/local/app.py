@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as ReceivedMessage
 
+from bridge.domain.hosts import host_of, is_foreign_change, is_known_host
 from bridge.local import store_experiments, store_native_schema
 from bridge.local.containers import ContainerRunner
 from bridge.local.launcher import Runner
@@ -96,6 +97,7 @@ def create_app(settings: LocalSettings, runner: Runner | None = None) -> FastAPI
     app.add_middleware(_BodyLimit)
     if settings.token is not None:
         app.add_middleware(_TokenCheck, token=settings.token)
+    app.add_middleware(_SiteCheck, names=settings.allowed_hosts)
     return app
 
 
@@ -199,6 +201,33 @@ class _BodyLimit:
             return message
 
         await self._app(scope, receive_bounded if scope["type"] == "http" else receive, send)
+
+
+class _SiteCheck:
+    """Refuses what a browser sends for another site's page, and what was meant for a host of another name:
+    a page may have had that name changed to mean this address."""
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (told := self._refusal(scope)) is not None:
+            await answer(status_json(Code.PERMISSION_DENIED, told), 403)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str | None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        asked = headers.get("host", "")
+        if asked and not is_known_host(asked, self._names):
+            return (
+                f"This backend is not known as {host_of(asked)[:100]!r}; "
+                "KFBRIDGE_LOCAL_ALLOWED_HOSTS adds names"
+            )
+        if is_foreign_change(scope["method"], headers):
+            return "Another site's page sent this by a browser; nothing was done"
+        return None
 
 
 class _TokenCheck:

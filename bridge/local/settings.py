@@ -56,6 +56,7 @@ class LocalSettings:
                   or the native one of the coming release. What is kept is the same.
     secrets_dir   secrets and config maps that pipelines name, one file per key: ``<dir>/<name>/<key>``.
     token         when set, every request but healthz has to carry it as a Bearer token.
+    allowed_hosts names under which it may be asked, in ``Host``, besides addresses and loopback names.
     environments_dir
                   where environments of components are cached; several backends may share it.
                   ``None`` means ``<data_dir>/environments``.
@@ -75,6 +76,7 @@ class LocalSettings:
     metadata: MetadataShape = "mlmd"
     secrets_dir: Path | None = None
     token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
     environments_dir: Path | None = None
     keep_runs: int | None = None
     keep_days: float | None = None

@@ -19,7 +19,7 @@ from bridge.service.accept import Acceptance
 from bridge.service.backends import BackendFactory, open_backend
 from bridge.service.context import Context, open_context
 from bridge.service.describing import describe
-from bridge.service.limits import BodyLimit, PlainTarget, SecurityHeaders
+from bridge.service.limits import BodyLimit, KnownHosts, PlainTarget, SecurityHeaders
 from bridge.service.problems import install_handlers
 from bridge.service.routes import (
     artifacts,
@@ -120,6 +120,7 @@ def create_app(
     describe(app, _BODIES)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(PlainTarget)
+    app.add_middleware(KnownHosts, names=settings.known_hosts)
     app.add_middleware(SecurityHeaders, framed_by=settings.airflow_url)
     return app
 

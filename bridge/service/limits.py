@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bridge.domain.hosts import host_of, is_known_host
 from bridge.service.problems import ProblemError, problem_response
 
 
@@ -26,6 +28,7 @@ def security_headers(framed_by: str | None, *, style_nonce: str | None = None) -
 
 
 _SITE = re.compile(r"[A-Za-z0-9.\-\[\]:]+")
+_TOLD_CHARACTERS = 100
 
 
 class _BodyTooLarge(Exception):
@@ -87,6 +90,29 @@ class PlainTarget:
         app = self._app
         if scope["type"] == "http" and ("\x00" in scope["path"] or b"%00" in scope["query_string"]):
             app = problem_response(ProblemError("invalid-request", "the address holds a NUL character"))
+        await app(scope, receive, send)
+
+
+class KnownHosts:
+    """Refuse a request that was meant for a host of another name: a page may have had that name changed to
+    mean this address (DNS rebinding), and would read and change whatever its reader may."""
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on if its ``Host`` is one of the service's."""
+        app = self._app
+        if scope["type"] == "http":
+            asked = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+            # Nothing in it: a program of the days before there were names, and no browser.
+            if asked and not is_known_host(asked, self._names):
+                told = (
+                    f"this bridge is not known as {host_of(asked)[:_TOLD_CHARACTERS]!r}; if it should be, "
+                    "add the name to the setting allowed_hosts (KFBRIDGE_ALLOWED_HOSTS)"
+                )
+                app = problem_response(ProblemError("unknown-host", told))
         await app(scope, receive, send)
 
 

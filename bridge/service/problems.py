@@ -12,6 +12,7 @@
     ├── not-reproducible       409  ``:reproduce`` of a run that something is gone of
     ├── too-large              413
     ├── range-not-satisfiable  416
+    ├── unknown-host           421  asked under a name that is not the service's
     ├── invalid-request        422  with JSON pointers
     ├── invalid-pipeline       422
     ├── invalid-arguments      422  with JSON pointers
@@ -63,6 +64,7 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "not-reproducible": (409, "The run cannot be made again so", False),
     "too-large": (413, "The request is too large", False),
     "range-not-satisfiable": (416, "The range lies outside of the content", False),
+    "unknown-host": (421, "The bridge is not known under this name", False),
     "invalid-request": (422, "The request is not valid", False),
     "invalid-pipeline": (422, "The pipeline is not valid", False),
     "invalid-arguments": (422, "The arguments do not fit the pipeline", False),

@@ -36,7 +36,7 @@ _PATTERNS_IN_WORDS = {
 }
 _IN_THE_FILE_ALONE = ("backends", "projects", "openlineage", "content_options")
 # In the environment with commas between their items.
-_LISTS = ("content_hosts", "content_stores")
+_LISTS = ("allowed_hosts", "content_hosts", "content_stores")
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
 _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_URL": "url",
@@ -89,6 +89,11 @@ class ServiceSettings(BaseModel):
     )
     public_url: str | None = Field(
         default=None, pattern=r"^https?://", description="How browsers reach the service; links use it."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Further names under which the service may be asked, in Host; *.example.org for all "
+        "under it, * for any. Addresses, loopback names, host and public_url's are always among them.",
     )
     backends: tuple[BackendSettings, ...] = Field(
         default=(), description="The backends, the first the default."
@@ -257,6 +262,12 @@ class ServiceSettings(BaseModel):
             name: tuple(part.strip() for part in text.split(",") if part.strip())
             for name, text in texts.items()
         }
+
+    @property
+    def known_hosts(self) -> tuple[str, ...]:
+        """The names under which the service may be asked, besides addresses and loopback names."""
+        public = urlsplit(self.public_url or "").hostname
+        return (*self.allowed_hosts, self.host, *((public,) if public else ()))
 
     def may_look(self, uri: str | None) -> bool:
         """Whether the bridge may look if what a URI names is there: a file whose content it may give, or an

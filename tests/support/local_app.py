@@ -131,6 +131,7 @@ async def local_app(
         token=token,
         secrets_dir=secrets_dir,
         metadata=metadata,
+        allowed_hosts=("local",),
     )
     app = create_app(settings, runner)
     async with app.router.lifespan_context(app):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from bridge.client.models import RunModel
 from bridge.domain.causes import Cause
+from bridge.domain.hosts import is_foreign_change
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.lineage import quarantine, runs
@@ -28,8 +29,6 @@ _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m)?\s*$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 MAX_LIMIT = 200
 PAGE_HEADER = "KFBridge-Page"
-# What a browser says of a request that the page itself, or nobody's page, has sent.
-_OWN = ("same-origin", "none")
 
 
 async def get_context(request: Request) -> Context:
@@ -54,7 +53,7 @@ async def require_token(request: Request, context: ContextDep) -> None:
     Without a token a foreign page that a browser shows beside could change things by a form of its own:
     what browsers tell of it (Fetch Metadata) is looked at. Programs send no such header.
     """
-    if request.method not in ("GET", "HEAD") and request.headers.get("sec-fetch-site", "none") not in _OWN:
+    if is_foreign_change(request.method, request.headers):
         raise ProblemError("foreign-page", "another site's page sent this by a browser; nothing was done")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic" and (request.method in ("GET", "HEAD") or PAGE_HEADER in request.headers):

@@ -403,3 +403,18 @@ async def test_what_breaks_inside_is_a_500_in_kfps_shape(
 def test_settings_that_make_no_sense(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LocalSettings(data_dir=tmp_path, **changes)
+
+
+async def test_a_page_that_changed_the_meaning_of_its_name_reads_nothing(local: LocalApp) -> None:
+    answer = await local.client.get(f"{API}/runs", headers={"Host": "evil.example:8888"})
+    assert answer.status_code == 403
+    assert "KFBRIDGE_LOCAL_ALLOWED_HOSTS" in answer.json()["message"]
+    for own in ("127.0.0.1:8888", "localhost:8888", "[::1]:8888", "local"):
+        assert (await local.client.get(f"{API}/runs", headers={"Host": own})).status_code == 200
+
+
+async def test_another_sites_page_starts_no_run(local: LocalApp) -> None:
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    answer = await local.client.post(f"{API}/runs", json=run_body(), headers=foreign)
+    assert (answer.status_code, answer.json()["code"]) == (403, 7)
+    assert "runs" not in (await local.client.get(f"{API}/runs", headers=foreign)).json()

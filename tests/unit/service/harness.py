@@ -190,7 +190,7 @@ async def harness(
     configured = ServiceSettings(
         backends=(BackendSettings(**{**quick, **(backend or {})}),),
         workers=False,
-        **{"change_poll_seconds": 0.02, **settings},
+        **{"change_poll_seconds": 0.02, "allowed_hosts": ("bridge",), **settings},
     )
 
     def open_fake(item: BackendSettings) -> Backend:
