@@ -22,6 +22,8 @@ from bridge.domain.uris import normalise_uri
 from bridge.service.convert import origin_of
 
 _EVENT_TYPES = "^(START|RUNNING|COMPLETE|ABORT|FAIL|OTHER)$"
+# They are written in one transaction.
+MOST_EVENTS = 10_000
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(datetime)
 
 
@@ -75,6 +77,8 @@ def read_events(body: Any) -> list[JobRunEvent]:
     no run and are left out.
     """
     events = body if isinstance(body, list) else [body]
+    if len(events) > MOST_EVENTS:
+        raise BadEvents([("", f"{len(events):,} events; at most {MOST_EVENTS:,} are taken at once")])
     base = "/{}" if isinstance(body, list) else ""
     found: list[JobRunEvent] = []
     errors: list[tuple[str, str]] = []

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-import anyio.to_thread
 from starlette.responses import Response, StreamingResponse
 
 from bridge.domain.lineage import Artifact
@@ -43,9 +42,12 @@ async def pass_on(
     preview_bytes: int | None = None,
 ) -> Response:
     """The answer to a request for an artifact's content. Raises ``ProblemError``."""
-    # Links of a file system that is away are followed in it.
-    uri = await anyio.to_thread.run_sync(_readable, settings, artifact)
+    uri = artifact.uri
+    if not uri:
+        raise ProblemError("not-found", "the artifact has no URI, so it has no content")
     try:
+        # Links of a file system that is away are followed in it.
+        await stores.ask(uri, lambda: _check_readable(settings, uri))
         found = await stores.find(uri)
         etag = f'"{found.stamp}"'
         if etag in _tags(headers.get("if-none-match")):
@@ -68,20 +70,15 @@ async def pass_on(
     return StreamingResponse(body, status_code=200 if part.whole else 206, headers=common)
 
 
-def _readable(settings: ServiceSettings, artifact: Artifact) -> str:
-    uri = artifact.uri
-    if not uri:
-        raise ProblemError("not-found", "the artifact has no URI, so it has no content")
+def _check_readable(settings: ServiceSettings, uri: str) -> None:
     try:
         path = local_path(uri)
     except ValueError:
         path = None
     if path is not None and not settings.may_pass_on(Path(path)):
-        raise ProblemError("not-found", f"{uri} lies outside content_roots, so it is not passed on")
+        raise NothingThere(f"{uri} lies outside content_roots, so it is not passed on")
     if path is None and not settings.may_read_store(uri):
-        told = f"the content of {uri} is not passed through (content_stores); read it there"
-        raise ProblemError("not-found", told)
-    return uri
+        raise NothingThere(f"the content of {uri} is not passed through (content_stores); read it there")
 
 
 def _wanted(found: Found, headers: Mapping[str, str], etag: str) -> Part:

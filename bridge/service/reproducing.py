@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-import anyio.to_thread
 from sqlmodel import Session
 
-from bridge.client.digests import directory_digest, file_digest, size_of
+from bridge.client.digests import MayRead, NotWalked, directory_digest, file_digest, files_under
 from bridge.client.models import InputModel, OriginModel, SubmitRequest
 from bridge.client.reproduction import ReasonModel, ReproduceRequest, ReproducibilityModel
 from bridge.domain.explain import ExplainedInput
@@ -30,12 +30,16 @@ from bridge.lineage.datasets import inputs_of
 from bridge.lineage.records import StoredSpec
 from bridge.lineage.versions import newer_versions
 from bridge.service.context import Context
+from bridge.service.threads import TooManyHang
 from bridge.spec.load import Pipeline
 from bridge.spec.parts import images_by_component, packages_by_component
 
 # What is read to tell whether data is the same: a little for whoever only looks at a run.
 QUICK_BYTES = 64 * 1024 * 1024
 THOROUGH_BYTES = 8 * 1024**3
+# At the least that a disk reads in a second, and a directory of many small files takes longer than its bytes.
+_BYTES_PER_SECOND = 16 * 1024 * 1024
+_MOST_FILES = 100_000
 REPRODUCES_LABEL = "kfbridge/reproduces"
 
 
@@ -103,11 +107,11 @@ async def graded(context: Context, recipe: Recipe, pipeline: Pipeline | None, *,
     if recipe.run.backend not in context.backends:
         told = f"this bridge has no backend {recipe.run.backend} any more"
         reasons.append(Reason(kind="backend", effect=Effect.GONE, name=recipe.run.backend, detail=told))
-    looked = await anyio.to_thread.run_sync(_look_at_all, context, recipe, most_bytes)
+    looked = await _look_at_all(context, recipe, most_bytes)
     return Graded(recipe=recipe, reasons=[*reasons, *input_reasons(looked)], inputs=looked)
 
 
-def _look_at_all(context: Context, recipe: Recipe, most_bytes: int) -> list[InputNow]:
+async def _look_at_all(context: Context, recipe: Recipe, most_bytes: int) -> list[InputNow]:
     left = most_bytes
     found = []
     for item in recipe.inputs:
@@ -117,7 +121,15 @@ def _look_at_all(context: Context, recipe: Recipe, most_bytes: int) -> list[Inpu
             version=item.version,
             newest=recipe.newer.get((item.dataset_id, item.version or "")),
         )
-        now, read = _look(context, plain, item.version_kind, left)
+        seconds = context.settings.content_read_seconds + left / _BYTES_PER_SECOND
+        try:
+            now, read = await context.stores.threads.ask(
+                partial(_look, context, plain, item.version_kind, left), seconds
+            )
+        except TimeoutError:
+            now, read = replace(plain, unseen=f"it was not read within {seconds:.0f} s"), 0
+        except TooManyHang as error:
+            now, read = replace(plain, unseen=f"it was not looked at: {error}"), 0
         left -= read
         found.append(now)
     return found
@@ -132,18 +144,25 @@ def _look(context: Context, item: InputNow, kind: str | None, most_bytes: int) -
     if not context.settings.may_pass_on(path):
         return replace(item, unseen="the setting content_roots does not allow it"), 0
     try:
-        return _measure(item, path, kind, most_bytes) if path.exists() else (replace(item, gone=True), 0)
+        if not path.exists():
+            return replace(item, gone=True), 0
+        return _measure(item, path, kind, most_bytes, context.settings.may_pass_on)
+    except NotWalked as error:
+        return replace(item, unseen=str(error)), 0
     except OSError as error:
         return replace(item, unseen=f"it cannot be read ({error.strerror or error})"), 0
 
 
-def _measure(item: InputNow, path: Path, kind: str | None, most_bytes: int) -> tuple[InputNow, int]:
+def _measure(
+    item: InputNow, path: Path, kind: str | None, most_bytes: int, may_read: MayRead
+) -> tuple[InputNow, int]:
     if kind not in ("sha256", "manifest-sha256"):
         return replace(item, unseen=f"a version of the kind {kind} cannot be measured"), 0
-    size = size_of(path)
+    files = None if path.is_file() else files_under(path, most=_MOST_FILES, may_read=may_read)
+    size = sum((path / one).stat().st_size for one in files) if files is not None else path.stat().st_size
     if size > most_bytes:
         return replace(item, unseen=f"it has {size:,} bytes, more than are read for this"), 0
-    digest, read = file_digest(path) if path.is_file() else directory_digest(path)
+    digest, read = file_digest(path) if files is None else directory_digest(path, files)
     return replace(item, measured=digest), read
 
 

@@ -27,6 +27,7 @@ from bridge.domain.fairness import Share
 from bridge.domain.uris import local_path, normalise_uri
 from bridge.service.backend_settings import BackendSettings, PriceSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
+from bridge.service.rooted import is_inside
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
 # What a setting with a pattern must look like, in words.
@@ -303,8 +304,7 @@ class ServiceSettings(BaseModel):
         """Whether a file's content may be given to callers; links are followed before it is judged."""
         if not self.content_roots:
             return is_loopback(self.host)
-        resolved = path.resolve()
-        return any(resolved.is_relative_to(root.resolve()) for root in self.content_roots)
+        return is_inside(path, self.content_roots)
 
     def may_reach_private(self) -> bool:
         """Whether requests to addresses that callers name may go to networks of one's own."""

@@ -1,34 +1,38 @@
 """Reads what URIs of artifacts name: files, and objects in S3 or Google Cloud Storage, through fsspec.
 
 Stores are read in threads of their own, and no question takes longer than its time: one that hangs keeps its
-thread, and nothing else.
+thread, and nothing else; there are only so many. Files are opened so that no link leads out of
+``content_roots``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
+import os
+import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import anyio.to_thread
 import fsspec
-from anyio import CapacityLimiter
 
 from bridge.domain.uris import local_path, normalise_uri
+from bridge.service.rooted import OutsideRoots, is_inside, opened
 from bridge.service.settings import ServiceSettings
+from bridge.service.threads import PatientThreads, TooManyHang
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 PIECE_BYTES = 1024 * 1024
 _THREADS = 16
+_FILE = "file"
 _PROTOCOLS = {"s3": "s3", "gs": "gcs"}
 _EXTRAS = {"s3": "s3", "gs": "gcs"}
-_STAMPS = ("ETag", "etag", "VersionId", "generation", "LastModified", "updated", "mtime", "ino")
+_STAMPS = ("ETag", "etag", "VersionId", "generation", "LastModified", "updated")
 _MAX_ERROR_CHARS = 300
 
 
@@ -61,7 +65,7 @@ class Stores:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
-        self._threads = CapacityLimiter(_THREADS)
+        self.threads = PatientThreads(_THREADS)
         self._systems: dict[str, Any] = {}
 
     async def find(self, uri: str) -> Found:
@@ -70,7 +74,9 @@ class Stores:
         Raises ``NothingThere`` and ``StoreTrouble``.
         """
         protocol, path = _place(uri)
-        told = await self._ask(uri, lambda: self._system(protocol).info(path))
+        if protocol == _FILE:
+            return await self.ask(uri, lambda: self._find_file(uri, Path(path)))
+        told = await self.ask(uri, lambda: self._system(protocol).info(path))
         if told.get("type") == "directory":
             raise NothingThere(f"{uri} is a directory, which has no content of its own")
         if told.get("type") != "file":
@@ -85,13 +91,17 @@ class Stores:
         Raises ``NothingThere`` for a URI of another kind, and ``StoreTrouble``.
         """
         protocol, path = _place(uri)
-        there: bool = await self._ask(uri, lambda: self._system(protocol).exists(path))
+        if protocol == _FILE:
+            return await self.ask(uri, lambda: self._is_file_there(uri, Path(path)))
+        there: bool = await self.ask(uri, lambda: self._system(protocol).exists(path))
         return there
 
     async def read(self, found: Found, start: int, length: int) -> bytes:
         """So many bytes from there, fewer at its end. Raises ``NothingThere`` and ``StoreTrouble``."""
+        if found.protocol == _FILE:
+            return await self.ask(found.uri, lambda: self._read_file(found, start, length))
         system = self._system(found.protocol)
-        content: bytes = await self._ask(
+        content: bytes = await self.ask(
             found.uri, lambda: system.cat_file(found.path, start=start, end=start + length)
         )
         return content
@@ -107,13 +117,22 @@ class Stores:
             yield piece
             start += len(piece)
 
-    async def _ask(self, uri: str, question: Callable[[], T]) -> T:
+    async def ask(self, uri: str, question: Callable[[], T]) -> T:
+        """The answer to a question about what a URI names, asked in a thread and not for ever.
+
+        Raises ``NothingThere`` and ``StoreTrouble``.
+        """
+        seconds = self._settings.content_read_seconds
         try:
-            async with asyncio.timeout(self._settings.content_read_seconds):
-                return await anyio.to_thread.run_sync(question, abandon_on_cancel=True, limiter=self._threads)
+            return await self.threads.ask(question, seconds)
+        except (NothingThere, StoreTrouble):
+            raise
         except TimeoutError as error:
-            seconds = self._settings.content_read_seconds
             raise StoreTrouble(f"{uri}: no answer within {seconds:g} s") from error
+        except TooManyHang as error:
+            raise StoreTrouble(f"{uri}: not asked: {error}") from error
+        except OutsideRoots as error:
+            raise NothingThere(f"{uri} lies outside content_roots, so it is not passed on") from error
         except FileNotFoundError as error:
             raise NothingThere(f"there is nothing at {uri} any more") from error
         except ImportError as error:
@@ -126,6 +145,29 @@ class Stores:
             log.warning("store cannot be read", extra={"uri": uri, "error": repr(error)})
             text = f"{uri}: {type(error).__name__}: {error}"
             raise StoreTrouble(text[:_MAX_ERROR_CHARS]) from error
+
+    def _find_file(self, uri: str, path: Path) -> Found:
+        # Only to look into some devices does something.
+        if not stat.S_ISREG(path.stat().st_mode):
+            what = "a directory, which has no content of its own" if path.is_dir() else "no file"
+            raise NothingThere(f"{uri} is {what}")
+        with opened(path, self._settings.content_roots) as file:
+            told = os.fstat(file)
+            if not stat.S_ISREG(told.st_mode):
+                raise NothingThere(f"{uri} is no file any more")
+        stamp = f"{told.st_mtime_ns} {told.st_dev} {told.st_ino} {told.st_size}"
+        digest = hashlib.sha256(stamp.encode()).hexdigest()[:32]
+        return Found(uri, _FILE, str(path), told.st_size, digest)
+
+    def _is_file_there(self, uri: str, path: Path) -> bool:
+        roots = self._settings.content_roots
+        if roots and not is_inside(path, roots):
+            raise OutsideRoots(uri)
+        return path.exists()
+
+    def _read_file(self, found: Found, start: int, length: int) -> bytes:
+        with opened(Path(found.path), self._settings.content_roots) as file:
+            return os.pread(file, length, start)
 
     def _system(self, protocol: str) -> Any:
         if protocol not in self._systems:
@@ -140,7 +182,7 @@ def _place(uri: str) -> tuple[str, str]:
     """The fsspec protocol and the path that a URI names. Raises ``NothingThere`` for other URIs."""
     path = local_path(uri)
     if path is not None:
-        return "file", path
+        return _FILE, path
     parts = urlsplit(normalise_uri(uri))
     protocol = _PROTOCOLS.get(parts.scheme)
     if protocol is None:

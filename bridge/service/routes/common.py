@@ -20,6 +20,7 @@ from bridge.domain.states import RunPhase, RuntimeState
 from bridge.lineage import quarantine, runs
 from bridge.lineage.causes import causes_of
 from bridge.service.backends import waiting_for
+from bridge.service.bodies import check_values
 from bridge.service.context import Context
 from bridge.service.problems import ProblemError
 from bridge.service.queueing import waiting_reasons
@@ -87,6 +88,7 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     The parser bounds depth by itself, which Python's own does not do in a way that can be caught.
     """
     raw = await request.body()
+    check_values(raw)
     try:
         return model.model_validate_json(raw or b"{}")
     except ValidationError as error:

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlmodel import Session
 
 from bridge.lineage import datasets
+from bridge.service.bodies import check_values
 from bridge.service.openlineage import BadEvents, read_events
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import ContextDep
@@ -31,8 +32,10 @@ async def post_lineage(
     request: Request, context: ContextDep, project: Annotated[str, Query(max_length=255)] = "default"
 ) -> dict[str, int]:
     """Store what run events tell of jobs and datasets. All or nothing; sending them again changes nothing."""
+    raw = await request.body()
+    check_values(raw)
     try:
-        body = _ANY.validate_json(await request.body())
+        body = _ANY.validate_json(raw)
         events = read_events(body)
     except ValidationError as error:
         raise ProblemError(

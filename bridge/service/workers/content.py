@@ -47,10 +47,10 @@ class ContentWorker(ClaimWorker):
             await super().run()
 
     async def _work(self, claim: Claim) -> None:
-        run_id, may_look = claim.run.run_id, self._context.settings.may_look
+        run_id = claim.run.run_id
         async with kept(self._store, claim, self._context.settings.lease_seconds):
             unseen = await self._store.read(lambda s: contents.unseen_contents(s, run_id, _MOST_ARTIFACTS))
-            looks = await self._look({k: uri for k, uri in unseen.items() if may_look(uri)})
+            looks = await self._look(unseen)
             looked = claim.failures + 1
             again = looked < _MOST_LOOKS and any(
                 one.state is ContentState.UNAVAILABLE for one in looks.values()
@@ -68,9 +68,9 @@ class ContentWorker(ClaimWorker):
     async def _look(self, uris: Mapping[int, str]) -> dict[int, ContentLook]:
         gate = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
-        async def look(uri: str) -> ContentLook:
+        async def look(uri: str) -> ContentLook | None:
             async with gate:
                 return await self._contents.look(uri)
 
         found = await asyncio.gather(*(look(uri) for uri in uris.values()))
-        return dict(zip(uris, found, strict=True))
+        return {key: one for key, one in zip(uris, found, strict=True) if one is not None}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from bridge.client.digests import directory_digest, file_digest, size_of
+from bridge.client.digests import NotWalked, directory_digest, file_digest, files_under
 from bridge.client.errors import InputError
 from bridge.client.inputs import resolve_input, to_message
 from bridge.client.reference import build_reference
@@ -65,7 +65,17 @@ def test_a_loop_of_links_does_not_keep_the_manifest_from_ending(tmp_path: Path) 
     (tmp_path / "a").write_bytes(b"1")
     (tmp_path / "loop").symlink_to(tmp_path)
     assert directory_digest(tmp_path)[1] == 1
-    assert size_of(tmp_path) == 1
+    assert files_under(tmp_path, most=1, may_read=lambda _: False) == ["a"]
+
+
+def test_a_directory_that_holds_too_much_or_leads_elsewhere_is_not_walked(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert sorted(files_under(tmp_path, most=2, may_read=lambda _: True)) == ["a", "b"]
+    with pytest.raises(NotWalked, match="more than 1 files"):
+        files_under(tmp_path, most=1, may_read=lambda _: True)
+    with pytest.raises(NotWalked, match="link b leads"):
+        files_under(tmp_path, most=2, may_read=lambda _: False)
 
 
 def test_a_file_is_read_in_pieces(tmp_path: Path) -> None:

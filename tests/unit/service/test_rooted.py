@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bridge.service import rooted
+from bridge.service.rooted import OutsideRoots, opened
+
+
+def read(path: Path, *roots: Path) -> bytes:
+    with opened(path, roots) as file:
+        return os.read(file, 100)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root" / "in").mkdir(parents=True)
+    (tmp_path / "root" / "in" / "model").write_bytes(b"a model")
+    (tmp_path / "secret").write_bytes(b"a secret")
+    return tmp_path / "root"
+
+
+def test_links_are_followed_within_the_roots(root: Path, tmp_path: Path) -> None:
+    (root / "newest").symlink_to(root / "in")
+    (tmp_path / "entry").symlink_to(root)
+    assert read(root / "newest" / "model", root) == b"a model"
+    assert read(tmp_path / "entry" / "in" / "model", tmp_path / "entry") == b"a model"
+    assert read(tmp_path / "secret") == b"a secret"
+
+
+@pytest.mark.parametrize("way", ["../secret", "in/link", "folder/secret", "in/../../secret"])
+def test_nothing_outside_of_the_roots_is_opened(root: Path, tmp_path: Path, way: str) -> None:
+    (root / "in" / "link").symlink_to(tmp_path / "secret")
+    (root / "folder").symlink_to(tmp_path)
+    with pytest.raises(OutsideRoots):
+        read(root / way, root)
+
+
+def test_a_link_that_comes_after_the_judgement_is_not_followed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = rooted._root_of
+
+    def judge_and_be_tricked(real: Path, roots: tuple[Path, ...]) -> Path:
+        found = judge(real, roots)
+        (root / "in" / "model").unlink()
+        (root / "in").rmdir()
+        (tmp_path / "model").write_bytes(b"a secret")
+        (root / "in").symlink_to(tmp_path)
+        return found
+
+    monkeypatch.setattr(rooted, "_root_of", judge_and_be_tricked)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="in"):
+        read(root / "in" / "model", root)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
