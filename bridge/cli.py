@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from bridge.commands import (
+    audit,
     backend,
     cancel,
     compare,
@@ -42,7 +43,7 @@ The bridge between Apache Airflow and Kubeflow Pipelines.
 Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, compare,
                                                cancel, retry, reproduce, quarantine, backend, webhooks,
                                                oncall, cost
-Run something here:                            run, replay, local, serve, worker, migrate
+Run something here:                            run, replay, local, serve, worker, migrate, audit
 """
 _EPILOG = """\
 exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 bridge unreachable,
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         replay,
         local,
         serving,
+        audit,
     ):
         module.register(commands)
     return parser

@@ -44,7 +44,7 @@ def register(commands: Any) -> None:
         description="Run the workers that submit, follow and mirror runs, without the API.",
     )
     for parser in (serve, worker):
-        _add_service_options(parser)
+        add_service_options(parser)
         parser.add_argument(
             "--kfp-url", metavar="URL", help="the backend: the KFP UI or gateway address (KFBRIDGE_KFP_URL)"
         )
@@ -55,10 +55,11 @@ def register(commands: Any) -> None:
         help_text="bring the database to this version's schema",
         description="Bring the lineage database to this version's schema. Running it again changes nothing.",
     )
-    _add_service_options(migrate)
+    add_service_options(migrate)
 
 
-def _add_service_options(parser: argparse.ArgumentParser) -> None:
+def add_service_options(parser: argparse.ArgumentParser) -> None:
+    """Where the settings come from."""
     parser.add_argument(
         "--database-url",
         metavar="URL",
@@ -78,7 +79,7 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
 
 def run_serve(args: argparse.Namespace, console: Console) -> int:
     """Serve until interrupted."""
-    settings = _settings(args, console, "serve")
+    settings = read_settings(args, console, "serve")
     _need_backend(settings)
     try:
         from bridge.service.main import StartError, serve
@@ -93,7 +94,7 @@ def run_serve(args: argparse.Namespace, console: Console) -> int:
 
 def run_worker(args: argparse.Namespace, console: Console) -> int:
     """Work until interrupted."""
-    settings = _settings(args, console, "worker")
+    settings = read_settings(args, console, "worker")
     _need_backend(settings)
     try:
         from bridge.service.main import StartError, worker
@@ -108,7 +109,7 @@ def run_worker(args: argparse.Namespace, console: Console) -> int:
 
 def run_migrate(args: argparse.Namespace, console: Console) -> int:
     """Migrate and tell from where to where."""
-    settings = _settings(args, console, "migrate")
+    settings = read_settings(args, console, "migrate")
     try:
         from bridge.lineage.database import Database
         from bridge.lineage.errors import DatabaseUnavailable, LineageError
@@ -148,7 +149,8 @@ def missing_extra(command: str, extra: str, error: ImportError) -> Exception:
     )
 
 
-def _settings(args: argparse.Namespace, console: Console, command: str) -> ServiceSettings:
+def read_settings(args: argparse.Namespace, console: Console, command: str) -> ServiceSettings:
+    """The settings of the command line, the environment and the file. Raises ``CommandError``."""
     try:
         from bridge.service.settings import SettingsError, load_settings
     except ImportError as error:

@@ -39,7 +39,7 @@ def set_alias(
     upsert(session, PIPELINE_ALIASES, [row], key=("pipeline", "alias"))
     previous = None if before is None else before.digest
     moved = {"pipeline": pipeline, "alias": alias, "from": previous, "to": digest}
-    audit.record(session, "pipeline.alias", actor=actor, data=moved, project=project)
+    _audit(session, moved, actor, project)
     after = find_alias(session, project, pipeline, alias)
     assert after is not None
     return after, previous
@@ -74,8 +74,15 @@ def remove_alias(session: Session, project: str, pipeline: str, alias: str, *, a
         delete(PIPELINE_ALIASES).where(PIPELINE_ALIASES.c.pipeline == key, PIPELINE_ALIASES.c.alias == alias)
     )
     removed = {"pipeline": pipeline, "alias": alias, "from": before.digest, "to": None}
-    audit.record(session, "pipeline.alias", actor=actor, data=removed, project=project)
+    _audit(session, removed, actor, project)
     return True
+
+
+def _audit(session: Session, moved: dict[str, Any], actor: str, project: str) -> None:
+    before, after = {"digest": moved["from"]}, {"digest": moved["to"]}
+    audit.record(
+        session, "pipeline.alias", actor=actor, data=moved, before=before, after=after, project=project
+    )
 
 
 def _aliases(project: str, pipeline: str) -> Select[Any]:

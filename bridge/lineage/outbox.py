@@ -15,9 +15,10 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlmodel import Session
 
-from bridge.lineage.bulk import changed_rows, insert_new, insert_timed
+from bridge.lineage import counters
+from bridge.lineage.bulk import changed_rows, insert_timed
 from bridge.lineage.records import Event
-from bridge.lineage.tables import COUNTERS, OUTBOX
+from bridge.lineage.tables import OUTBOX
 
 _COUNTER = "outbox"
 
@@ -68,7 +69,7 @@ def number_events(session: Session, limit: int = 1000) -> int:
     ).first()
     if waiting is None:
         return 0
-    last = _locked_counter(session)
+    last = counters.locked(session, _COUNTER)
     first = (
         select(OUTBOX.c.id)
         .where(OUTBOX.c.number.is_(None))
@@ -81,17 +82,8 @@ def number_events(session: Session, limit: int = 1000) -> int:
         session, update(OUTBOX).where(OUTBOX.c.id == placed.c.id).values(number=last + placed.c.place)
     )
     if numbered:
-        session.execute(update(COUNTERS).where(COUNTERS.c.name == _COUNTER).values(value=last + numbered))
+        counters.advance(session, _COUNTER, last + numbered)
     return numbered
-
-
-def _locked_counter(session: Session) -> int:
-    counter = select(COUNTERS.c.value).where(COUNTERS.c.name == _COUNTER).with_for_update()
-    value: int | None = session.scalars(counter).first()
-    if value is None:
-        insert_new(session, COUNTERS, [{"name": _COUNTER, "value": 0, "backend": "", "project": ""}])
-        value = session.scalars(counter).one()
-    return value
 
 
 def events_after(
@@ -126,4 +118,4 @@ def unnumbered(session: Session, *, most: int = 1000) -> tuple[int, datetime | N
 
 def last_number(session: Session) -> int:
     """The newest number given out, 0 before the first."""
-    return session.scalars(select(COUNTERS.c.value).where(COUNTERS.c.name == _COUNTER)).first() or 0
+    return counters.last_of(session, _COUNTER)

@@ -289,6 +289,8 @@ def request_cancel(
         actor=actor,
         run_id=run_id,
         data={"reason": reason},
+        before={"phase": run.phase.value, "cancel_requested": False},
+        after={"phase": run.phase.value, "cancel_requested": True},
         project=run.project,
         backend=run.backend,
     )

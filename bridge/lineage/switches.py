@@ -50,6 +50,7 @@ def pause(session: Session, backend: str, *, draining: bool = False, reason: str
     A drain begins anew each time it is asked for: its end is told once more.
     """
     _lock(session, backend)
+    before = _state(switch_of(session, backend))
     row = {
         "backend": backend,
         "project": "",
@@ -63,17 +64,19 @@ def pause(session: Session, backend: str, *, draining: bool = False, reason: str
     session.execute(
         update(BACKEND_SWITCHES).where(_is(backend)).values(draining=draining, reason=kept, drained_at=None)
     )
-    _tell(session, "backend.pause", "backend.paused", backend, {"draining": draining, "reason": kept})
     found = switch_of(session, backend)
     assert found is not None, "it was just set"
+    told = {"draining": draining, "reason": kept}
+    _tell(session, "backend.pause", "backend.paused", backend, told, before=before, after=_state(found))
     return found
 
 
 def resume(session: Session, backend: str) -> bool:
     """Send to the backend again; ``False`` if it was not paused."""
+    before = _state(switch_of(session, backend))
     if not changed_rows(session, delete(BACKEND_SWITCHES).where(_is(backend))):
         return False
-    _tell(session, "backend.resume", "backend.resumed", backend, {})
+    _tell(session, "backend.resume", "backend.resumed", backend, {}, before=before, after=_state(None))
     return True
 
 
@@ -109,8 +112,21 @@ def _is_busy(session: Session, backend: str) -> bool:
     return session.execute(statement).first() is not None
 
 
-def _tell(session: Session, action: str, event: str, backend: str, data: dict[str, Any]) -> None:
-    audit.record(session, action, data=data, backend=backend)
+def _state(switch: Switch | None) -> dict[str, Any]:
+    return {"paused": switch is not None, "draining": switch is not None and switch.draining}
+
+
+def _tell(
+    session: Session,
+    action: str,
+    event: str,
+    backend: str,
+    data: dict[str, Any],
+    *,
+    before: dict[str, Any],
+    after: dict[str, Any],
+) -> None:
+    audit.record(session, action, data=data, before=before, after=after, backend=backend)
     outbox.append(session, event, None, {"backend": backend, **data}, backend=backend)
 
 

@@ -70,8 +70,10 @@ def add_webhook(
         "reached": outbox.last_number(session),
     }
     insert_timed(session, WEBHOOKS, "created_at", [row])
-    _audit(session, "webhook.add", actor, project, {"webhook_id": str(webhook_id), "url": url})
-    return _get(session, webhook_id)
+    made = _get(session, webhook_id)
+    told = {"webhook_id": str(webhook_id), "url": url}
+    _audit(session, "webhook.add", actor, project, told, after=_shown(made))
+    return made
 
 
 def find_webhook(session: Session, webhook_id: UUID) -> StoredWebhook | None:
@@ -107,7 +109,17 @@ def change_webhook(
     stored = _get(session, webhook_id)
     if values:
         session.execute(update(WEBHOOKS).where(WEBHOOKS.c.webhook_id == webhook_id).values(**values))
-        _audit(session, "webhook.change", actor, stored.project, {"webhook_id": str(webhook_id), **values})
+        told = {"webhook_id": str(webhook_id), **values}
+        changed = _get(session, webhook_id)
+        _audit(
+            session,
+            "webhook.change",
+            actor,
+            stored.project,
+            told,
+            before=_shown(stored),
+            after=_shown(changed),
+        )
     return _get(session, webhook_id)
 
 
@@ -136,7 +148,7 @@ def remove_webhook(session: Session, webhook_id: UUID, *, actor: str = "") -> bo
     session.execute(delete(WEBHOOK_DELIVERIES).where(WEBHOOK_DELIVERIES.c.webhook == key))
     session.execute(delete(WEBHOOKS).where(WEBHOOKS.c.webhook_id == webhook_id))
     removed = {"webhook_id": str(webhook_id), "url": stored.url}
-    _audit(session, "webhook.remove", actor, stored.project, removed)
+    _audit(session, "webhook.remove", actor, stored.project, removed, before=_shown(stored))
     return True
 
 
@@ -158,7 +170,8 @@ def note_failure(session: Session, webhook_id: UUID, error: str, *, gone: bool =
         session, update(WEBHOOKS).where(WEBHOOKS.c.webhook_id == webhook_id).values(**values)
     )
     if gone and changed:
-        _audit(session, "webhook.gone", "", "", {"webhook_id": str(webhook_id), "error": error})
+        told = {"webhook_id": str(webhook_id), "error": error}
+        _audit(session, "webhook.gone", "", "", told, before={"active": True}, after={"active": False})
 
 
 def _get(session: Session, webhook_id: UUID) -> StoredWebhook:
@@ -190,5 +203,24 @@ def _webhook(row: RowMapping) -> StoredWebhook:
     )
 
 
-def _audit(session: Session, action: str, actor: str, project: str, data: dict[str, Any]) -> None:
-    audit.record(session, action, actor=actor, data=data, project=project)
+def _shown(stored: StoredWebhook) -> dict[str, Any]:
+    """What the audit log keeps of a webhook: not its secrets."""
+    return {
+        "url": stored.url,
+        "types": list(stored.types),
+        "description": stored.description,
+        "active": stored.active,
+    }
+
+
+def _audit(
+    session: Session,
+    action: str,
+    actor: str,
+    project: str,
+    data: dict[str, Any],
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    audit.record(session, action, actor=actor, data=data, before=before, after=after, project=project)

@@ -1,18 +1,18 @@
 """The tables. Every one carries ``backend`` and ``project``, ``''`` where that makes no sense.
 
 ``running`` holds what the bridge does, ``mirrored`` what backends told of runs, ``data`` the datasets
-and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping, ``hooks`` who is told of events,
-``costs`` what runs used.
+and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping, ``audited`` who did what,
+``hooks`` who is told of events, ``costs`` what runs used.
 """
 
 from __future__ import annotations
 
+from bridge.lineage.tables.audited import AuditEntryRow, AuditRow, AuditWaitingRow, LegalHoldRow
 from bridge.lineage.tables.base import METADATA, Row, table
 from bridge.lineage.tables.costs import PriceRow, RunUsageRow, UsageTotalRow
 from bridge.lineage.tables.data import DatasetRow, DatasetUseRow, DatasetVersionRow, JobRow, JobRunRow
 from bridge.lineage.tables.hooks import DeliveryRow, EmissionRow, WebhookRow
 from bridge.lineage.tables.keeping import (
-    AuditRow,
     BackendStateRow,
     BackendSwitchRow,
     CounterRow,
@@ -44,6 +44,8 @@ from bridge.lineage.tables.running import (
 ARTIFACTS = table(ArtifactRow)
 ARTIFACT_USES = table(ArtifactUseRow)
 AUDIT = table(AuditRow)
+AUDIT_CHAIN = table(AuditEntryRow)
+AUDIT_WAITING = table(AuditWaitingRow)
 BACKEND_STATE = table(BackendStateRow)
 BACKEND_SWITCHES = table(BackendSwitchRow)
 BACKEND_VERSIONS = table(BackendVersionRow)
@@ -56,6 +58,7 @@ EMISSIONS = table(EmissionRow)
 JOBS = table(JobRow)
 JOB_RUNS = table(JobRunRow)
 LEASES = table(LeaseRow)
+LEGAL_HOLDS = table(LegalHoldRow)
 METRICS = table(MetricRow)
 METRIC_BLOBS = table(MetricBlobRow)
 OUTBOX = table(OutboxRow)
@@ -80,6 +83,8 @@ __all__ = [
     "ARTIFACTS",
     "ARTIFACT_USES",
     "AUDIT",
+    "AUDIT_CHAIN",
+    "AUDIT_WAITING",
     "BACKEND_STATE",
     "BACKEND_SWITCHES",
     "BACKEND_VERSIONS",
@@ -92,6 +97,7 @@ __all__ = [
     "JOBS",
     "JOB_RUNS",
     "LEASES",
+    "LEGAL_HOLDS",
     "METADATA",
     "METRICS",
     "METRIC_BLOBS",

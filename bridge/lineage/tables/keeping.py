@@ -1,4 +1,4 @@
-"""The bridge's own bookkeeping: outbox, audit, leases, counters, what is remembered of backends."""
+"""The bridge's own bookkeeping: outbox, leases, counters, what is remembered of backends."""
 
 from __future__ import annotations
 
@@ -43,20 +43,6 @@ class OutboxRow(Row, table=True):
     number: int | None = Field(default=None, sa_type=BigId)
     type: str = text_column()
     time: datetime = time_column()
-    run_id: UUID | None = optional_uid()
-    data: Any = json_column()
-
-
-class AuditRow(Row, table=True):
-    """Who did what, when."""
-
-    __tablename__ = "audit"
-    __table_args__ = (Index("ix_audit_run", "run_id"),)
-
-    id: int | None = surrogate()
-    time: datetime = time_column()
-    actor: str = text_column("")
-    action: str = text_column()
     run_id: UUID | None = optional_uid()
     data: Any = json_column()
 

@@ -36,6 +36,8 @@ async def release(context: ContextDep, number: RowNumber) -> QuarantineModel:
                 "quarantine.release",
                 run_id=released.run_id,
                 data={"work": released.work, "subject": released.subject, "reason": released.reason},
+                before={"set_aside": True},
+                after={"set_aside": False},
                 project=released.project,
                 backend=released.backend,
             )

@@ -1,11 +1,15 @@
-"""Numbers the outbox, so that readers see every event once and in one order."""
+"""Numbers the outbox, so that readers see every event once and in one order, and chains the audit log."""
 
 from __future__ import annotations
 
-from bridge.lineage import outbox
+import time
+
+from bridge.lineage import audit_chain, outbox
 from bridge.service.context import Context
 
 _BATCH = 1000
+# How long a row of the audit log stays without its entry; whoever writes one waits for nothing.
+_CHAIN_EVERY_SECONDS = 1.0
 
 
 class Sequencer:
@@ -13,11 +17,15 @@ class Sequencer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._chain_at = 0.0
 
     async def run(self) -> None:
         """Number until cancelled."""
         bell = self._context.wakeups.sequencer
         while True:
+            if time.monotonic() >= self._chain_at:
+                await self.chain()
+                self._chain_at = time.monotonic() + _CHAIN_EVERY_SECONDS
             if await self.step() < _BATCH:
                 await bell.wait(self._context.settings.change_poll_seconds)
 
@@ -27,3 +35,9 @@ class Sequencer:
         if count:
             self._context.wakeups.numbered()
         return count
+
+    async def chain(self) -> int:
+        """Give rows of the audit log their entries; how many."""
+        if not await self._context.store.read(audit_chain.is_owed):
+            return 0
+        return await self._context.store.transact(audit_chain.extend)

@@ -34,6 +34,7 @@ COMMANDS = [
     "serve",
     "worker",
     "migrate",
+    "audit",
 ]
 HEAVY = ("asyncio", "httpx", "pydantic", "yaml", "tenacity", "rich", "fastapi", "sqlmodel", "google", "kfp")
 
