@@ -18,6 +18,7 @@ from bridge.commands import (
     cancel,
     compare,
     cost,
+    doctor,
     explain,
     local,
     logs,
@@ -43,7 +44,8 @@ The bridge between Apache Airflow and Kubeflow Pipelines.
 Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, explain, compare,
                                                cancel, retry, reproduce, quarantine, backend, webhooks,
                                                oncall, cost
-Run something here:                            run, replay, local, serve, worker, migrate, audit
+Run something here:                            run, replay, local, serve, worker, migrate
+Look after an installation:                    doctor, audit
 """
 _EPILOG = """\
 exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 bridge unreachable,
@@ -83,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         local,
         serving,
         audit,
+        doctor,
     ):
         module.register(commands)
     return parser

@@ -45,9 +45,7 @@ def register(commands: Any) -> None:
     )
     for parser in (serve, worker):
         add_service_options(parser)
-        parser.add_argument(
-            "--kfp-url", metavar="URL", help="the backend: the KFP UI or gateway address (KFBRIDGE_KFP_URL)"
-        )
+        add_kfp_url_option(parser)
     migrate = add_command(
         commands,
         "migrate",
@@ -59,7 +57,7 @@ def register(commands: Any) -> None:
 
 
 def add_service_options(parser: argparse.ArgumentParser) -> None:
-    """Where the settings come from."""
+    """Which database, and where the settings are."""
     parser.add_argument(
         "--database-url",
         metavar="URL",
@@ -74,6 +72,13 @@ def add_service_options(parser: argparse.ArgumentParser) -> None:
         type=str.upper,
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
         help="the least level that is logged (default: INFO)",
+    )
+
+
+def add_kfp_url_option(parser: argparse.ArgumentParser) -> None:
+    """Which backend."""
+    parser.add_argument(
+        "--kfp-url", metavar="URL", help="the backend: the KFP UI or gateway address (KFBRIDGE_KFP_URL)"
     )
 
 

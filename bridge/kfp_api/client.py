@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ import httpx
 from bridge.kfp_api import grpcweb
 from bridge.kfp_api.answers import MessageT, grpc_payload, json_object, parse_answer
 from bridge.kfp_api.auth import TokenSource
-from bridge.kfp_api.errors import Answer, KfpBadAnswer, KfpConflict, KfpError, KfpNotFound
+from bridge.kfp_api.errors import Answer, KfpBadAnswer, KfpConflict, KfpError, KfpNotFound, parse_date
 from bridge.kfp_api.filters import Filter
 from bridge.kfp_api.guard import Guard
 from bridge.kfp_api.http import Exchange, Request, check_base_url
@@ -106,6 +107,11 @@ class KfpClient:
     async def healthz(self) -> dict[str, Any]:
         """What the server says of itself (``multi_user``, ``pipeline_store``); empty from some servers."""
         return await self._get_json(f"{API}/healthz")
+
+    async def health(self) -> tuple[dict[str, Any], datetime | None]:
+        """As ``healthz``, with the server's clock if its answer tells it. Asked once, never repeated."""
+        answer = await self._exchange.send(Request(method="GET", path=f"{API}/healthz"))
+        return json_object(answer), parse_date(answer.headers.get("date"))
 
     async def create_run(self, run: Run) -> Run:
         """Starts a run. Sent once and never repeated here: KFP does not deduplicate.

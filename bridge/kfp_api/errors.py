@@ -198,13 +198,19 @@ def parse_retry_after(text: str | None, now: datetime | None = None) -> float | 
     text = text.strip()
     if text.isdecimal():
         return float(text)
+    moment = parse_date(text)
+    return None if moment is None else max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def parse_date(text: str | None) -> datetime | None:
+    """The moment that an HTTP date names; ``None`` if it names none."""
+    if not text:
+        return None
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def bounded_text(text: str, limit: int = MAX_MESSAGE_CHARS) -> str:

@@ -77,20 +77,37 @@ class KubeApi:
             raise KubeError(f"{path} answered with more than {MAX_ANSWER_BYTES} bytes")
         return data.decode("utf-8", "replace")
 
+    def post(self, path: str, body: Mapping[str, object]) -> Any:
+        """What the cluster makes of a review that is posted: JSON. Raises ``KubeError``."""
+        seconds = self._access.timeout_seconds
+        with self.open(path, {}, accept="application/json", read_seconds=seconds, body=body) as answer:
+            data: bytes = answer.read(MAX_ANSWER_BYTES)
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise KubeError(f"{path} did not answer with JSON: {error}") from error
+
     @contextmanager
     def open(
-        self, path: str, query: Mapping[str, object], *, accept: str, read_seconds: float
+        self,
+        path: str,
+        query: Mapping[str, object],
+        *,
+        accept: str,
+        read_seconds: float,
+        body: Mapping[str, object] | None = None,
     ) -> Iterator[Any]:
-        """The open answer (urllib3's) to a GET; nothing heard for ``read_seconds`` is an error.
+        """The open answer (urllib3's) to a GET, or a POST if there is a body; nothing heard for
+        ``read_seconds`` is an error.
 
         Credentials that are refused are read again, once: a rotated token, a renewed kubeconfig.
         Raises ``KubeError``, also for what breaks while the answer is read.
         """
         try:
-            answer = self._request(path, query, accept, read_seconds)
+            answer = self._request(path, query, accept, read_seconds, body)
         except KubeUnauthorized:
             self.close()
-            answer = self._request(path, query, accept, read_seconds)
+            answer = self._request(path, query, accept, read_seconds, body)
         import urllib3.exceptions
 
         try:
@@ -101,7 +118,14 @@ class KubeApi:
             # Closed and not given back: what is left of an answer may never end.
             answer.close()
 
-    def _request(self, path: str, query: Mapping[str, object], accept: str, read_seconds: float) -> Any:
+    def _request(
+        self,
+        path: str,
+        query: Mapping[str, object],
+        accept: str,
+        read_seconds: float,
+        body: Mapping[str, object] | None,
+    ) -> Any:
         import urllib3.exceptions
         from kubernetes.client.exceptions import ApiException
 
@@ -110,9 +134,10 @@ class KubeApi:
         try:
             return client.call_api(
                 path,
-                "GET",
+                "GET" if body is None else "POST",
                 query_params=parameters,
-                header_params={"Accept": accept},
+                header_params={"Accept": accept, "Content-Type": "application/json"},
+                body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,

@@ -36,6 +36,12 @@ def current_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def is_known_revision(revision: str) -> bool:
+    """Whether this package holds that migration; one it does not hold is a newer version's."""
+    known = ScriptDirectory.from_config(migration_config()).walk_revisions()
+    return any(script.revision == revision for script in known)
+
+
 def upgrade(connection: Connection) -> None:
     """Run the missing migrations in the connection's transaction."""
     if connection.dialect.name == "postgresql":

@@ -24,6 +24,7 @@ from bridge.kfp_api.errors import (
 )
 from bridge.kfp_api.guard import Guard, GuardPolicy, GuardState
 from bridge.kfp_api.metadata import MetadataReader
+from bridge.kfp_api.retry import RetryPolicy
 from bridge.service.backend_settings import BackendSettings
 from bridge.service.cluster import Cluster, open_cluster
 from bridge.service.workers.budget import Budget
@@ -162,14 +163,18 @@ def _in_words(error: KfpError) -> str:
 BackendFactory = Callable[[BackendSettings], Backend]
 
 
-def open_backend(settings: BackendSettings) -> Backend:
-    """A backend with a real client; ``Backend.client`` has to be closed by whoever opened it."""
+def open_backend(settings: BackendSettings, *, retry: RetryPolicy | None = None) -> Backend:
+    """A backend with a real client; ``Backend.client`` has to be closed by whoever opened it.
+
+    ``retry`` says how reading is repeated, if not as always.
+    """
     client = KfpClient(
         settings.url,
         token=_token(settings),
         timeout_seconds=settings.timeout_seconds,
         ca=str(settings.ca_file) if settings.ca_file else None,
         guard=Guard(guard_policy_of(settings)),
+        retry=retry,
     )
     return Backend(
         settings=settings,

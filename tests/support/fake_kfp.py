@@ -46,6 +46,8 @@ class FakeKfp:
     mirrors: dict[UUID, RunMirror] = field(default_factory=dict)
     changed: dict[UUID, int] = field(default_factory=dict)
     metadata_down: bool = False
+    forbidden_namespaces: frozenset[str] = frozenset()
+    clock_off_seconds: float = 0.0
     requests: list[tuple[str, str]] = field(default_factory=list)
     orphan_next: bool = False
     _refusals: list[tuple[str, str, int, dict[str, str]]] = field(default_factory=list)
@@ -195,6 +197,8 @@ class FakeKfp:
     def _list_runs(self, query: dict[str, str]) -> httpx.Response:
         if self.multi_user and not query.get("namespace"):
             return _error(400, "a namespace is required in multi-user mode", code=3)
+        if query.get("namespace") in self.forbidden_namespaces:
+            return _error(403, f"not allowed to list runs in {query['namespace']}", code=7)
         rows = list(self.runs.values())
         for predicate in json.loads(query.get("filter", "{}")).get("predicates", []):
             rows = [row for row in rows if _matches(row, predicate)]

@@ -291,6 +291,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._list(asked)
 
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
+        wanted = body["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (wanted["resource"], wanted["subresource"])))
+        token = (self.headers.get("authorization") or "").partition(" ")[2]
+        if self.cluster.tokens and token not in self.cluster.tokens:
+            return self._status(401, "Unauthorized", "Unauthorized")
+        asked = Asked(wanted["verb"], resource, wanted["namespace"], {}, "", token)
+        body["status"] = {"allowed": self._refusal(asked) is None}
+        return self._send(201, json.dumps(body).encode())
+
     def _refusal(self, asked: Asked) -> tuple[int, str, str] | None:
         cluster = self.cluster
         if cluster.tokens and asked.token not in cluster.tokens:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,8 +31,14 @@ def serve_kfp(kfp: FakeKfp) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: what was asked is in ``requests``."""
 
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            moment = time.time() if timestamp is None else timestamp
+            return super().date_time_string(moment + kfp.clock_off_seconds)
+
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if self.path.startswith(_METADATA) and kfp.metadata_down:
+                return self._send(404, "text/plain", b"404 page not found")
             if self.path.startswith(_METADATA):
                 return self._send(200, "application/grpc-web+proto", _EMPTY)
             asked = httpx.Request(

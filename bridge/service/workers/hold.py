@@ -32,7 +32,7 @@ def take_database(database: Database, holder: str, *, patience_seconds: float = 
             database.transact(lambda s: leases.take_database(s, holder=holder, lease_seconds=HOLD_SECONDS))
             return
         except HeldByAnother as error:
-            if _is_dead(error.holder):
+            if is_dead(error.holder):
                 drop_database(database, error.holder)
                 continue
             if time.monotonic() >= deadline:
@@ -48,7 +48,7 @@ def name_holder() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _is_dead(holder: str) -> bool:
+def is_dead(holder: str) -> bool:
     """Whether a process of this machine held the database and is no more."""
     host, _, pid = holder.rpartition(":")
     if host != socket.gethostname() or not pid.isdigit():

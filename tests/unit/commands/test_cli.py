@@ -35,6 +35,7 @@ COMMANDS = [
     "worker",
     "migrate",
     "audit",
+    "doctor",
 ]
 HEAVY = ("asyncio", "httpx", "pydantic", "yaml", "tenacity", "rich", "fastapi", "sqlmodel", "google", "kfp")
 

@@ -1,0 +1,1 @@
+"""``kfbridge doctor``: looks whether everything that the settings name is there, and says what to do."""
