@@ -64,6 +64,11 @@ def allows(wanted: Grade, found: Grade) -> bool:
     return found is not Grade.IMPOSSIBLE and order.index(found) >= order.index(wanted)
 
 
+def is_by_digest(image: str) -> bool:
+    """Whether an image is named by what it holds, so that the name cannot come to mean another."""
+    return _BY_DIGEST.search(image) is not None
+
+
 def image_reasons(images: Mapping[str, str]) -> list[Reason]:
     """Images, by component, that are named by a tag."""
     return [
@@ -74,7 +79,7 @@ def image_reasons(images: Mapping[str, str]) -> list[Reason]:
             detail=f"{image} is a tag, which may mean another image now; name it by its digest",
         )
         for component, image in images.items()
-        if not _BY_DIGEST.search(image)
+        if not is_by_digest(image)
     ]
 
 

@@ -12,6 +12,7 @@ from bridge.domain.identity import caller_key, lineage_of_key, submission_key
 from bridge.domain.lineage import OnClear, OnRetry, Run, Submission
 from bridge.domain.resubmission import Answer, answer_repeat
 from bridge.lineage import submissions
+from bridge.service.admission import check_admission
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.convert import origin_of
@@ -165,6 +166,8 @@ class Acceptance:
         check_gate(request.gate)
         namespace = request.namespace or backend.default_namespace or None
         found = await self.pipelines.find(request, backend, namespace)
+        rules = self._context.settings.admission_of(request.project)
+        check_admission(found.pipeline, rules, request.project)
         inputs = inputs_of(request)
         arguments = arguments_of(found.pipeline, request, inputs)
         submission = Submission(

@@ -21,6 +21,7 @@ from bridge.service.context import Context, open_context
 from bridge.service.describing import describe
 from bridge.service.limits import BodyLimit, KnownHosts, PlainTarget, SecurityHeaders
 from bridge.service.problems import install_handlers
+from bridge.service.rates import Buckets, RateLimit
 from bridge.service.routes import (
     artifacts,
     backends,
@@ -120,6 +121,8 @@ def create_app(
     describe(app, _BODIES)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(PlainTarget)
+    buckets = Buckets(settings.caller_requests_per_second, settings.caller_request_burst)
+    app.add_middleware(RateLimit, buckets=buckets)
     app.add_middleware(KnownHosts, names=settings.known_hosts)
     app.add_middleware(SecurityHeaders, framed_by=settings.airflow_url)
     return app

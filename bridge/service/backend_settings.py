@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from bridge.service.admission_settings import AdmissionSettings
 from bridge.service.kube_settings import KubernetesSettings
 
 
@@ -37,6 +38,10 @@ class ProjectSettings(BaseModel):
     )
     weight: float = Field(
         default=1.0, gt=0, le=1000, description="Its part of a backend's places against other projects'."
+    )
+    admission: AdmissionSettings = Field(
+        default_factory=AdmissionSettings,
+        description="Rules for its pipelines; what is not said is as for all.",
     )
 
 

@@ -4,6 +4,7 @@
     ├── missing-key            400  POST /runs without a key or a complete origin
     ├── unauthorized           401  no or a wrong bearer token
     ├── foreign-page           403  a browser sent a change for another site's page
+    ├── not-admitted           403  the pipeline breaks a rule of its project
     ├── not-found              404
     ├── superseded             409  a lower try than one already seen, a stale cancel or :retry
     ├── canceling              409  retryable: the earlier run is being canceled
@@ -21,6 +22,7 @@
     ├── unknown-pipeline       422
     ├── key-reused             422  the same key and try with another body
     ├── queue-full             429  retryable: the project's part of the queue is full
+    ├── too-many-requests      429  retryable: the caller sends more than it may
     ├── backend-refused        502  the backend said no to what was asked of it
     ├── backend-unavailable    503  retryable
     ├── content-unavailable    503  retryable: the store of an artifact cannot be read
@@ -55,6 +57,7 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "missing-key": (400, "The submission has no key", False),
     "unauthorized": (401, "Not authorized", False),
     "foreign-page": (403, "Asked by a page that is not the bridge's", False),
+    "not-admitted": (403, "The project does not admit the pipeline", False),
     "not-found": (404, "Not found", False),
     "method-not-allowed": (405, "Method not allowed", False),
     "superseded": (409, "Superseded by a newer try", False),
@@ -73,6 +76,7 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "unknown-pipeline": (422, "There is no such pipeline", False),
     "key-reused": (422, "The key was used for another request", False),
     "queue-full": (429, "The project's queue is full", True),
+    "too-many-requests": (429, "Too many requests", True),
     "internal": (500, "Something went wrong in the bridge", False),
     "backend-refused": (502, "The backend refused", False),
     "backend-unavailable": (503, "The backend cannot be reached", True),

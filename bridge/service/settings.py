@@ -25,6 +25,7 @@ from pydantic import (
 
 from bridge.domain.fairness import Share
 from bridge.domain.uris import local_path, normalise_uri
+from bridge.service.admission_settings import AdmissionSettings
 from bridge.service.backend_settings import BackendSettings, PriceSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.rooted import is_inside
@@ -35,7 +36,7 @@ _PATTERNS_IN_WORDS = {
     "database_url": "must begin with sqlite:/// (a file) or postgresql://",
     "log_level": "must be DEBUG, INFO, WARNING or ERROR",
 }
-_IN_THE_FILE_ALONE = ("backends", "projects", "openlineage", "content_options")
+_IN_THE_FILE_ALONE = ("admission", "backends", "projects", "openlineage", "content_options")
 # In the environment with commas between their items.
 _LISTS = ("allowed_hosts", "content_hosts", "content_stores")
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
@@ -119,6 +120,18 @@ class ServiceSettings(BaseModel):
     )
     projects: Mapping[str, ProjectSettings] = Field(
         default_factory=dict, description="What single projects may have instead."
+    )
+    admission: AdmissionSettings = Field(
+        default_factory=AdmissionSettings, description="Rules for the pipelines of every project."
+    )
+    caller_requests_per_second: float = Field(
+        default=500.0,
+        gt=0,
+        le=1_000_000,
+        description="How many requests one caller may send in the long run; beyond, 429.",
+    )
+    caller_request_burst: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="How many at once after a quiet time."
     )
     openlineage: OpenLineageSettings | None = Field(
         default=None, description="Who is sent OpenLineage events of runs and tasks; nobody, if absent."
@@ -340,6 +353,10 @@ class ServiceSettings(BaseModel):
         """What the project may have of each backend."""
         own = self.projects.get(project, _NOTHING_OF_ITS_OWN)
         return Share(own.max_active_runs or self.max_active_runs, own.weight)
+
+    def admission_of(self, project: str) -> AdmissionSettings:
+        """The rules that the project's pipelines have to keep."""
+        return self.projects.get(project, _NOTHING_OF_ITS_OWN).admission.over(self.admission)
 
     def max_queued_of(self, project: str) -> int:
         """How many of the project's runs may wait in the queue."""

@@ -14,6 +14,7 @@ from bridge.lineage import aliases, specs
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import CursorError, NotStored
 from bridge.lineage.records import StoredAlias
+from bridge.service.admission import check_admission
 from bridge.service.describing import body_of
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import MAX_LIMIT, ContextDep, read_body
@@ -64,6 +65,7 @@ async def register_pipeline(
     """
     body = await read_body(request, RegisterRequest)
     pipeline: Pipeline = await request.app.state.acceptance.pipelines.load(body.spec)
+    check_admission(pipeline, context.settings.admission_of(project), project)
     new = await context.store.transact(
         lambda s: _register(s, project, pipeline, body.version), repeatable=True
     )

@@ -1,0 +1,112 @@
+"""How many requests a caller may send: a bucket of tokens for each, in the memory of the process."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bridge.service.problems import ProblemError, problem_response
+
+_MOST_CALLERS = 10_000
+_PROBES = ("/livez", "/readyz")
+_UNAUTHORIZED = 401
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    filled_at: float
+
+
+class Buckets:
+    """One bucket for each caller, those that were used last; one that was forgotten is full again."""
+
+    def __init__(self, per_second: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._burst = float(burst)
+        self._clock = clock
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def __contains__(self, caller: str) -> bool:
+        return caller in self._buckets
+
+    def add(self, caller: str) -> None:
+        """Give a caller a bucket of its own."""
+        self._bucket(caller)
+
+    def take(self, caller: str) -> float:
+        """Take a token; 0, or after how many seconds there is one."""
+        bucket, now = self._bucket(caller), self._clock()
+        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.filled_at) * self._per_second)
+        bucket.filled_at = now
+        if bucket.tokens >= 1.0:
+            bucket.tokens -= 1.0
+            return 0.0
+        return (1.0 - bucket.tokens) / self._per_second
+
+    def _bucket(self, caller: str) -> _Bucket:
+        found = self._buckets.get(caller)
+        if found is None:
+            found = self._buckets[caller] = _Bucket(self._burst, self._clock())
+            if len(self._buckets) > _MOST_CALLERS:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(caller)
+        return found
+
+
+class RateLimit:
+    """Refuse with 429 what a caller sends beyond its rate.
+
+    A caller is the credential that it presents, once that was let in; until then, and without one, it is its
+    address: whoever tries out made-up tokens does not get a bucket for each.
+    """
+
+    def __init__(self, app: ASGIApp, buckets: Buckets) -> None:
+        self._app = app
+        self._buckets = buckets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, if its caller has a token left."""
+        if scope["type"] != "http" or scope["path"] in _PROBES:
+            await self._app(scope, receive, send)
+            return
+        credential = _credential_of(scope)
+        known = credential is not None and credential in self._buckets
+        seconds = self._buckets.take(credential if credential is not None and known else _address_of(scope))
+        if seconds > 0:
+            told = "this caller sends more requests than it may (caller_requests_per_second)"
+            refusal = ProblemError("too-many-requests", told, retry_after_seconds=seconds)
+            await problem_response(refusal)(scope, receive, send)
+            return
+        if credential is None or known:
+            await self._app(scope, receive, send)
+            return
+
+        async def watched_send(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] != _UNAUTHORIZED:
+                self._buckets.add(credential)
+            await send(message)
+
+        await self._app(scope, receive, watched_send)
+
+
+def _credential_of(scope: Scope) -> str | None:
+    presented = b"".join(value for name, value in scope["headers"] if name in (b"authorization", b"cookie"))
+    return hashlib.sha256(presented).hexdigest() if presented else None
+
+
+def _address_of(scope: Scope) -> str:
+    host = (scope.get("client") or ("", 0))[0]
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return f"address {host}"
+    # Who has one address of IPv6 has all of its network.
+    wide = address.version == 6
+    return f"address {ipaddress.ip_network((address, 64), strict=False) if wide else address}"
