@@ -27,6 +27,7 @@ from bridge.commands import (
     quarantine,
     replay,
     reproduce,
+    retention,
     retry,
     run,
     runs,
@@ -45,7 +46,7 @@ Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, e
                                                cancel, retry, reproduce, quarantine, backend, webhooks,
                                                oncall, cost
 Run something here:                            run, replay, local, serve, worker, migrate
-Look after an installation:                    doctor, audit
+Look after an installation:                    doctor, audit, retention
 """
 _EPILOG = """\
 exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 bridge unreachable,
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         serving,
         audit,
         doctor,
+        retention,
     ):
         module.register(commands)
     return parser

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,10 @@ from bridge.commands.options import add_command
 
 if TYPE_CHECKING:
     from bridge.commands.console import Console
+    from bridge.lineage.database import Database
     from bridge.service.settings import ServiceSettings
+
+_TO_REACH_IT = "see that the database runs, and that --database-url or KFBRIDGE_DATABASE_URL names it."
 
 
 def register(commands: Any) -> None:
@@ -131,7 +136,7 @@ def run_migrate(args: argparse.Namespace, console: Console) -> int:
     except DatabaseUnavailable as error:
         raise CommandError(
             f"{error}",
-            to_do="see that the database runs, and that --database-url or KFBRIDGE_DATABASE_URL names it.",
+            to_do=_TO_REACH_IT,
             exit_code=UNREACHABLE,
         ) from error
     except (LineageError, OSError) as error:
@@ -141,6 +146,27 @@ def run_migrate(args: argparse.Namespace, console: Console) -> int:
     else:
         console.result(f"the database went from {before or 'nothing'} to revision {after}")
     return 0
+
+
+@contextmanager
+def opened_database(url: str, command: str) -> Iterator[Database]:
+    """The database at this program's schema; what goes wrong with it is said in plain words."""
+    try:
+        from bridge.lineage.database import Database
+        from bridge.lineage.errors import DatabaseUnavailable, LineageError
+    except ImportError as error:
+        raise missing_extra(command, "service", error) from error
+    try:
+        database = Database(url)
+        try:
+            database.check_schema()
+            yield database
+        finally:
+            database.close()
+    except DatabaseUnavailable as error:
+        raise CommandError(f"{error}", to_do=_TO_REACH_IT, exit_code=UNREACHABLE) from error
+    except (LineageError, OSError, ValueError) as error:
+        raise CommandError(f"'kfbridge {command}' did not work: {error}", exit_code=FAILED) from error
 
 
 def missing_extra(command: str, extra: str, error: ImportError) -> Exception:

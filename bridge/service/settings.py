@@ -28,6 +28,7 @@ from bridge.domain.uris import local_path, normalise_uri
 from bridge.service.admission_settings import AdmissionSettings
 from bridge.service.backend_settings import BackendSettings, PriceSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
+from bridge.service.retention_settings import RetentionSettings
 from bridge.service.rooted import is_inside
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
@@ -36,7 +37,7 @@ _PATTERNS_IN_WORDS = {
     "database_url": "must begin with sqlite:/// (a file) or postgresql://",
     "log_level": "must be DEBUG, INFO, WARNING or ERROR",
 }
-_IN_THE_FILE_ALONE = ("admission", "backends", "projects", "openlineage", "content_options")
+_IN_THE_FILE_ALONE = ("admission", "backends", "projects", "openlineage", "content_options", "retention")
 # In the environment with commas between their items.
 _LISTS = ("allowed_hosts", "content_hosts", "content_stores")
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
@@ -64,6 +65,7 @@ _OPENLINEAGE_VARIABLES = {
     for name in OpenLineageSettings.model_fields
     if name != "headers"
 }
+_RETENTION_VARIABLES = {f"KFBRIDGE_RETENTION_{name.upper()}": name for name in RetentionSettings.model_fields}
 
 
 class SettingsError(ValueError):
@@ -135,6 +137,9 @@ class ServiceSettings(BaseModel):
     )
     openlineage: OpenLineageSettings | None = Field(
         default=None, description="Who is sent OpenLineage events of runs and tasks; nobody, if absent."
+    )
+    retention: RetentionSettings = Field(
+        default_factory=RetentionSettings, description="What is removed when; nothing, if absent."
     )
     prices: tuple[PriceSettings, ...] = Field(
         default=(), description="What an hour of a resource costs; what has no price costs nothing."
@@ -391,6 +396,8 @@ def load_settings(
     backend = _named_in(environ, _BACKEND_VARIABLES)
     if consumer := _named_in(environ, _OPENLINEAGE_VARIABLES):
         values["openlineage"] = {**values.get("openlineage", {}), **consumer}
+    if retention := _named_in(environ, _RETENTION_VARIABLES):
+        values["retention"] = {**values.get("retention", {}), **retention}
     if "kfp_url" in given:
         backend["url"] = given.pop("kfp_url")
     if backend:

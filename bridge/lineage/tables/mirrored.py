@@ -113,6 +113,7 @@ class ArtifactUseRow(Row, table=True):
             *("run", "task", "direction", "key", "position", "artifact"), name="uq_artifact_uses_edge"
         ),
         Index("ix_artifact_uses_artifact", "artifact"),
+        Index("ix_artifact_uses_task", "task"),
     )
 
     id: int | None = surrogate()

@@ -15,6 +15,7 @@ from bridge.service.workers.hold import DatabaseHold
 from bridge.service.workers.kube_watch import KubeWatch
 from bridge.service.workers.mirror import MirrorWorker
 from bridge.service.workers.orphans import OrphanWorker
+from bridge.service.workers.retention import RetentionWorker
 from bridge.service.workers.sequencer import Sequencer
 from bridge.service.workers.submit import SubmitWorker
 from bridge.service.workers.supervisor import Supervisor
@@ -40,6 +41,8 @@ def make_supervisor(context: Context, also: Mapping[str, Work] | None = None) ->
 def _workers(context: Context) -> dict[str, Work]:
     work: dict[str, Work] = {"sequencer": Sequencer(context).run, "deliver": Deliverer(context).run}
     work["usage"] = UsageCounter(context).run
+    if not context.settings.retention.keeps_everything:
+        work["retention"] = RetentionWorker(context).run
     consumer = context.settings.openlineage
     circuit = Circuit()
     if consumer is not None:

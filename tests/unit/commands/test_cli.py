@@ -36,6 +36,7 @@ COMMANDS = [
     "migrate",
     "audit",
     "doctor",
+    "retention",
 ]
 HEAVY = ("asyncio", "httpx", "pydantic", "yaml", "tenacity", "rich", "fastapi", "sqlmodel", "google", "kfp")
 

@@ -8,6 +8,7 @@ import pytest
 from bridge.service import main
 from bridge.service.backend_settings import BackendSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
+from bridge.service.retention_settings import RetentionSettings
 from bridge.service.settings import ServiceSettings, SettingsError, is_loopback, load_settings
 
 DOCS = Path(__file__).parents[3] / "docs" / "service.md"
@@ -103,9 +104,13 @@ def test_what_can_be_reached_from_outside(host: str, loopback: bool) -> None:
         assert ServiceSettings(host=host, api_token="x").host == host  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("model", [ServiceSettings, BackendSettings, ProjectSettings, OpenLineageSettings])
+@pytest.mark.parametrize(
+    "model", [ServiceSettings, BackendSettings, ProjectSettings, OpenLineageSettings, RetentionSettings]
+)
 def test_every_setting_is_documented(
-    model: type[ServiceSettings | BackendSettings | ProjectSettings | OpenLineageSettings],
+    model: type[
+        ServiceSettings | BackendSettings | ProjectSettings | OpenLineageSettings | RetentionSettings
+    ],
 ) -> None:
     page = (DOCS.parent / "openlineage.md" if model is OpenLineageSettings else DOCS).read_text(
         encoding="utf-8"

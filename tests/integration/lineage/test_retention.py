@@ -1,0 +1,272 @@
+"""What is old enough is removed, and nothing else, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Table, func, select, update
+from sqlmodel import Session
+
+from bridge.domain.lineage import Artifact, Direction, Run, RunError, RunMirror
+from bridge.domain.states import RunPhase, RuntimeState
+from bridge.lineage import deliveries, leases, outbox, webhooks
+from bridge.lineage.database import Database, now
+from bridge.lineage.mirror import set_task_error, store_mirror
+from bridge.lineage.reading import artifacts_of, tasks_of
+from bridge.lineage.runs import change_run, get_run
+from bridge.lineage.tables import (
+    ARTIFACTS,
+    AUDIT,
+    DUTIES,
+    METRICS,
+    OUTBOX,
+    RUN_LABELS,
+    RUNS,
+    SUBMISSIONS,
+    TASKS,
+)
+from bridge.service.retaining import LEASE, Removed, RetentionBusy, RetentionPass
+from bridge.service.retention_settings import RetentionSettings
+from tests.support.lineage_samples import a_mirror, a_submission, a_task, end, submit, use
+
+RUNS_ONLY = RetentionSettings(runs_days=30)
+_OLD = datetime.now(UTC) - timedelta(days=60)
+
+
+def ended(
+    database: Database, number: int = 1, *, days: float = 60, mirror: bool = True, **fields: Any
+) -> Run:
+    """A run that ended so many days ago, good if nothing else is said, and of which nothing is owed."""
+    submission = fields.pop("submission", None) or a_submission(
+        created_at=datetime.now(UTC) - timedelta(days=days, seconds=number), labels={"number": str(number)}
+    )
+
+    def write(session: Session) -> Run:
+        run = submit(session, submission, labels=submission.labels)
+        if mirror:
+            store_mirror(session, run.run_id, a_mirror(number))
+        run = change_run(session, run.run_id, **(end(run) | fields))
+        session.execute(update(DUTIES).values(due_at=None))
+        return run
+
+    return database.transact(write)
+
+
+def clean(database: Database, settings: RetentionSettings = RUNS_ONLY, **options: Any) -> Removed:
+    one = RetentionPass(database, settings, holder="test", **options)
+    for _ in one.batches():
+        pass
+    return one.removed
+
+
+def left(database: Database, table: Table) -> int:
+    return database.read(lambda s: s.scalars(select(func.count()).select_from(table)).one())
+
+
+def is_there(database: Database, run: Run) -> bool:
+    return database.read(lambda s: get_run(s, run.run_id)) is not None
+
+
+def test_an_old_run_goes_with_all_that_is_its_own(database: Database) -> None:
+    old = ended(database, 1)
+    newer = ended(database, 2, days=1)
+    dry = clean(database, dry_run=True)
+    assert (dry.runs, is_there(database, old)) == (1, True)
+    removed = clean(database)
+    assert (removed.runs, removed.staying) == (1, {})
+    assert (is_there(database, old), is_there(database, newer)) == (False, True)
+    assert (left(database, RUNS), left(database, SUBMISSIONS), left(database, RUN_LABELS)) == (1, 1, 1)
+    assert (left(database, TASKS), left(database, METRICS), left(database, ARTIFACTS)) == (2, 2, 1)
+    assert database.read(lambda s: tasks_of(s, newer.run_id))
+    (told,) = database.read(
+        lambda s: s.execute(select(AUDIT.c.data).where(AUDIT.c.action == "retention.runs")).scalars().all()
+    )
+    assert told["runs"] == [str(old.run_id)]
+    assert clean(database).runs == 0
+
+
+def test_the_last_good_run_of_a_pipeline_stays(database: Database) -> None:
+    good = ended(database, 1, days=90)
+    failed = ended(database, 2, days=80, state=RuntimeState.FAILED)
+    removed = clean(database)
+    assert removed.staying == {"last good": 1}
+    assert (is_there(database, good), is_there(database, failed)) == (True, False)
+
+
+def test_runs_that_are_not_over_or_of_which_work_is_owed_stay(database: Database) -> None:
+    ended(database, 9, days=1)
+    running = ended(database, 1, phase=RunPhase.ACTIVE, state=RuntimeState.RUNNING, finished_at=None)
+    owed = ended(database, 2)
+    awaited = ended(database, 3)
+
+    def owe(session: Session) -> None:
+        key = select(RUNS.c.id).where(RUNS.c.run_id == owed.run_id).scalar_subquery()
+        session.execute(update(DUTIES).where(DUTIES.c.run == key).values(due_at=now(session)))
+        waiting = submit(session, a_submission(), after_run=awaited.run_id)
+        assert waiting.phase is RunPhase.QUEUED
+
+    database.transact(owe)
+    removed = clean(database)
+    # The one that waits is new in phase and old in creation.
+    assert removed.staying["younger or not over"] == 2
+    assert removed.staying["work is owed"] == 2
+    assert all(is_there(database, run) for run in (running, owed, awaited))
+
+
+def test_a_run_whose_model_another_run_uses_stays_until_that_is_gone(database: Database) -> None:
+    maker = ended(database, 1, days=90)
+    user = ended(database, 2, days=60, mirror=False)
+    ended(database, 3, days=1, mirror=False)
+    model = Artifact(
+        backend_artifact_id="101",
+        type="system.Model",
+        uri="file:///artifacts/1/train/model",
+        created_at=a_mirror(1).artifacts[0].created_at,
+        uses=(use("score", "model", Direction.INPUT),),
+    )
+    database.transact(
+        lambda s: store_mirror(s, user.run_id, RunMirror(tasks=(a_task("score"),), artifacts=(model,)))
+    )
+    first = clean(database)
+    assert (first.runs, first.staying) == (1, {"its model is in use": 1})
+    assert (is_there(database, maker), is_there(database, user)) == (True, False)
+    assert clean(database).runs == 1
+    assert (is_there(database, maker), left(database, ARTIFACTS)) == (False, 0)
+
+
+def test_what_is_held_stays(database: Database) -> None:
+    ended(database, 9, days=1)
+    held, other = ended(database, 1), ended(database, 2)
+
+    def held_of(session: Session, run_ids: Collection[UUID]) -> set[UUID]:
+        return {held.run_id} & set(run_ids)
+
+    everything = RetentionSettings(runs_days=30, artifacts_days=5, logs_days=5, events_days=30)
+    database.transact(outbox.number_events)
+    database.transact(lambda s: s.execute(update(OUTBOX).values(time=_OLD)))
+    removed = clean(database, everything, held_of=held_of, readers=())
+    assert removed.staying == {"held": 1}
+    assert (is_there(database, held), is_there(database, other)) == (True, False)
+    assert database.read(lambda s: artifacts_of(s, held.run_id))
+    kept = database.read(lambda s: set(s.scalars(select(OUTBOX.c.run_id))))
+    assert kept == {held.run_id}
+
+
+def test_attempts_of_a_submission_go_together(database: Database) -> None:
+    ended(database, 9, days=1)
+    both = a_submission(created_at=_OLD)
+    first = ended(database, 1, submission=both, phase=RunPhase.ABANDONED, state=RuntimeState.UNSPECIFIED)
+    second = database.transact(lambda s: get_run(s, first.run_id))
+    assert second is not None
+    young = a_submission(created_at=datetime.now(UTC), family=uuid4())
+    ended(database, 3, submission=young)
+    database.transact(
+        lambda s: s.execute(
+            update(RUNS).where(RUNS.c.submission_key == young.key).values(submission_key=both.key, attempt=2)
+        )
+    )
+    removed = clean(database)
+    assert removed.staying == {"another attempt stays": 1}
+    assert is_there(database, first)
+
+
+def test_artifacts_go_before_their_run_and_models_with_it(database: Database) -> None:
+    ended(database, 9, days=1, mirror=False)
+    old = ended(database, 1)
+    young = ended(database, 2, days=1, mirror=False)
+    shared = Artifact(
+        backend_artifact_id="77",
+        type="system.Dataset",
+        uri="file:///artifacts/shared",
+        created_at=_OLD,
+        uses=(use("train", "shared"),),
+    )
+    own = Artifact(
+        backend_artifact_id="78",
+        type="system.HTML",
+        uri="file:///x",
+        created_at=_OLD,
+        uses=(use("train", "page"),),
+    )
+    database.transact(
+        lambda s: store_mirror(s, old.run_id, RunMirror(tasks=(a_task("train"),), artifacts=(shared, own)))
+    )
+    database.transact(
+        lambda s: store_mirror(s, young.run_id, RunMirror(tasks=(a_task("train"),), artifacts=(shared,)))
+    )
+    removed = clean(database, RetentionSettings(artifacts_days=30))
+    assert (removed.artifacts, is_there(database, old)) == (1, True)
+    types = database.read(lambda s: {one.type for one in artifacts_of(s, old.run_id)})
+    assert types == {"system.Model", "system.Dataset"}
+    assert database.read(lambda s: [one.type for one in artifacts_of(s, young.run_id)]) == ["system.Dataset"]
+
+
+def test_lines_of_logs_are_forgotten_and_what_was_said_stays(database: Database) -> None:
+    error = RunError(message="no such column: delay", task="train", log_tail=("line 1", "line 2"))
+    old = ended(database, 1, state=RuntimeState.FAILED, error=error)
+    young = ended(database, 2, days=1, state=RuntimeState.FAILED, error=error)
+    database.transact(lambda s: set_task_error(s, old.run_id, "id-train", error))
+    settings = RetentionSettings(logs_days=30)
+    assert clean(database, settings, dry_run=True).logs == 1
+    assert (clean(database, settings).logs, clean(database, settings).logs) == (1, 0)
+    kept = database.read(lambda s: get_run(s, old.run_id))
+    assert kept is not None
+    assert kept.error == RunError(message="no such column: delay", task="train", log_tail=())
+    (task,) = (one for one in database.read(lambda s: tasks_of(s, old.run_id)) if one.path == "train")
+    assert task.error is not None
+    assert task.error.log_tail == ()
+    other = database.read(lambda s: get_run(s, young.run_id))
+    assert other is not None
+    assert other.error == error
+
+
+def test_events_go_when_everybody_has_read_them(database: Database) -> None:
+    def tell(session: Session, count: int) -> None:
+        for _ in range(count):
+            outbox.append(session, "run.settled", uuid4(), {"state": "SUCCEEDED"})
+
+    settings = RetentionSettings(events_days=30)
+    database.transact(lambda s: tell(s, 4))
+    database.transact(outbox.number_events)
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    database.transact(lambda s: webhooks.add_webhook(s, url="https://receiver.example", secret=secret))
+    database.transact(lambda s: tell(s, 2))
+    database.transact(outbox.number_events)
+    assert clean(database, settings, readers=()).events == 0
+    database.transact(lambda s: s.execute(update(OUTBOX).values(time=_OLD)))
+    # The webhook was begun at the fourth and has looked at no more.
+    assert clean(database, settings, readers=()).events == 4
+    database.transact(deliveries.fan_out)
+    assert clean(database, settings, readers=()).events == 0
+    claimed = database.transact(lambda s: deliveries.claim_deliveries(s, {}, most=9, sending_seconds=5))
+    for one in claimed:
+        database.transact(
+            lambda s, one=one: deliveries.finish_delivery(s, one, "delivered", status=200, error=None)
+        )
+    database.transact(lambda s: deliveries.forget_delivered(s, 0))
+    unread = database.transact(lambda s: tell(s, 1))
+    assert (unread, clean(database, settings, readers=()).events) == (None, 2)
+    assert left(database, OUTBOX) == 1
+
+
+def test_one_process_at_a_time_removes(database: Database, other: Database) -> None:
+    ended(database, 9, days=1)
+    ended(database, 1)
+    assert database.transact(lambda s: leases.take_lease(s, LEASE, holder="another", lease_seconds=30))
+    with pytest.raises(RetentionBusy):
+        clean(other)
+    database.transact(lambda s: leases.drop_lease(s, LEASE, holder="another"))
+    assert clean(other).runs == 1
+
+
+def test_many_runs_go_page_by_page(database: Database) -> None:
+    for number in range(120):
+        ended(database, number + 1, mirror=False)
+    ended(database, 0, days=1, mirror=False)
+    one = RetentionPass(database, RUNS_ONLY, holder="test")
+    steps = sum(1 for _ in one.batches())
+    assert (one.removed.runs, steps, left(database, RUNS)) == (120, 3, 1)
