@@ -21,7 +21,7 @@ COMPAT_3.2 := 3.2.2 2026-06-30
 
 .PHONY: help env dashboard demo test test-unit test-contract test-database test-integration test-provider test-main-job test-all \
 	test-corpus test-containers test-airflow test-faults test-web test-compat test-compat-% lock-compat lock-bench \
-	lint format bench clean
+	lint format bench clean manifests helm compose-check
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -124,6 +124,15 @@ lint: env ## formatting, lint, types, layers
 format: .venv/.made ## formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+manifests: .venv/.made ## deploy/kubernetes, rendered from the chart with Helm
+	$(BIN)/python -m deploy.manifests render
+
+HELM_VERSION := v3.22.0
+helm: .cache/helm/helm ## Helm's program, by Go; it takes minutes
+.cache/helm/helm:
+	GOBIN=$(CURDIR)/.cache/helm CGO_ENABLED=0 GOFLAGS=-buildvcs=false \
+		go install -ldflags "-s -w" helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
 
 bench: env ## figures: submissions and rows per second, overhead, load, beside kfp.Client and MLflow
 	$(BIN)/python -m tests.bench
