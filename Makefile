@@ -125,6 +125,9 @@ format: .venv/.made ## formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+compose-check: env ## images built, all of compose.yaml up, the main job through it, down; not part of test-all
+	$(BIN)/python -m deploy.compose_check
+
 manifests: .venv/.made ## deploy/kubernetes, rendered from the chart with Helm
 	$(BIN)/python -m deploy.manifests render
 

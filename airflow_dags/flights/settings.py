@@ -29,8 +29,10 @@ def flights_uri() -> str:
 
 
 def registry_uri() -> str:
-    """The model registry: a folder of folders, one for each model name."""
-    return f"{data_uri()}/models"
+    """The model registry, a folder of folders, one for each model name: ``KFBRIDGE_REGISTRY_URI``, else
+    below the root. Components write to it, so it is a folder that they have too."""
+    configured = os.environ.get("KFBRIDGE_REGISTRY_URI")
+    return normalise_uri(configured) if configured else f"{data_uri()}/models"
 
 
 def compiled_pipeline(name: str) -> str:

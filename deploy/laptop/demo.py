@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from bridge.client.lineage import ExplainModel
 from bridge.client.models import RunModel
 from bridge.client.sync import BridgeClient
+from deploy.laptop.airflow_api import AirflowApi
 from deploy.laptop.processes import wait_for
-from deploy.laptop.stack import Stack
 
 ETL = "flights_etl"
 RETRAINING = "delay_model_retraining"
@@ -21,6 +22,21 @@ LAST_DAY = date(2013, 12, 31)
 DAYS = 5
 
 Say = Callable[[str], None]
+
+
+class Scene(Protocol):
+    """Where the demo plays: on this machine's processes, or in containers."""
+
+    @property
+    def airflow(self) -> AirflowApi:
+        """Its Airflow."""
+
+    @property
+    def home(self) -> Path:
+        """What to remove to begin again."""
+
+    def client(self) -> BridgeClient:
+        """A client of its bridge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +56,12 @@ class DemoResult:
         return len(self.dag_runs) >= 2 and all(run["state"] == "success" for run in self.dag_runs)
 
 
-def play(stack: Stack, say: Say) -> DemoResult:
-    """Loads the next five days, retrains once on demand and once because new data landed."""
+def play(stack: Scene, say: Say, *, seconds: float = 240) -> DemoResult:
+    """Loads the next five days, retrains once on demand and once because new data landed. The retrainings
+    and each day may take ``seconds``."""
     airflow = stack.airflow
     for dag_id in (ETL, RETRAINING):
-        airflow.wait_dag(dag_id)
+        airflow.wait_dag(dag_id, seconds=seconds)
     known = {run["dag_run_id"] for run in airflow.dag_runs(RETRAINING)}
     told: dict[str, str] = {}
     days = next_days(stack, DAYS)
@@ -53,19 +70,19 @@ def play(stack: Stack, say: Say) -> DemoResult:
 
     *most, last = days
     say(f"ETL: loading {most[0]} to {most[-1]}, a DagRun a day")
-    _load(stack, most, say)
+    _load(stack, most, say, seconds)
     _pause(stack, RETRAINING, paused=False)
     say(f"Retraining on what is there, as the schedule does at 02:00 ({RETRAINING})")
     airflow.trigger(RETRAINING)
-    _wait_retrainings(stack, known, 1, told, say)
+    _wait_retrainings(stack, known, 1, told, say, seconds=seconds)
 
     say(f"ETL: loading {last}; the new data itself starts the next retraining")
-    _load(stack, [last], say)
-    dag_runs = _wait_retrainings(stack, known, 2, told, say)
+    _load(stack, [last], say, seconds)
+    dag_runs = _wait_retrainings(stack, known, 2, told, say, seconds=seconds)
     return _result(stack, days, dag_runs)
 
 
-def next_days(stack: Stack, count: int) -> list[date]:
+def next_days(stack: Scene, count: int) -> list[date]:
     """The first days of 2013 that no successful ETL DagRun of this Airflow has loaded."""
     loaded = {
         run["logical_date"][:10]
@@ -79,11 +96,11 @@ def next_days(stack: Stack, count: int) -> list[date]:
     return left[:count]
 
 
-def _pause(stack: Stack, dag_id: str, *, paused: bool) -> None:
+def _pause(stack: Scene, dag_id: str, *, paused: bool) -> None:
     stack.airflow.patch(f"/dags/{dag_id}", {"is_paused": paused})
 
 
-def _load(stack: Stack, days: list[date], say: Say) -> None:
+def _load(stack: Scene, days: list[date], say: Say, seconds: float) -> None:
     started = {
         day: stack.airflow.trigger(
             ETL,
@@ -93,14 +110,14 @@ def _load(stack: Stack, days: list[date], say: Say) -> None:
         for day in days
     }
     for day, dag_run_id in started.items():
-        state = stack.airflow.wait_dag_run(ETL, dag_run_id)
+        state = stack.airflow.wait_dag_run(ETL, dag_run_id, seconds=seconds)
         say(f"  {day}  {state}")
         if state != "success":
             raise RuntimeError(f"the ETL of {day} ended {state}; see {stack.airflow.url}/dags/{ETL}")
 
 
 def _wait_retrainings(
-    stack: Stack, known: set[str], count: int, told: dict[str, str], say: Say
+    stack: Scene, known: set[str], count: int, told: dict[str, str], say: Say, *, seconds: float
 ) -> list[dict[str, Any]]:
     """Waits for that many retrainings beyond the known ones; ``told`` keeps what was said already."""
 
@@ -113,15 +130,15 @@ def _wait_retrainings(
         over = len(runs) >= count and all(run["state"] in ("success", "failed") for run in runs)
         return list(reversed(runs)) if over else None
 
-    return wait_for(ended, seconds=240, what=f"{count} retrainings to end", pause=0.5)
+    return wait_for(ended, seconds=seconds, what=f"{count} retrainings to end", pause=0.5)
 
 
-def _result(stack: Stack, days: list[date], dag_runs: list[dict[str, Any]]) -> DemoResult:
+def _result(stack: Scene, days: list[date], dag_runs: list[dict[str, Any]]) -> DemoResult:
     ids = [run["dag_run_id"] for run in dag_runs]
     auc: dict[str, float] = {}
     models: dict[str, list[str]] = {}
     explained: ExplainModel | None = None
-    with BridgeClient(stack.bridge_url) as client:
+    with stack.client() as client:
         page = client.list_runs(dag_id=RETRAINING, limit=200)
         runs = sorted(
             (run for run in page.items if run.origin.dag_run_id in ids), key=lambda run: run.created_at

@@ -12,6 +12,7 @@ from types import TracebackType
 
 import httpx
 
+from bridge.client.sync import BridgeClient
 from deploy.laptop.airflow import AirflowPlace, AirflowStandalone
 from deploy.laptop.processes import ManagedProcess, clean_environment, free_port, wait_for
 
@@ -90,6 +91,10 @@ class Stack:
         process = self._kfbridge("serve", [*options, "--kfp-url", self.kfp_url], env=env)
         self._wait_http(process, f"{self.bridge_url}/readyz")
         return process
+
+    def client(self) -> BridgeClient:
+        """A client of the bridge."""
+        return BridgeClient(self.bridge_url)
 
     def stop_service(self) -> None:
         """Ends the bridge service; ``start_service`` brings it back at the same address."""
