@@ -34,6 +34,7 @@ from bridge.commands import (
     serving,
     show,
     submit,
+    token,
     webhooks,
 )
 from bridge.commands.console import Console
@@ -46,7 +47,7 @@ Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, e
                                                cancel, retry, reproduce, quarantine, backend, webhooks,
                                                oncall, cost
 Run something here:                            run, replay, local, serve, worker, migrate
-Look after an installation:                    doctor, audit, retention
+Look after an installation:                    doctor, audit, retention, token
 """
 _EPILOG = """\
 exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 bridge unreachable,
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         audit,
         doctor,
         retention,
+        token,
     ):
         module.register(commands)
     return parser

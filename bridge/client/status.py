@@ -144,11 +144,13 @@ class OutboxStatus(Message):
 
 
 class StatusModel(Message):
-    """``GET /status``: version, database, backends and worker of this installation."""
+    """``GET /status``: version, database, backends and worker of this installation. ``access`` is
+    ``required`` if callers have to say who they are, and ``off`` if everybody may do everything."""
 
     version: str
     database: str
     schema_revision: str | None = None
+    access: Literal["required", "off"] | None = None
     workers: int = 0
     mirror_backlog: int = 0
     read_only: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -56,12 +56,15 @@ class StoredVersion:
 
 
 def list_jobs(
-    session: Session, *, project: str | None = None, namespace: str | None = None, **page: Any
+    session: Session, *, projects: Collection[str] = (), namespace: str | None = None, **page: Any
 ) -> tuple[list[StoredJob], str | None]:
-    """Jobs, the newest first; ``page`` is ``cursor`` and ``limit``. Raises ``CursorError``."""
+    """Jobs of all projects or of some, the newest first; ``page`` is ``cursor`` and ``limit``.
+
+    Raises ``CursorError``.
+    """
     statement = select(JOBS)
-    if project is not None:
-        statement = statement.where(JOBS.c.project == project)
+    if projects:
+        statement = statement.where(JOBS.c.project.in_(projects))
     if namespace is not None:
         statement = statement.where(JOBS.c.namespace == namespace)
     return _page(session, statement, JOBS.c.id, "jobs", _job, **page)
@@ -90,12 +93,12 @@ def runs_of_job(session: Session, job: StoredJob, **page: Any) -> tuple[list[Job
 
 
 def list_datasets(
-    session: Session, *, project: str | None = None, uri: str | None = None, **page: Any
+    session: Session, *, projects: Collection[str] = (), uri: str | None = None, **page: Any
 ) -> tuple[list[StoredDataset], str | None]:
-    """Datasets, or the one at a URI. Raises ``CursorError``."""
+    """Datasets of all projects or of some, or that at a URI. Raises ``CursorError``."""
     statement = select(DATASETS)
-    if project is not None:
-        statement = statement.where(DATASETS.c.project == project)
+    if projects:
+        statement = statement.where(DATASETS.c.project.in_(projects))
     if uri is not None:
         statement = statement.where(DATASETS.c.uri_key == uri_key(uri))
     return _page(session, statement, DATASETS.c.id, "datasets", _dataset, **page)

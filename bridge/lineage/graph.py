@@ -16,7 +16,20 @@ from sqlmodel import Session
 
 from bridge.domain.graph import LineageEdge, LineageGraph, LineageNode, NodeKind
 from bridge.lineage.collecting import collector_paused
-from bridge.lineage.steps import DOWN, KINDS, RADIX, UP, Key, Step, Taken, by_kind, key_of, take, told
+from bridge.lineage.steps import (
+    DOWN,
+    KINDS,
+    RADIX,
+    UP,
+    Key,
+    Step,
+    Taken,
+    by_kind,
+    key_of,
+    of_projects,
+    take,
+    told,
+)
 from bridge.lineage.tables import ARTIFACTS, DATASET_VERSIONS, JOB_RUNS, RUNS, TASKS
 
 MOST_NODES = 20_000
@@ -47,18 +60,20 @@ def lineage_of(
     direction: GraphDirection = "both",
     depth: int = 20,
     nodes: int = 1000,
+    projects: Collection[str] = (),
 ) -> LineageGraph | None:
     """The graph around a node (``artifact:<artifact_id>``, ``run:<run_id>`` or an id that a graph gave):
     what it came from (``up``), what came of it (``down``), or both; ``None`` for a node that is not stored.
 
     At most ``depth`` steps away and ``nodes`` nodes in all, the nearest first; what is left out is said.
+    With ``projects`` there are only nodes of these, and what can be reached by them: nothing tells of others.
     Raises ``ValueError`` for an id that is none.
     """
     start = _start(session, node)
-    if start is None:
+    if start is None or (projects and not of_projects(session, [start], projects)):
         return None
     with collector_paused:
-        walk = _Walk(session, start, min(nodes, MOST_NODES))
+        walk = _Walk(session, start, min(nodes, MOST_NODES), projects)
         for steps, wanted in ((UP, "up"), (DOWN, "down")):
             if direction in (wanted, "both"):
                 walk.go(steps, min(depth, MOST_DEPTH), upwards=wanted == "up")
@@ -79,8 +94,9 @@ def _start(session: Session, node: str) -> Key | None:
 class _Walk:
     """The nodes found so far with their distance, and the edges."""
 
-    def __init__(self, session: Session, start: Key, most: int) -> None:
+    def __init__(self, session: Session, start: Key, most: int, projects: Collection[str]) -> None:
         self._session = session
+        self._projects = projects
         self._start = start
         self._most = max(1, most)
         self._depths: dict[Key, int] = {start: 0}
@@ -89,7 +105,7 @@ class _Walk:
 
     def go(self, steps: Sequence[Step], depth: int, *, upwards: bool) -> None:
         """Go on from the start until the limits or the end."""
-        around = _Around(self._session, steps, self._most)
+        around = _Around(self._session, steps, self._most, self._projects)
         seen = {self._start}
         level: Collection[Key] = [self._start]
         for distance in range(1, depth + 1):
@@ -143,10 +159,12 @@ class _Walk:
 class _Around:
     """The neighbours of nodes, fetched ahead of need. ``cut`` are the nodes that have more than were read."""
 
-    def __init__(self, session: Session, steps: Sequence[Step], most: int) -> None:
+    def __init__(self, session: Session, steps: Sequence[Step], most: int, projects: Collection[str]) -> None:
         self._session, self._steps, self._most = session, steps, most
+        self._projects = projects
         self._known: dict[Key, list[tuple[Key, str]]] = {}
-        self._levels = _FIRST_LEVELS
+        # What lies behind another project's node must not count as known from here.
+        self._levels, self._most_levels = (1, 1) if projects else (_FIRST_LEVELS, _MOST_LEVELS)
         self.cut: set[Key] = set()
 
     def of(self, key: Key) -> Sequence[tuple[Key, str]]:
@@ -165,6 +183,9 @@ class _Around:
             taken = take(self._session, self._steps, near, levels=1, most=most)
             if taken.whole == 0:
                 self.cut.update(near)
+        if self._projects:
+            seen = of_projects(self._session, {edge[1] for edge in taken.edges}, self._projects)
+            taken = Taken([edge for edge in taken.edges if edge[1] in seen], taken.whole)
         self._keep(near, taken)
 
     def _keep(self, near: Collection[Key], taken: Taken) -> None:
@@ -184,4 +205,4 @@ class _Around:
         useful = sum(map(len, fresh.values()))
         # Where the same nodes come up again and again, looking ahead costs more than it saves.
         grown = self._levels * 2 if useful * 2 > len(taken.edges) else self._levels // 2
-        self._levels = max(1, min(grown, _MOST_LEVELS))
+        self._levels = max(1, min(grown, self._most_levels))

@@ -5,7 +5,7 @@ Each question is bounded in rows, whatever the database holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,7 +33,9 @@ _LONGEST_RUN = timedelta(days=14)
 PipelineKey = tuple[str, str]
 
 
-def failures_since(session: Session, since: datetime, project: str | None) -> tuple[list[Run], bool]:
+def failures_since(
+    session: Session, since: datetime, projects: Collection[str] = ()
+) -> tuple[list[Run], bool]:
     """The runs that failed since then, the newest 300 by submission, and whether there are more."""
     statement = (
         select(RUNS)
@@ -42,13 +44,13 @@ def failures_since(session: Session, since: datetime, project: str | None) -> tu
         .order_by(RUNS.c.created_at.desc(), RUNS.c.run_id.desc())
         .limit(MAX_FAILURES + 1)
     )
-    if project is not None:
-        statement = statement.where(RUNS.c.project == project)
+    if projects:
+        statement = statement.where(RUNS.c.project.in_(projects))
     rows = session.execute(statement).mappings().all()
     return [run_from_row(row) for row in rows[:MAX_FAILURES]], len(rows) > MAX_FAILURES
 
 
-def open_runs(session: Session, project: str | None) -> tuple[list[Run], bool]:
+def open_runs(session: Session, projects: Collection[str] = ()) -> tuple[list[Run], bool]:
     """The runs that were sent and are not over, the 200 that began first, and whether there are more."""
     sent = (RunPhase.SUBMITTING.value, RunPhase.ACTIVE.value)
     statement = (
@@ -58,9 +60,9 @@ def open_runs(session: Session, project: str | None) -> tuple[list[Run], bool]:
         .order_by(func.coalesce(RUNS.c.started_at, RUNS.c.created_at))
         .limit(MAX_OPEN + 1)
     )
-    if project is not None:
+    if projects:
         # Spelt so that no index of the project's runs is walked for it.
-        statement = statement.where(func.coalesce(RUNS.c.project, "") == project)
+        statement = statement.where(func.coalesce(RUNS.c.project, "").in_(projects))
     rows = session.execute(statement).mappings().all()
     return [run_from_row(row) for row in rows[:MAX_OPEN]], len(rows) > MAX_OPEN
 
@@ -93,11 +95,11 @@ def _of_each(
         yield from session.execute(statement.columns(place=Integer(), **columns), given)
 
 
-def newest_pipelines(session: Session, project: str | None) -> tuple[list[PipelineKey], bool]:
+def newest_pipelines(session: Session, projects: Collection[str] = ()) -> tuple[list[PipelineKey], bool]:
     """The pipelines that were heard of last, at most 100, and whether there are more."""
     statement = select(PIPELINES.c.project, PIPELINES.c.name).order_by(PIPELINES.c.id.desc())
-    if project is not None:
-        statement = statement.where(PIPELINES.c.project == project)
+    if projects:
+        statement = statement.where(PIPELINES.c.project.in_(projects))
     rows = session.execute(statement.limit(MAX_PIPELINES + 1)).all()
     return [(row.project, row.name) for row in rows[:MAX_PIPELINES]], len(rows) > MAX_PIPELINES
 

@@ -6,7 +6,7 @@ everything below: a transaction that commits late gets a later number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -87,12 +87,20 @@ def number_events(session: Session, limit: int = 1000) -> int:
 
 
 def events_after(
-    session: Session, number: int, limit: int = 200, *, run_id: UUID | None = None
+    session: Session,
+    number: int,
+    limit: int = 200,
+    *,
+    run_id: UUID | None = None,
+    projects: Collection[str] = (),
 ) -> list[Event]:
-    """Numbered events after ``number``, oldest first; only those of one run if ``run_id`` is given."""
+    """Numbered events after ``number``, oldest first; only those of one run, or of some projects, if these
+    are given."""
     statement = select(OUTBOX).where(OUTBOX.c.number > number).order_by(OUTBOX.c.number).limit(limit)
     if run_id is not None:
         statement = statement.where(OUTBOX.c.run_id == run_id)
+    if projects:
+        statement = statement.where(OUTBOX.c.project.in_(projects))
     return [
         Event(
             number=row["number"],

@@ -47,11 +47,16 @@ def set_aside(
     return insert_new(session, QUARANTINE, [row]) > 0
 
 
-def listed(session: Session, *, backend: str | None = None) -> list[Quarantined]:
-    """What is set aside, the oldest first; ``MAX_LISTED`` at most."""
+def listed(
+    session: Session, *, backend: str | None = None, projects: Collection[str] = ()
+) -> list[Quarantined]:
+    """What is set aside, everywhere or of a backend or some projects, the oldest first; ``MAX_LISTED`` at
+    most."""
     statement = _select().order_by(QUARANTINE.c.id).limit(MAX_LISTED)
     if backend is not None:
         statement = statement.where(QUARANTINE.c.backend == backend)
+    if projects:
+        statement = statement.where(QUARANTINE.c.project.in_(projects))
     return [Quarantined(**row) for row in session.execute(statement).mappings()]
 
 
@@ -67,18 +72,25 @@ def subjects(session: Session, backend: str, work: str) -> set[str]:
     return set(session.scalars(statement))
 
 
-def counts(session: Session) -> dict[str, int]:
-    """How much is set aside, by backend."""
+def counts(session: Session, projects: Collection[str] = ()) -> dict[str, int]:
+    """How much is set aside, of all projects or of some, by backend."""
     statement = select(QUARANTINE.c.backend, func.count()).group_by(QUARANTINE.c.backend)
+    if projects:
+        statement = statement.where(QUARANTINE.c.project.in_(projects))
     return {backend: int(count) for backend, count in session.execute(statement)}
+
+
+def find(session: Session, number: int) -> Quarantined | None:
+    """What is set aside under that number."""
+    row = session.execute(_select().where(QUARANTINE.c.id == number)).mappings().first()
+    return None if row is None else Quarantined(**row)
 
 
 def let_go(session: Session, number: int) -> Quarantined | None:
     """Have the work tried again, at once where it is a duty; what it was, ``None`` if there is no such."""
-    row = session.execute(_select().where(QUARANTINE.c.id == number)).mappings().first()
-    if row is None:
+    released = find(session, number)
+    if released is None:
         return None
-    released = Quarantined(**row)
     run = session.scalars(select(QUARANTINE.c.run).where(QUARANTINE.c.id == number)).one()
     session.execute(delete(QUARANTINE).where(QUARANTINE.c.id == number))
     if run is not None and released.work in [duty.value for duty in Duty]:

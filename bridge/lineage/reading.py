@@ -91,14 +91,21 @@ def artifacts_of(session: Session, run_id: UUID) -> list[Artifact]:
     return [artifact_from_row(row, tuple(uses[key])) for key, row in artifacts.items()]
 
 
-def get_artifact(session: Session, artifact_id: UUID) -> StoredArtifact | None:
-    """An artifact by our id with its uses in every run (at most 1000, the newest)."""
-    row = session.execute(select(ARTIFACTS).where(ARTIFACTS.c.artifact_id == artifact_id)).mappings().first()
+def get_artifact(
+    session: Session, artifact_id: UUID, projects: Collection[str] = ()
+) -> StoredArtifact | None:
+    """An artifact by our id with its uses in every run (at most 1000, the newest); with ``projects`` only if
+    it is of one of these, and its uses in their runs."""
+    found = select(ARTIFACTS).where(ARTIFACTS.c.artifact_id == artifact_id)
+    if projects:
+        found = found.where(ARTIFACTS.c.project.in_(projects))
+    row = session.execute(found).mappings().first()
     if row is None:
         return None
-    uses = session.execute(
-        _uses(ARTIFACT_USES.c.artifact == row["id"]).order_by(ARTIFACT_USES.c.id.desc()).limit(_MAX_USES)
-    ).mappings()
+    used = _uses(ARTIFACT_USES.c.artifact == row["id"])
+    if projects:
+        used = used.where(RUNS.c.project.in_(projects))
+    uses = session.execute(used.order_by(ARTIFACT_USES.c.id.desc()).limit(_MAX_USES)).mappings()
     return StoredArtifact(
         artifact=artifact_from_row(row),
         backend=row["backend"],

@@ -342,13 +342,16 @@ def any_open(session: Session, backend: str) -> bool:
     return session.execute(statement).first() is not None
 
 
-def count_by_phase(session: Session, backend: str) -> dict[RunPhase, int]:
-    """How many runs are QUEUED, SUBMITTING and ACTIVE; those over are not counted."""
+def count_by_phase(session: Session, backend: str, projects: Collection[str] = ()) -> dict[RunPhase, int]:
+    """How many runs, of all projects or of some, are QUEUED, SUBMITTING and ACTIVE; those over are not
+    counted."""
     statement = (
         select(RUNS.c.phase, func.count())
         .where(RUNS.c.backend == backend, text(OPEN_PHASES))
         .group_by(RUNS.c.phase)
     )
+    if projects:
+        statement = statement.where(RUNS.c.project.in_(projects))
     counts = {RunPhase(phase): int(count) for phase, count in session.execute(statement)}
     return {phase: counts.get(phase, 0) for phase in (RunPhase.QUEUED, RunPhase.SUBMITTING, RunPhase.ACTIVE)}
 

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, Text, TextClause, bindparam, column, text
+from sqlalchemy import Row, Text, TextClause, bindparam, column, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 from sqlmodel import Session
 
 from bridge.domain.graph import NodeKind
+from bridge.lineage.bulk import in_pieces
 from bridge.lineage.columns import UtcTime
+from bridge.lineage.tables import ARTIFACTS, DATASET_VERSIONS, DATASETS, JOB_RUNS, RUNS, TASKS
 
 # A node as one number, its kind in the last digit: hashed a hundred thousand times for a large graph.
 Key = int
@@ -181,6 +183,13 @@ _COLUMNS = (
     *("dag_id", "dag_run_id", "task_id", "at"),
 )
 _TYPES: dict[str, Any] = {"at": UtcTime()}
+_PROJECT_OF = {
+    _ARTIFACT: (ARTIFACTS.c.id, ARTIFACTS.c.project),
+    _TASK: (TASKS.c.id, TASKS.c.project),
+    _RUN: (RUNS.c.id, RUNS.c.project),
+    _DATA: (DATASET_VERSIONS.c.id, DATASETS.c.project),
+    _JOB: (JOB_RUNS.c.id, JOB_RUNS.c.project),
+}
 
 
 def key_of(kind: NodeKind, surrogate: int) -> Key:
@@ -237,6 +246,19 @@ def told(session: Session, kind: NodeKind, keys: Collection[int]) -> Sequence[Ro
     """What is stored of the nodes of one kind: the key, then what ``LineageNode`` has from ``name`` on."""
     dialect = session.get_bind().dialect.name
     return session.execute(_node(kind, dialect), {"near": _keys(keys, dialect)}).all()
+
+
+def of_projects(session: Session, keys: Collection[Key], projects: Collection[str]) -> set[Key]:
+    """Those of the nodes that are of one of the projects."""
+    found: set[Key] = set()
+    for kind, numbers in by_kind(keys).items():
+        key, project = _PROJECT_OF[kind]
+        for piece in in_pieces(numbers):
+            statement = select(key).where(key.in_(piece), project.in_(projects))
+            if kind is _DATA:
+                statement = statement.join(DATASETS, DATASETS.c.id == DATASET_VERSIONS.c.dataset)
+            found.update(key_of(kind, number) for number in session.scalars(statement))
+    return found
 
 
 def _keys(keys: Collection[int], dialect: str) -> Any:

@@ -40,7 +40,7 @@ from bridge.service.routes import (
     status,
     webhooks,
 )
-from bridge.service.routes.common import require_token
+from bridge.service.routes.common import get_caller
 from bridge.service.settings import ServiceSettings
 from bridge.service.versions import package_version
 from bridge.service.watcher import watch_changes
@@ -91,7 +91,7 @@ def create_app(
         redoc_url=None,
         openapi_url=f"{API_PREFIX}/openapi.json",
     )
-    guarded = [Depends(require_token)]
+    guarded = [Depends(get_caller)]
     # The ":verb" routes come first: "/runs/{run_id}" would take the verb for a part of the id.
     for module in (
         runs,
@@ -115,7 +115,7 @@ def create_app(
     app.include_router(status.router, dependencies=guarded)
     app.include_router(status.scraped, dependencies=guarded)
     app.include_router(status.probes)
-    app.include_router(dashboard.router, dependencies=[Depends(dashboard.require_page_token)])
+    app.include_router(dashboard.router, dependencies=[Depends(dashboard.get_page_caller)])
     dashboard.mount_assets(app)
     install_handlers(app)
     describe(app, _BODIES)

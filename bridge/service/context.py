@@ -17,6 +17,7 @@ from bridge.kfp_api.errors import KfpError
 from bridge.lineage.backends import all_backend_states
 from bridge.lineage.database import Database
 from bridge.lineage.records import BackendState
+from bridge.service.access.authentication import Authenticator
 from bridge.service.backends import Backend, BackendFactory, open_backend
 from bridge.service.convert import Presenter
 from bridge.service.grouping import Grouped
@@ -50,9 +51,11 @@ class Context:
     supervisor: Supervisor | None = None
     stopping: bool = field(default=False)
     followed_logs: int = field(default=0)
+    authenticator: Authenticator = field(init=False)
     _states: Grouped[None, list[BackendState]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.authenticator = Authenticator(self.settings, self.store)
         self._states = Grouped(self._read_states, most=_MOST_TOGETHER)
 
     async def backend_states(self) -> list[BackendState]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BeforeValidator
@@ -20,9 +20,10 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from bridge.lineage import runs
 from bridge.lineage.records import RunFilter
+from bridge.service.access.caller import Caller
 from bridge.service.limits import security_headers
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep, require_token
+from bridge.service.routes.common import ContextDep, get_caller
 
 WEB = Path(str(files("bridge.service"))) / "web"
 # Where the build leaves a place for the number that lets this answer's styles in, and no others.
@@ -50,11 +51,11 @@ _NOT_BUILT = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 router = APIRouter(include_in_schema=False)
 
 
-async def require_page_token(request: Request, context: ContextDep) -> None:
+async def get_page_caller(request: Request, context: ContextDep) -> Caller:
     """As for reading the API, but without any credentials the browser is told to ask for them."""
-    if context.settings.api_token is not None and "authorization" not in request.headers:
-        raise ProblemError("unauthorized", "log in with the bridge's API token as password", basic=True)
-    await require_token(request, context)
+    if context.authenticator.required and "authorization" not in request.headers:
+        raise ProblemError("unauthorized", "log in with an API token of the bridge as password", basic=True)
+    return await get_caller(request, context)
 
 
 def page(context: ContextDep) -> Response:
@@ -82,13 +83,21 @@ def _unmapped(value: object) -> object:
 @router.get("/go")
 async def go(
     context: ContextDep,
+    caller: Annotated[Caller, Depends(get_page_caller)],
+    *,
     dag_id: str,
     dag_run_id: str,
     task_id: str,
     map_index: Annotated[int, BeforeValidator(_unmapped)] = -1,
 ) -> Response:
     """To the newest run of an Airflow task instance, or to the list of the DAG run's runs."""
-    where = RunFilter(dag_id=dag_id, dag_run_id=dag_run_id, task_id=task_id, map_index=map_index)
+    where = RunFilter(
+        dag_id=dag_id,
+        dag_run_id=dag_run_id,
+        task_id=task_id,
+        map_index=map_index,
+        projects=caller.projects,
+    )
     found, _ = await context.store.read(lambda s: runs.list_runs(s, where, limit=1))
     if found:
         return RedirectResponse(f"/runs/{found[0].run_id}", status_code=302)

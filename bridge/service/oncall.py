@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlmodel import Session
@@ -23,11 +23,11 @@ _MISSING_SHOWN = 50
 _SCHEDULED = "scheduled__"
 
 
-def read_oncall(session: Session, project: str | None, window: timedelta, now: datetime) -> OnCallModel:
-    """The answer, as of ``now``."""
-    failed, more_failed = oncall.failures_since(session, now - window, project)
-    going, more_open = oncall.open_runs(session, project)
-    pipelines, more_pipelines = oncall.newest_pipelines(session, project)
+def read_oncall(session: Session, projects: Collection[str], window: timedelta, now: datetime) -> OnCallModel:
+    """The answer, as of ``now``, of these projects or, if there are none, of all."""
+    failed, more_failed = oncall.failures_since(session, now - window, projects)
+    going, more_open = oncall.open_runs(session, projects)
+    pipelines, more_pipelines = oncall.newest_pipelines(session, projects)
     return OnCallModel(
         since=now - window,
         now=now,

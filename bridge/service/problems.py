@@ -3,6 +3,7 @@
     ProblemError
     ├── missing-key            400  POST /runs without a key or a complete origin
     ├── unauthorized           401  no or a wrong bearer token
+    ├── forbidden              403  the caller's role in the project does not allow it
     ├── foreign-page           403  a browser sent a change for another site's page
     ├── not-admitted           403  the pipeline breaks a rule of its project
     ├── not-found              404
@@ -56,6 +57,7 @@ MEDIA_TYPE = "application/problem+json"
 PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "missing-key": (400, "The submission has no key", False),
     "unauthorized": (401, "Not authorized", False),
+    "forbidden": (403, "Not allowed", False),
     "foreign-page": (403, "Asked by a page that is not the bridge's", False),
     "not-admitted": (403, "The project does not admit the pipeline", False),
     "not-found": (404, "Not found", False),

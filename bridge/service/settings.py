@@ -89,7 +89,18 @@ class ServiceSettings(BaseModel):
     port: int = Field(default=8700, ge=0, le=65535, description="The port to serve on; 0 chooses a free one.")
     api_token: SecretStr | None = Field(
         default=None,
-        description="The bearer token callers must send; required when host is not a loopback address.",
+        description="A bearer token that may do everything in every project.",
+    )
+    require_tokens: bool = Field(
+        default=False,
+        description="Whether callers must send a token, such as kfbridge token makes, although there is no "
+        "api_token. When host is not a loopback address, callers have to be asked one way or the other.",
+    )
+    token_keep_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=300,
+        description="How long what was found of a token counts: a revocation takes effect after it.",
     )
     public_url: str | None = Field(
         default=None, pattern=r"^https?://", description="How browsers reach the service; links use it."
@@ -343,12 +354,17 @@ class ServiceSettings(BaseModel):
         names = [backend.name for backend in self.backends]
         if len(names) != len(set(names)):
             raise ValueError("backends: two of them have the same name")
-        if self.api_token is None and not is_loopback(self.host):
+        if not self.asks_who() and not is_loopback(self.host):
             raise ValueError(
-                f"host {self.host} can be reached from other machines, so api_token has to be set "
-                "(KFBRIDGE_API_TOKEN); or serve on 127.0.0.1"
+                f"host {self.host} can be reached from other machines, so callers have to be asked who they "
+                "are: set api_token (KFBRIDGE_API_TOKEN), or require_tokens (KFBRIDGE_REQUIRE_TOKENS) and "
+                "make tokens with 'kfbridge token create'; or serve on 127.0.0.1"
             )
         return self
+
+    def asks_who(self) -> bool:
+        """Whether callers have to say who they are."""
+        return self.api_token is not None or self.require_tokens
 
     def backend(self, name: str) -> BackendSettings | None:
         """The backend of that name, if there is one."""

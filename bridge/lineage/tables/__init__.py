@@ -2,7 +2,7 @@
 
 ``running`` holds what the bridge does, ``mirrored`` what backends told of runs, ``data`` the datasets
 and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping, ``audited`` who did what,
-``hooks`` who is told of events, ``costs`` what runs used.
+``hooks`` who is told of events, ``costs`` what runs used, ``people`` who may ask.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bridge.lineage.tables.mirrored import (
     TaskCauseRow,
     TaskRow,
 )
+from bridge.lineage.tables.people import ApiTokenRow
 from bridge.lineage.tables.running import (
     BackendVersionRow,
     DutyRow,
@@ -41,6 +42,7 @@ from bridge.lineage.tables.running import (
     SubmissionRow,
 )
 
+API_TOKENS = table(ApiTokenRow)
 ARTIFACTS = table(ArtifactRow)
 ARTIFACT_USES = table(ArtifactUseRow)
 AUDIT = table(AuditRow)
@@ -80,6 +82,7 @@ WEBHOOKS = table(WebhookRow)
 WEBHOOK_DELIVERIES = table(DeliveryRow)
 
 __all__ = [
+    "API_TOKENS",
     "ARTIFACTS",
     "ARTIFACT_USES",
     "AUDIT",

@@ -22,13 +22,14 @@ from bridge.lineage.collecting import collector_paused
 from bridge.lineage.errors import CursorError
 from bridge.lineage.graph import MOST_DEPTH, MOST_NODES, GraphDirection, lineage_of
 from bridge.lineage.records import StoredArtifact
+from bridge.service.access.caller import Caller
 from bridge.service.briefs import brief
 from bridge.service.context import Context
 from bridge.service.convert import artifact_model, graph_record
 from bridge.service.describing import any_content
 from bridge.service.passing import MOST_PREVIEW_BYTES, pass_on
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import MAX_LIMIT, ContextDep
+from bridge.service.routes.common import MAX_LIMIT, CallerDep, ContextDep
 
 router = APIRouter(tags=["artifacts"])
 
@@ -69,11 +70,16 @@ class ArtifactQuery(BaseModel):
 
 
 @router.get("/artifacts", response_model=Page[ArtifactBrief])
-async def list_all(context: ContextDep, query: Annotated[ArtifactQuery, Query()]) -> Page[ArtifactBrief]:
+async def list_all(
+    context: ContextDep, caller: CallerDep, query: Annotated[ArtifactQuery, Query()]
+) -> Page[ArtifactBrief]:
     """Artifacts, newest first, each with the run that made it. Each page looks at 5000 artifacts at most: it
     may hold fewer than ``limit``, or none, and have a ``next_cursor`` all the same."""
     where = ArtifactFilter(
-        type=query.type, pipeline=query.pipeline, projects=tuple(query.project), text=query.text
+        type=query.type,
+        pipeline=query.pipeline,
+        projects=caller.narrowed(query.project),
+        text=query.text,
     )
     try:
         found, following = await context.store.read(
@@ -82,13 +88,13 @@ async def list_all(context: ContextDep, query: Annotated[ArtifactQuery, Query()]
     except CursorError as error:
         raise ProblemError("invalid-request", str(error), errors=[("/cursor", str(error))]) from error
     now = datetime.now(UTC)
-    return Page(items=[_brief(one, now) for one in found], next_cursor=following)
+    return Page(items=[_brief(one, caller, now) for one in found], next_cursor=following)
 
 
 @router.get("/artifacts/{artifact_id}", response_model=ArtifactModel)
-async def get_artifact(context: ContextDep, artifact_id: UUID) -> ArtifactModel:
+async def get_artifact(context: ContextDep, caller: CallerDep, artifact_id: UUID) -> ArtifactModel:
     """An artifact with its uses in every run."""
-    stored = await _stored(context, artifact_id)
+    stored = await _stored(context, caller, artifact_id)
     return artifact_model(stored.artifact, stored.uses)
 
 
@@ -96,6 +102,7 @@ async def get_artifact(context: ContextDep, artifact_id: UUID) -> ArtifactModel:
 async def content(
     request: Request,
     context: ContextDep,
+    caller: CallerDep,
     artifact_id: UUID,
     preview: Annotated[
         int | None,
@@ -104,7 +111,7 @@ async def content(
 ) -> Response:
     """The artifact's content, of files and of objects in S3 and GCS; a range is honoured, a directory has
     none. It is sent so that a browser shows or stores it and runs nothing of it."""
-    stored = await _stored(context, artifact_id)
+    stored = await _stored(context, caller, artifact_id)
     return await pass_on(
         context.stores, context.settings, stored.artifact, request.headers, preview_bytes=preview
     )
@@ -112,19 +119,19 @@ async def content(
 
 @router.get("/artifacts/{artifact_id}/lineage", response_model=LineageGraphModel)
 async def artifact_lineage(
-    context: ContextDep, artifact_id: UUID, query: Annotated[GraphQuery, Query()]
+    context: ContextDep, caller: CallerDep, artifact_id: UUID, query: Annotated[GraphQuery, Query()]
 ) -> Response:
     """What the artifact came from and what came of it, across runs, tasks, datasets and Airflow's jobs."""
-    return await _graph(context, f"artifact:{artifact_id}", query)
+    return await _graph(context, caller, f"artifact:{artifact_id}", query)
 
 
 @router.get("/lineage", response_model=LineageGraphModel)
-async def lineage(context: ContextDep, query: Annotated[NodeQuery, Query()]) -> Response:
+async def lineage(context: ContextDep, caller: CallerDep, query: Annotated[NodeQuery, Query()]) -> Response:
     """The same around any node: to go on from a node of a graph's frontier, or to begin with a run."""
-    return await _graph(context, query.node, query)
+    return await _graph(context, caller, query.node, query)
 
 
-def _brief(listed: ListedArtifact, now: datetime) -> ArtifactBrief:
+def _brief(listed: ListedArtifact, caller: Caller, now: datetime) -> ArtifactBrief:
     artifact = listed.artifact
     assert artifact.artifact_id is not None, "only stored artifacts are listed"
     return ArtifactBrief(
@@ -137,16 +144,23 @@ def _brief(listed: ListedArtifact, now: datetime) -> ArtifactBrief:
         content=artifact.content.state.value if artifact.content else None,
         project=listed.project,
         backend=listed.backend,
-        run=brief(listed.run, now) if listed.run else None,
+        run=brief(listed.run, now) if listed.run and caller.sees(listed.run.project) else None,
         task_path=listed.task_path,
         key=listed.key,
     )
 
 
-async def _graph(context: Context, node: str, query: GraphQuery) -> Response:
+async def _graph(context: Context, caller: Caller, node: str, query: GraphQuery) -> Response:
     try:
         found = await context.store.read(
-            lambda s: lineage_of(s, node, direction=query.direction, depth=query.depth, nodes=query.nodes)
+            lambda s: lineage_of(
+                s,
+                node,
+                direction=query.direction,
+                depth=query.depth,
+                nodes=query.nodes,
+                projects=caller.projects,
+            )
         )
     except ValueError as error:
         told = f"{node} is no node's id"
@@ -163,8 +177,8 @@ def _as_json(graph: LineageGraph, airflow_url: str | None) -> bytes:
         return to_json(graph_record(graph, airflow_url))
 
 
-async def _stored(context: Context, artifact_id: UUID) -> StoredArtifact:
-    stored = await context.store.read(lambda s: mirror.get_artifact(s, artifact_id))
+async def _stored(context: Context, caller: Caller, artifact_id: UUID) -> StoredArtifact:
+    stored = await context.store.read(lambda s: mirror.get_artifact(s, artifact_id, caller.projects))
     if stored is None:
         raise ProblemError("not-found", f"there is no artifact {artifact_id}")
     return stored

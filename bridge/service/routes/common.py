@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -13,12 +12,14 @@ from fastapi import Depends, Path, Request
 from pydantic import BaseModel, ValidationError
 
 from bridge.client.models import RunModel
+from bridge.domain.access import Action
 from bridge.domain.causes import Cause
 from bridge.domain.hosts import is_foreign_change
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.lineage import quarantine, runs
 from bridge.lineage.causes import causes_of
+from bridge.service.access.caller import Caller
 from bridge.service.backends import waiting_for
 from bridge.service.bodies import check_values
 from bridge.service.context import Context
@@ -44,12 +45,12 @@ ContextDep = Annotated[Context, Depends(get_context)]
 RowNumber = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
-async def require_token(request: Request, context: ContextDep) -> None:
-    """Refuse a request without the configured token.
+async def get_caller(request: Request, context: ContextDep) -> Caller:
+    """Who asks, by their token; a request of nobody that is known is refused, where callers are asked.
 
-    It is also taken as the password of a browser's login dialog, which the dashboard relies on: for reading,
-    and for changing with the header ``KFBridge-Page``. A browser sends that password along with a foreign
-    page's form, too, but lets no foreign page set a header that the service has not allowed it.
+    A token is also taken as the password of a browser's login dialog, which the dashboard relies on: for
+    reading, and for changing with the header ``KFBridge-Page``. A browser sends that password along with a
+    foreign page's form, too, but lets no foreign page set a header that the service has not allowed it.
 
     Without a token a foreign page that a browser shows beside could change things by a form of its own:
     what browsers tell of it (Fetch Metadata) is looked at. Programs send no such header.
@@ -57,10 +58,13 @@ async def require_token(request: Request, context: ContextDep) -> None:
     if is_foreign_change(request.method, request.headers):
         raise ProblemError("foreign-page", "another site's page sent this by a browser; nothing was done")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    token = given.strip() if scheme.lower() == "bearer" else ""
     if scheme.lower() == "basic" and (request.method in ("GET", "HEAD") or PAGE_HEADER in request.headers):
-        check_token(context, basic_password(given))
-    else:
-        check_token(context, given.strip() if scheme.lower() == "bearer" else "")
+        token = basic_password(given)
+    return Caller(await context.authenticator.principal_of(token))
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
 def basic_password(given: str) -> str:
@@ -69,17 +73,6 @@ def basic_password(given: str) -> str:
         return base64.b64decode(given, validate=True).decode().partition(":")[2]
     except ValueError:
         return ""
-
-
-def check_token(context: Context, given: str) -> None:
-    """Refuse anything but the configured token; without one everything is let in."""
-    expected = context.settings.api_token
-    if expected is not None and not secrets.compare_digest(
-        given.encode(), expected.get_secret_value().encode()
-    ):
-        raise ProblemError(
-            "unauthorized", "send the header Authorization: Bearer with the bridge's API token"
-        )
 
 
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:
@@ -113,11 +106,16 @@ def seconds_of(text: str | None, longest: float) -> float:
     return min(longest, float(match.group(1)) * _UNITS[match.group(2)])
 
 
-async def stored_run(context: Context, run_id: UUID) -> Run:
-    """The run, or a ``not-found`` problem."""
-    run = await context.store.read(lambda s: runs.get_run(s, run_id))
-    if run is None:
+async def stored_run(context: Context, caller: Caller, run_id: UUID, action: Action = Action.READ) -> Run:
+    """The run, or a ``not-found`` problem; ``forbidden`` if the caller sees it and may not do that."""
+    return seen_run(caller, await context.store.read(lambda s: runs.get_run(s, run_id)), run_id, action)
+
+
+def seen_run(caller: Caller, run: Run | None, run_id: UUID, action: Action = Action.READ) -> Run:
+    """The same of a run that was looked for already."""
+    if run is None or not caller.sees(run.project):
         raise ProblemError("not-found", f"there is no run {run_id}")
+    caller.need(action, run.project)
     return run
 
 

@@ -19,7 +19,7 @@ from bridge.service.comparison import (
     unknown_of,
 )
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep, present_all
+from bridge.service.routes.common import CallerDep, ContextDep, present_all, seen_run
 from bridge.spec.load import Pipeline
 
 router = APIRouter(tags=["runs"])
@@ -29,6 +29,7 @@ router = APIRouter(tags=["runs"])
 async def compare(
     request: Request,
     context: ContextDep,
+    caller: CallerDep,
     run: Annotated[list[UUID], Query(min_length=2, max_length=MAX_RUNS, description="Two to five run ids.")],
 ) -> CompareModel:
     """Runs beside each other, in the order asked for: outcome, parameters, metrics, pipeline, images,
@@ -38,9 +39,10 @@ async def compare(
         raise ProblemError("invalid-request", told, errors=[("/run", told)])
     found = await context.store.read(lambda s: read_sides(s, run))
     sides: list[Side] = []
-    for one in found:
+    for one, run_id in zip(found, run, strict=True):
         if isinstance(one, UUID):
             raise ProblemError("not-found", f"there is no run {one}")
+        seen_run(caller, one.run, run_id)
         sides.append(one)
     pipelines = [await load_stored(request, side.spec) for side in sides]
     sections = sections_of(sides, pipelines)

@@ -18,7 +18,7 @@ from bridge.lineage.database import now as database_now
 from bridge.lineage.records import StoredSpec
 from bridge.service.costing import cost_items, cost_total, prices_of, task_uses, usage_fields
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep, stored_run
+from bridge.service.routes.common import CallerDep, ContextDep, stored_run
 from bridge.service.routes.compare import load_stored
 
 router = APIRouter(tags=["cost"])
@@ -42,7 +42,7 @@ class CostQuery(BaseModel):
 
 
 @router.get("/cost", response_model=CostModel)
-async def cost(context: ContextDep, query: Annotated[CostQuery, Query()]) -> CostModel:
+async def cost(context: ContextDep, caller: CallerDep, query: Annotated[CostQuery, Query()]) -> CostModel:
     """Hours of cores, memory and accelerators by pipeline, team, project or month, and what they cost."""
 
     def read(session: Session) -> tuple[list[usage.Total], bool, list[usage.Total], int, str, str]:
@@ -51,7 +51,7 @@ async def cost(context: ContextDep, query: Annotated[CostQuery, Query()]) -> Cos
         if begin > end:
             told = f"from={begin} is after to={end}"
             raise ProblemError("invalid-request", told, errors=[("/from", told)])
-        projects = tuple(query.project)
+        projects = caller.narrowed(query.project)
         found, more = usage.totals(session, query.by, begin, end, projects=projects, pipeline=query.pipeline)
         whole = usage.whole(session, begin, end, projects=projects, pipeline=query.pipeline)
         return found, more, whole, usage.events_to_count(session), begin, end
@@ -75,9 +75,9 @@ async def cost(context: ContextDep, query: Annotated[CostQuery, Query()]) -> Cos
 
 
 @router.get("/runs/{run_id}/cost", response_model=RunCostModel)
-async def run_cost(request: Request, context: ContextDep, run_id: UUID) -> RunCostModel:
+async def run_cost(request: Request, context: ContextDep, caller: CallerDep, run_id: UUID) -> RunCostModel:
     """What each task of a run used and cost, up to now if it goes on."""
-    run = await stored_run(context, run_id)
+    run = await stored_run(context, caller, run_id)
 
     def read(session: Session) -> tuple[list[Task], StoredSpec | None, datetime]:
         tasks = mirror.tasks_of(session, run_id)

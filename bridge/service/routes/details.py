@@ -23,6 +23,7 @@ from bridge.domain.lineage import Task
 from bridge.lineage import explain, mirror, outbox, specs
 from bridge.lineage.jobs import bundle_of
 from bridge.service import tasklogs
+from bridge.service.access.caller import Caller
 from bridge.service.context import Context
 from bridge.service.convert import (
     artifact_model,
@@ -37,7 +38,15 @@ from bridge.service.convert import (
 from bridge.service.describing import any_content
 from bridge.service.problems import ProblemError
 from bridge.service.reproducing import QUICK_BYTES, Recipe, graded, read_recipe
-from bridge.service.routes.common import MAX_LIMIT, ContextDep, present_whole, stored_causes, stored_run
+from bridge.service.routes.common import (
+    MAX_LIMIT,
+    CallerDep,
+    ContextDep,
+    present_whole,
+    seen_run,
+    stored_causes,
+    stored_run,
+)
 from bridge.service.routes.compare import load_stored
 from bridge.service.shape import planned_tasks
 from bridge.service.workers.cause import failed_tasks
@@ -46,26 +55,26 @@ router = APIRouter(tags=["runs"])
 
 
 @router.get("/runs/{run_id}/tasks", response_model=Page[TaskModel])
-async def tasks(context: ContextDep, run_id: UUID) -> Page[TaskModel]:
+async def tasks(context: ContextDep, caller: CallerDep, run_id: UUID) -> Page[TaskModel]:
     """The run's tasks as far as they are mirrored; the root DAG has the path ``""``."""
-    run = await stored_run(context, run_id)
+    run = await stored_run(context, caller, run_id)
     found = await context.store.read(lambda s: mirror.tasks_of(s, run_id))
     causes = shown_causes(run, await stored_causes(context, run))
     return Page(items=[task_model(task, causes) for task in found])
 
 
 @router.get("/runs/{run_id}/artifacts", response_model=Page[ArtifactModel])
-async def artifacts(context: ContextDep, run_id: UUID) -> Page[ArtifactModel]:
+async def artifacts(context: ContextDep, caller: CallerDep, run_id: UUID) -> Page[ArtifactModel]:
     """The artifacts that tasks of the run read and wrote, each with its uses within the run."""
-    await stored_run(context, run_id)
+    await stored_run(context, caller, run_id)
     found = await context.store.read(lambda s: mirror.artifacts_of(s, run_id))
     return Page(items=[artifact_model(one, [(run_id, use) for use in one.uses]) for one in found])
 
 
 @router.get("/runs/{run_id}/metrics", response_model=MetricsModel)
-async def metrics(context: ContextDep, run_id: UUID) -> MetricsModel:
+async def metrics(context: ContextDep, caller: CallerDep, run_id: UUID) -> MetricsModel:
     """The run's metrics: scalars, and blobs such as ROC curves."""
-    await stored_run(context, run_id)
+    await stored_run(context, caller, run_id)
     scalars = await context.store.read(lambda s: mirror.metrics_of(s, run_id))
     blobs = await context.store.read(lambda s: mirror.blobs_of(s, run_id))
     return MetricsModel(
@@ -76,25 +85,26 @@ async def metrics(context: ContextDep, run_id: UUID) -> MetricsModel:
 @router.get("/runs/{run_id}/events", response_model=Page[EventModel])
 async def run_events(
     context: ContextDep,
+    caller: CallerDep,
     run_id: UUID,
     after: Annotated[int, Query(ge=0, le=2**63 - 1, description="Only events with a higher number.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = MAX_LIMIT,
 ) -> Page[EventModel]:
     """What happened to the run, oldest first: numbered events as ``GET /events`` streams them. The cursor is
     the number to go on ``after``."""
-    await stored_run(context, run_id)
+    await stored_run(context, caller, run_id)
     found = await context.store.read(lambda s: outbox.events_after(s, after, limit + 1, run_id=run_id))
     following = str(found[limit - 1].number) if len(found) > limit else None
     return Page(items=[event_model(one) for one in found[:limit]], next_cursor=following)
 
 
 @router.get("/runs/{run_id}/explain", response_model=ExplainModel)
-async def explain_run(request: Request, context: ContextDep, run_id: UUID) -> ExplainModel:
+async def explain_run(request: Request, context: ContextDep, caller: CallerDep, run_id: UUID) -> ExplainModel:
     """Which DAG run, data, parameters, code and environment made the run, and what came out of it."""
-    return await explained(request, context, run_id)
+    return await explained(request, context, caller, run_id)
 
 
-async def explained(request: Request, context: Context, run_id: UUID) -> ExplainModel:
+async def explained(request: Request, context: Context, caller: Caller, run_id: UUID) -> ExplainModel:
     """The explanation of a run, or a ``not-found`` problem."""
 
     def read(session: Session) -> tuple[Explanation, Recipe, BundleModel | None] | None:
@@ -109,6 +119,7 @@ async def explained(request: Request, context: Context, run_id: UUID) -> Explain
     if found is None:
         raise ProblemError("not-found", f"there is no run {run_id}")
     explanation, recipe, bundle = found
+    seen_run(caller, explanation.run, run_id)
     pipeline = await load_stored(request, recipe.spec)
     graded_run = await graded(context, recipe, pipeline, most_bytes=QUICK_BYTES)
     origin = explanation.run.origin
@@ -151,9 +162,9 @@ async def explained(request: Request, context: Context, run_id: UUID) -> Explain
 @router.get(
     "/runs/{run_id}/spec", response_class=Response, responses=any_content("application/yaml", "The pipeline.")
 )
-async def spec(context: ContextDep, run_id: UUID) -> PlainTextResponse:
+async def spec(context: ContextDep, caller: CallerDep, run_id: UUID) -> PlainTextResponse:
     """The compiled pipeline that the run runs, as YAML (of which JSON is a part)."""
-    run = await stored_run(context, run_id)
+    run = await stored_run(context, caller, run_id)
     stored = await context.store.read(lambda s: specs.get_spec(s, run.project, run.pipeline.digest))
     if stored is None:
         raise ProblemError("not-found", f"the compiled pipeline of run {run_id} is not known here")
@@ -161,9 +172,11 @@ async def spec(context: ContextDep, run_id: UUID) -> PlainTextResponse:
 
 
 @router.get("/runs/{run_id}/plan", response_model=Page[PlannedTaskModel])
-async def plan(request: Request, context: ContextDep, run_id: UUID) -> Page[PlannedTaskModel]:
+async def plan(
+    request: Request, context: ContextDep, caller: CallerDep, run_id: UUID
+) -> Page[PlannedTaskModel]:
     """The tasks that the compiled pipeline names, and which waits for which; none if it is not known."""
-    run = await stored_run(context, run_id)
+    run = await stored_run(context, caller, run_id)
     stored = await context.store.read(lambda s: specs.get_spec(s, run.project, run.pipeline.digest))
     pipeline = await load_stored(request, stored)
     return Page(items=planned_tasks(pipeline) if pipeline else [])
@@ -172,7 +185,9 @@ async def plan(request: Request, context: ContextDep, run_id: UUID) -> Page[Plan
 @router.get("/runs/{run_id}/logs", response_class=PlainTextResponse)
 async def logs(
     context: ContextDep,
+    caller: CallerDep,
     run_id: UUID,
+    *,
     task: Annotated[
         str | None, Query(description="A task's path; default: the failed one, or the only one.")
     ] = None,
@@ -184,7 +199,7 @@ async def logs(
 ) -> Response:
     """The log of one task, as the backend holds it: the last MiB; with ``skip`` the next MiB after that many
     bytes; with ``follow`` all after them, and what comes until the task has ended."""
-    run = await stored_run(context, run_id)
+    run = await stored_run(context, caller, run_id)
     found = await context.store.read(lambda s: mirror.tasks_of(s, run_id))
     chosen = _choose(found, task)
     backend = context.backends.get(run.backend)

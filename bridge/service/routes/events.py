@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -13,11 +14,12 @@ from fastapi.responses import Response, StreamingResponse
 from bridge.lineage import outbox
 from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.records import Event
+from bridge.service.access.caller import Caller
 from bridge.service.context import Context
 from bridge.service.convert import event_model
 from bridge.service.describing import any_content
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep
+from bridge.service.routes.common import ContextDep, get_caller
 
 router = APIRouter(tags=["events"])
 
@@ -45,11 +47,13 @@ async def events(
     # A number that was never given out comes from before the database was replaced.
     start = newest if asked is None else min(asked, newest)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    stream = _stream(context, start, run_id)
+    stream = _stream(context, partial(get_caller, request, context), start, run_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
-async def _stream(context: Context, number: int, run_id: UUID | None) -> AsyncIterator[str]:
+async def _stream(
+    context: Context, who_asks: Callable[[], Awaitable[Caller]], number: int, run_id: UUID | None
+) -> AsyncIterator[str]:
     settings = context.settings
     loop = asyncio.get_running_loop()
     yield f"retry: {_RECONNECT_MS}\nid: {number}\n: events after {number}\n\n"
@@ -57,7 +61,11 @@ async def _stream(context: Context, number: int, run_id: UUID | None) -> AsyncIt
     with context.wakeups.listening() as bell:
         while not context.stopping:
             try:
-                found = await _after(context, number, run_id)
+                # A stream outlives the token it was opened with.
+                caller = await who_asks()
+                found = await _after(context, caller, number, run_id)
+            except ProblemError:
+                return
             except DatabaseUnavailable:
                 # The reader comes back with the last number it saw, and misses nothing.
                 return
@@ -74,8 +82,11 @@ async def _stream(context: Context, number: int, run_id: UUID | None) -> AsyncIt
             await bell.wait(min(settings.change_poll_seconds, settings.heartbeat_seconds))
 
 
-async def _after(context: Context, number: int, run_id: UUID | None) -> list[Event]:
-    return await context.store.read(lambda s: outbox.events_after(s, number, _BATCH, run_id=run_id))
+async def _after(context: Context, caller: Caller, number: int, run_id: UUID | None) -> list[Event]:
+    projects = caller.projects
+    return await context.store.read(
+        lambda s: outbox.events_after(s, number, _BATCH, run_id=run_id, projects=projects)
+    )
 
 
 def _frame(event: Event) -> str:

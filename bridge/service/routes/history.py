@@ -27,7 +27,7 @@ from bridge.lineage.history import GridTask
 from bridge.service.briefs import brief, brief_fields, owner_of, runbook_of, seconds_between
 from bridge.service.problems import ProblemError
 from bridge.service.requests import check_gate
-from bridge.service.routes.common import MAX_LIMIT, ContextDep
+from bridge.service.routes.common import MAX_LIMIT, CallerDep, ContextDep
 from bridge.service.routes.pipelines import shown_alias
 from bridge.service.trends import points_of, read_trend, rule_model
 
@@ -63,13 +63,16 @@ class TrendQuery(BaseModel):
 async def get_pipeline(
     name: _Name,
     context: ContextDep,
+    caller: CallerDep,
+    *,
     project: _Project = "default",
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
 ) -> PipelineDetailModel:
     """A pipeline: its runs over time with their tasks, versions, aliases, metrics and last good run."""
     try:
-        found = await context.store.read(lambda s: _read(s, project, name, cursor, limit))
+        seen = caller.sees(project)
+        found = await context.store.read(lambda s: _read(s, project, name, cursor, limit)) if seen else None
     except CursorError as error:
         raise ProblemError("invalid-request", str(error), errors=[("/cursor", str(error))]) from error
     if found is None:
@@ -80,11 +83,14 @@ async def get_pipeline(
 @router.get("/pipelines/{name}/metrics", response_model=TrendModel)
 async def trend(
     context: ContextDep,
+    caller: CallerDep,
     pipeline: Annotated[str, Path(alias="name", max_length=255)],
     query: Annotated[TrendQuery, Query()],
 ) -> TrendModel:
     """A number over the pipeline's newest runs, the oldest of them first, with regressions marked."""
     name, rule, before = query.name, query.rule, query.before
+    if not caller.sees(query.project):
+        raise ProblemError("not-found", f"project {query.project} has no pipeline {pipeline}")
     if rule is not None and rule != "median":
         check_gate(rule, "/rule")
     moment = before.replace(tzinfo=UTC) if before is not None and before.tzinfo is None else before

@@ -20,7 +20,7 @@ from bridge.lineage.errors import CursorError
 from bridge.service.context import Context
 from bridge.service.convert import job_run_model, origin_model
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import MAX_LIMIT, ContextDep
+from bridge.service.routes.common import MAX_LIMIT, CallerDep, ContextDep
 
 router = APIRouter(tags=["jobs"])
 
@@ -42,22 +42,34 @@ Project = Annotated[str | None, Query(description="Only of this project.")]
 
 @router.get("/jobs", response_model=Page[JobModel])
 async def list_jobs(
-    context: ContextDep, paging: Paging, project: Project = None, namespace: str | None = None
+    context: ContextDep,
+    caller: CallerDep,
+    paging: Paging,
+    project: Project = None,
+    namespace: str | None = None,
 ) -> Page[JobModel]:
     """Jobs as OpenLineage names them (DAGs and tasks), those that were heard of last first."""
     page = paging.model_dump()
+    projects = caller.narrowed_to(project)
     found, following = await _read(
-        context, lambda s: browsing.list_jobs(s, project=project, namespace=namespace, **page)
+        context, lambda s: browsing.list_jobs(s, projects=projects, namespace=namespace, **page)
     )
     return Page(items=[JobModel(**asdict(one)) for one in found], next_cursor=following)
 
 
 @router.get("/jobs/{namespace}/{name}/runs", response_model=Page[JobRunModel])
 async def runs_of_job(
-    context: ContextDep, namespace: str, name: str, paging: Paging, project: str = "default"
+    context: ContextDep,
+    caller: CallerDep,
+    namespace: str,
+    name: str,
+    paging: Paging,
+    *,
+    project: str = "default",
 ) -> Page[JobRunModel]:
     """The runs of a job, newest first; a slash in the namespace or the name is written ``%2F``."""
-    job = await context.store.read(lambda s: browsing.find_job(s, project, namespace, name))
+    seen = caller.sees(project)
+    job = await context.store.read(lambda s: browsing.find_job(s, project, namespace, name)) if seen else None
     if job is None:
         raise ProblemError("not-found", f"project {project} has no job {name} in the namespace {namespace}")
     page = paging.model_dump()
@@ -67,43 +79,45 @@ async def runs_of_job(
 
 @router.get("/jobs/{rest:path}/runs", response_model=Page[JobRunModel], include_in_schema=False)
 async def runs_of_job_with_slashes(
-    request: Request, context: ContextDep, paging: Paging, project: str = "default"
+    request: Request, context: ContextDep, caller: CallerDep, paging: Paging, project: str = "default"
 ) -> Page[JobRunModel]:
     """The same for a namespace or a name with a slash."""
     namespace, name = _job_of(request)
-    return await runs_of_job(context, namespace, name, paging, project)
+    return await runs_of_job(context, caller, namespace, name, paging, project=project)
 
 
 @router.get("/datasets", response_model=Page[DatasetModel])
 async def list_datasets(
     context: ContextDep,
+    caller: CallerDep,
     paging: Paging,
     project: Project = None,
     uri: Annotated[str | None, Query(description="The one at this URI, in any spelling.")] = None,
 ) -> Page[DatasetModel]:
     """Where data lies: what ETL tasks wrote and what runs were given."""
     page = paging.model_dump()
+    projects = caller.narrowed_to(project)
     found, following = await _read(
-        context, lambda s: browsing.list_datasets(s, project=project, uri=uri, **page)
+        context, lambda s: browsing.list_datasets(s, projects=projects, uri=uri, **page)
     )
     return Page(items=[DatasetModel(**asdict(one)) for one in found], next_cursor=following)
 
 
 @router.get("/datasets/{dataset_id}", response_model=DatasetModel)
-async def get_dataset(context: ContextDep, dataset_id: UUID) -> DatasetModel:
+async def get_dataset(context: ContextDep, caller: CallerDep, dataset_id: UUID) -> DatasetModel:
     """One dataset."""
     found = await context.store.read(lambda s: browsing.find_dataset(s, dataset_id))
-    if found is None:
+    if found is None or not caller.sees(found.project):
         raise ProblemError("not-found", f"there is no dataset {dataset_id}")
     return DatasetModel(**asdict(found))
 
 
 @router.get("/datasets/{dataset_id}/versions", response_model=Page[DatasetVersionModel])
 async def versions_of_dataset(
-    context: ContextDep, dataset_id: UUID, paging: Paging
+    context: ContextDep, caller: CallerDep, dataset_id: UUID, paging: Paging
 ) -> Page[DatasetVersionModel]:
     """What a dataset held, newest first, and who wrote it."""
-    await get_dataset(context, dataset_id)
+    await get_dataset(context, caller, dataset_id)
     page = paging.model_dump()
     found, following = await _read(context, lambda s: browsing.versions_of_dataset(s, dataset_id, **page))
     return Page(items=[_version_model(one) for one in found], next_cursor=following)

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Request
 from pydantic import TypeAdapter, ValidationError
 from sqlmodel import Session
 
+from bridge.domain.access import Action
 from bridge.lineage import datasets
 from bridge.service.bodies import check_values
 from bridge.service.openlineage import BadEvents, read_events
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep
+from bridge.service.routes.common import CallerDep, ContextDep
 
 router = APIRouter(tags=["lineage"])
 
@@ -29,9 +30,13 @@ _BODY = {"oneOf": [_EVENT, {"type": "array", "items": _EVENT}]}
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
 )
 async def post_lineage(
-    request: Request, context: ContextDep, project: Annotated[str, Query(max_length=255)] = "default"
+    request: Request,
+    context: ContextDep,
+    caller: CallerDep,
+    project: Annotated[str, Query(max_length=255)] = "default",
 ) -> dict[str, int]:
     """Store what run events tell of jobs and datasets. All or nothing; sending them again changes nothing."""
+    caller.need(Action.SUBMIT, project)
     raw = await request.body()
     check_values(raw)
     try:

@@ -12,7 +12,7 @@ from bridge.client.oncall import OnCallModel
 from bridge.lineage.database import now as database_now
 from bridge.service.oncall import read_oncall
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep
+from bridge.service.routes.common import CallerDep, ContextDep
 
 router = APIRouter(tags=["on call"])
 
@@ -24,6 +24,7 @@ _LONGEST = timedelta(days=7)
 @router.get("/oncall", response_model=OnCallModel)
 async def on_call(
     context: ContextDep,
+    caller: CallerDep,
     project: Annotated[str | None, Query(min_length=1, max_length=255)] = None,
     window: Annotated[str, Query(description="How far back failures count: 90m, 24h, 7d at most.")] = "24h",
 ) -> OnCallModel:
@@ -33,4 +34,5 @@ async def on_call(
     if not timedelta() < length <= _LONGEST:
         told = f"window={window} is no length of time up to 7d; write 24h"
         raise ProblemError("invalid-request", told, errors=[("/window", told)])
-    return await context.store.read(lambda s: read_oncall(s, project, length, database_now(s)))
+    projects = caller.narrowed_to(project)
+    return await context.store.read(lambda s: read_oncall(s, projects, length, database_now(s)))

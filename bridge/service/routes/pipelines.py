@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from bridge.client.history import ListedPipelineModel
 from bridge.client.models import AliasRequest, Page, PipelineAliasModel, PipelineModel, RegisterRequest
+from bridge.domain.access import Action
 from bridge.domain.aliases import alias_problem
 from bridge.lineage import aliases, specs
 from bridge.lineage.database import now as database_now
@@ -17,7 +18,7 @@ from bridge.lineage.records import StoredAlias
 from bridge.service.admission import check_admission
 from bridge.service.describing import body_of
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import MAX_LIMIT, ContextDep, read_body
+from bridge.service.routes.common import MAX_LIMIT, CallerDep, ContextDep, read_body
 from bridge.spec.load import Pipeline
 
 router = APIRouter(tags=["pipelines"])
@@ -29,14 +30,16 @@ _Name = Annotated[str, Path(max_length=255)]
 @router.get("/pipelines", response_model=Page[ListedPipelineModel])
 async def list_pipelines(
     context: ContextDep,
+    caller: CallerDep,
     project: Annotated[list[str] | None, Query()] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
 ) -> Page[ListedPipelineModel]:
     """Pipelines by name, each with the digest of its newest version."""
+    projects = caller.narrowed(project or ())
     try:
         found, following = await context.store.read(
-            lambda s: specs.list_pipelines(s, tuple(project or ()), cursor=cursor, limit=limit)
+            lambda s: specs.list_pipelines(s, projects, cursor=cursor, limit=limit)
         )
     except CursorError as error:
         raise ProblemError("invalid-request", str(error), errors=[("/cursor", str(error))]) from error
@@ -57,12 +60,17 @@ async def list_pipelines(
     responses={200: {"description": "this version was known already"}},
 )
 async def register_pipeline(
-    request: Request, response: Response, context: ContextDep, project: _Project = "default"
+    request: Request,
+    response: Response,
+    context: ContextDep,
+    caller: CallerDep,
+    project: _Project = "default",
 ) -> PipelineModel:
     """Make a version of a pipeline known; nothing is run. The same again is 200.
 
     A version's name stays with its digest: another pipeline under it is refused.
     """
+    caller.need(Action.SUBMIT, project)
     body = await read_body(request, RegisterRequest)
     pipeline: Pipeline = await request.app.state.acceptance.pipelines.load(body.spec)
     check_admission(pipeline, context.settings.admission_of(project), project)
@@ -76,20 +84,21 @@ async def register_pipeline(
 
 @router.get("/pipelines/{name}/aliases", response_model=Page[PipelineAliasModel])
 async def list_aliases(
-    name: _Name, context: ContextDep, project: _Project = "default"
+    name: _Name, context: ContextDep, caller: CallerDep, project: _Project = "default"
 ) -> Page[PipelineAliasModel]:
     """The aliases of a pipeline, by name."""
-    found = await context.store.read(lambda s: aliases.list_aliases(s, project, name))
+    seen = caller.sees(project)
+    found = await context.store.read(lambda s: aliases.list_aliases(s, project, name)) if seen else []
     return Page(items=[shown_alias(alias) for alias in found])
 
 
 @router.get("/pipelines/{name}/aliases/{alias}", response_model=PipelineAliasModel)
 async def get_alias(
-    name: _Name, alias: str, context: ContextDep, project: _Project = "default"
+    name: _Name, alias: str, context: ContextDep, caller: CallerDep, project: _Project = "default"
 ) -> PipelineAliasModel:
     """Which version an alias means now."""
     found = await context.store.read(lambda s: aliases.find_alias(s, project, name, alias))
-    if found is None:
+    if found is None or not caller.sees(project):
         raise ProblemError("not-found", f"pipeline {name} of project {project} has no alias {alias}")
     return shown_alias(found)
 
@@ -100,9 +109,16 @@ async def get_alias(
     openapi_extra=body_of(AliasRequest),
 )
 async def set_alias(
-    name: _Name, alias: str, request: Request, context: ContextDep, project: _Project = "default"
+    name: _Name,
+    alias: str,
+    request: Request,
+    context: ContextDep,
+    caller: CallerDep,
+    *,
+    project: _Project = "default",
 ) -> PipelineAliasModel:
     """Let an alias mean a version from now on; runs that were asked for earlier keep theirs. Audited."""
+    caller.need(Action.OPERATE, project)
     body = await read_body(request, AliasRequest)
     problem = alias_problem(alias)
     if problem is not None:
@@ -111,15 +127,20 @@ async def set_alias(
         told = "give either digest or version"
         raise ProblemError("invalid-request", told, errors=[("/digest", told)])
     stored, before = await context.store.transact(
-        lambda s: _set(s, project, name, alias, body), repeatable=True
+        lambda s: _set(s, project, name, alias, body, actor=caller.actor), repeatable=True
     )
     return shown_alias(stored, previous_digest=before)
 
 
 @router.delete("/pipelines/{name}/aliases/{alias}", status_code=204)
-async def remove_alias(name: _Name, alias: str, context: ContextDep, project: _Project = "default") -> None:
+async def remove_alias(
+    name: _Name, alias: str, context: ContextDep, caller: CallerDep, project: _Project = "default"
+) -> None:
     """Take an alias away; its versions stay. Audited."""
-    there = await context.store.transact(lambda s: aliases.remove_alias(s, project, name, alias))
+    caller.need(Action.OPERATE, project)
+    there = await context.store.transact(
+        lambda s: aliases.remove_alias(s, project, name, alias, actor=caller.actor)
+    )
     if not there:
         raise ProblemError("not-found", f"pipeline {name} of project {project} has no alias {alias}")
 
@@ -147,7 +168,7 @@ def _register(session: Session, project: str, pipeline: Pipeline, version: str |
 
 
 def _set(
-    session: Session, project: str, name: str, alias: str, body: AliasRequest
+    session: Session, project: str, name: str, alias: str, body: AliasRequest, *, actor: str
 ) -> tuple[StoredAlias, str | None]:
     if specs.find_pipeline(session, project, name, alias) is not None:
         told = f"{alias} is the name of a version of {name}; an alias needs another name"
@@ -157,7 +178,7 @@ def _set(
         found = specs.find_pipeline(session, project, name, body.version)
         digest = "" if found is None else found.digest
     try:
-        return aliases.set_alias(session, project, name, alias, digest)
+        return aliases.set_alias(session, project, name, alias, digest, actor=actor)
     except NotStored as error:
         what = f"version {body.version}" if body.digest is None else f"version with digest {body.digest}"
         told = f"the bridge has no {what} of pipeline {name} in project {project}; register it first"

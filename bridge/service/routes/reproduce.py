@@ -8,11 +8,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from bridge.client.reproduction import ReproduceRequest, ReproductionModel
+from bridge.domain.access import Action
 from bridge.domain.reproducibility import Grade, allows
 from bridge.service.describing import body_of
 from bridge.service.problems import ProblemError
 from bridge.service.reproducing import THOROUGH_BYTES, graded, read_recipe, request_of
-from bridge.service.routes.common import ContextDep, present, read_body
+from bridge.service.routes.common import CallerDep, ContextDep, present, read_body, seen_run
 from bridge.service.routes.compare import load_stored
 
 router = APIRouter(tags=["runs"])
@@ -25,7 +26,7 @@ router = APIRouter(tags=["runs"])
     openapi_extra=body_of(ReproduceRequest),
     responses={200: {"description": "only graded, as asked for by dry_run"}},
 )
-async def reproduce(request: Request, context: ContextDep, run_id: UUID) -> Response:
+async def reproduce(request: Request, context: ContextDep, caller: CallerDep, run_id: UUID) -> Response:
     """Submit the run again, with the same pipeline, arguments and data, and say how exactly that is the same.
 
     ``exact``, ``same-spec`` (with what moved, may have moved, or is unknown) or ``impossible`` (with what is
@@ -36,6 +37,7 @@ async def reproduce(request: Request, context: ContextDep, run_id: UUID) -> Resp
     recipe = await context.store.read(lambda s: read_recipe(s, run_id))
     if recipe is None:
         raise ProblemError("not-found", f"there is no run {run_id}")
+    seen_run(caller, recipe.run, run_id, Action.READ if body.dry_run else Action.SUBMIT)
     pipeline = await load_stored(request, recipe.spec)
     found = await graded(context, recipe, pipeline, most_bytes=THOROUGH_BYTES)
     model = found.model

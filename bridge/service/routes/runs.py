@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
@@ -11,10 +12,12 @@ from sqlmodel import Session
 
 from bridge.client.calls import WAITS_HEADER
 from bridge.client.models import CancelRequest, Page, RunModel, SubmitRequest
+from bridge.domain.access import Action
 from bridge.domain.lineage import Run
 from bridge.lineage import reading, runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import CursorError
+from bridge.service.access.caller import Caller
 from bridge.service.convert import is_over
 from bridge.service.describing import body_of
 from bridge.service.filters import RunQuery, to_filter, to_order
@@ -22,12 +25,14 @@ from bridge.service.problems import ProblemError
 from bridge.service.revive import retry_failed_tasks
 from bridge.service.routes.common import (
     MAX_LIMIT,
+    CallerDep,
     ContextDep,
     present,
     present_all,
     present_whole,
     read_body,
     seconds_of,
+    seen_run,
     stored_run,
     waiting_warnings,
 )
@@ -36,7 +41,7 @@ router = APIRouter(tags=["runs"])
 
 
 @router.post("/runs", status_code=202, response_model=RunModel, openapi_extra=body_of(SubmitRequest))
-async def submit(request: Request, context: ContextDep) -> Response:
+async def submit(request: Request, context: ContextDep, caller: CallerDep) -> Response:
     """Hand a pipeline over. Recorded durably before the answer; sent to the backend afterwards.
 
     The key that makes repeats harmless is the header ``Idempotency-Key``, or is derived from an
@@ -44,6 +49,7 @@ async def submit(request: Request, context: ContextDep) -> Response:
     wait for the run: see the setting ``orphan_after_seconds``.
     """
     body = await read_body(request, SubmitRequest)
+    caller.need(Action.SUBMIT, body.project)
     accepted = await request.app.state.acceptance.accept(body, request.headers.get("idempotency-key"))
     if WAITS_HEADER in request.headers:
         await context.waiters.expect(accepted.run)
@@ -61,6 +67,7 @@ async def submit(request: Request, context: ContextDep) -> Response:
 async def list_runs(
     request: Request,
     context: ContextDep,
+    caller: CallerDep,
     query: Annotated[RunQuery, Query()],
     *,
     cursor: str | None = None,
@@ -68,7 +75,8 @@ async def list_runs(
     metrics: Annotated[int, Query(ge=0, le=10, description="How many metrics of each run to tell.")] = 0,
 ) -> Page[RunModel]:
     """Runs, newest first, page by page; every filter narrows."""
-    where, order = to_filter(query), to_order(query)
+    asked, order = to_filter(query), to_order(query)
+    where = replace(asked, projects=caller.narrowed(asked.projects))
     try:
         found, following = await context.store.read(
             lambda s: runs.list_runs(s, where, order=order, cursor=cursor, limit=limit)
@@ -90,7 +98,9 @@ async def list_runs(
 async def get_run(
     request: Request,
     context: ContextDep,
+    caller: CallerDep,
     run_id: UUID,
+    *,
     wait: Annotated[str | None, Query(description="How long to wait for a change, such as 30s.")] = None,
     version: Annotated[int | None, Query(ge=0, description="Wait for a version above this one.")] = None,
 ) -> Response:
@@ -98,13 +108,13 @@ async def get_run(
     ``If-None-Match`` entity tag, or than it is now), or when the wait is over; a run that is over is
     never waited for."""
     seconds = seconds_of(wait, context.settings.max_wait_seconds)
-    run = await stored_run(context, run_id)
+    run = await stored_run(context, caller, run_id)
     tag = request.headers.get("if-none-match", "")
     known = version if version is not None else _version_of(tag)
     if seconds > 0 and not is_over(run) and (known is None or run.version <= known):
         await context.waiters.heard([run])
         changed = await context.wakeups.runs.wait(run_id, run.version if known is None else known, seconds)
-        run = await stored_run(context, run_id) if changed else run
+        run = await stored_run(context, caller, run_id) if changed else run
     if tag and tag.removeprefix("W/") == _etag(run):
         return Response(status_code=304, headers={"ETag": _etag(run)})
     model = await present_whole(context, request, run)
@@ -118,31 +128,30 @@ async def get_run(
     response_model=RunModel,
     openapi_extra=body_of(CancelRequest),
 )
-async def cancel(request: Request, context: ContextDep, run_id: UUID) -> RunModel:
+async def cancel(request: Request, context: ContextDep, caller: CallerDep, run_id: UUID) -> RunModel:
     """Ask for the run's end; asking twice, or for a run that has ended, changes nothing."""
     body = await read_body(request, CancelRequest)
-    run = await context.store.transact(lambda s: _cancel(s, run_id, body))
+    run = await context.store.transact(lambda s: _cancel(s, caller, run_id, body))
     context.store.announce(run)
     context.ring_after([run])
     return present(context, request, run)
 
 
 @router.post("/runs/{run_id}:retry", status_code=202, response_model=RunModel)
-async def retry(request: Request, context: ContextDep, run_id: UUID) -> RunModel:
+async def retry(request: Request, context: ContextDep, caller: CallerDep, run_id: UUID) -> RunModel:
     """Let a failed run go on from the tasks that failed, under its own id (KFP's ``:retry``)."""
-    run = await stored_run(context, run_id)
+    run = await stored_run(context, caller, run_id, Action.SUBMIT)
     return present(context, request, await retry_failed_tasks(context, run))
 
 
-def _cancel(session: Session, run_id: UUID, body: CancelRequest) -> Run:
-    run = runs.get_run(session, run_id)
-    if run is None:
-        raise ProblemError("not-found", f"there is no run {run_id}")
+def _cancel(session: Session, caller: Caller, run_id: UUID, body: CancelRequest) -> Run:
+    run = seen_run(caller, runs.get_run(session, run_id), run_id, Action.SUBMIT)
     if body.key is not None:
         _refuse_stale(session, run, body.key, body.try_number)
     if run.phase.is_over:
         return run
-    return runs.request_cancel(session, run_id, at=database_now(session), reason=body.reason)
+    at = database_now(session)
+    return runs.request_cancel(session, run_id, at=at, reason=body.reason, actor=caller.actor)
 
 
 def _refuse_stale(session: Session, run: Run, key: UUID, try_number: int | None) -> None:

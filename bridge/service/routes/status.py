@@ -21,17 +21,19 @@ from bridge.client.status import (
     SwitchModel,
     WatchStatus,
 )
+from bridge.domain.access import Action
 from bridge.domain.history import import_from_json
 from bridge.domain.states import RunPhase
 from bridge.lineage import backends, emissions, leases, outbox, quarantine, queue, runs, switches
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.records import BackendState, Duty, Switch
+from bridge.service.access.caller import Caller
 from bridge.service.backends import Backend, trouble_of
 from bridge.service.context import Context
 from bridge.service.describing import any_content
 from bridge.service.exposition import EXPOSITION_TYPE, exposition
-from bridge.service.routes.common import ContextDep
+from bridge.service.routes.common import CallerDep, ContextDep
 from bridge.service.versions import package_version
 
 _Ordered = TypeVar("_Ordered", datetime, float)
@@ -44,15 +46,17 @@ scraped = APIRouter(tags=["status"])
 
 
 @router.get("/status", response_model=StatusModel)
-async def status(context: ContextDep) -> StatusModel:
-    """How the bridge gets on with its database and its backends."""
-    return await status_of(context)
+async def status(context: ContextDep, caller: CallerDep) -> StatusModel:
+    """How the bridge gets on with its database and its backends; runs and queues are those of the caller's
+    projects."""
+    return await status_of(context, caller)
 
 
 @scraped.get("/metrics", response_class=Response, responses=any_content("text/plain", "The numbers."))
-async def metrics(context: ContextDep) -> Response:
-    """The same in numbers, as Prometheus reads them."""
-    return Response(exposition(await status_of(context)), media_type=EXPOSITION_TYPE)
+async def metrics(context: ContextDep, caller: CallerDep) -> Response:
+    """The same in numbers, as Prometheus reads them; for who sees all projects."""
+    caller.need_everywhere(Action.READ)
+    return Response(exposition(await status_of(context, caller)), media_type=EXPOSITION_TYPE)
 
 
 @probes.get("/livez")
@@ -76,24 +80,26 @@ async def readyz(context: ContextDep) -> Response:
     return JSONResponse({"status": "ready"})
 
 
-async def status_of(context: Context) -> StatusModel:
-    """The installation's status as one message."""
+async def status_of(context: Context, caller: Caller) -> StatusModel:
+    """The installation's status as one message, as far as it concerns the caller's projects."""
+    projects = caller.projects
 
     def read(session: Session) -> tuple[int, list[BackendStatus], EmissionStatus | None, OutboxStatus]:
         states: dict[str, list[BackendState]] = {}
         for state in backends.all_backend_states(session):
             states.setdefault(state.backend, []).append(state)
-        queues, aside = _queues(context, session), quarantine.counts(session)
+        queues, aside = _queues(context, session, caller), quarantine.counts(session, projects)
         paused = switches.switches(session)
         told = []
         for name, backend in context.backends.items():
-            counts = runs.count_by_phase(session, name)
+            counts = runs.count_by_phase(session, name, projects)
             told.append(
                 _backend_status(backend, states.get(name, []), counts, queues[name], aside.get(name, 0))
             )
             told[-1].switch = _switch_model(paused.get(name), counts)
         backlog = leases.backlog(session, Duty.MIRROR)
-        return backlog, told, _emission_status(context, session), _outbox_status(session)
+        emission = _emission_status(context, session) if caller.sees_all else None
+        return backlog, told, emission, _outbox_status(session)
 
     backlog, told, emission, sequencing = await context.store.read(read)
     running = sum(one.running for one in context.supervisor.health.values()) if context.supervisor else 0
@@ -101,6 +107,7 @@ async def status_of(context: Context) -> StatusModel:
         version=package_version(),
         database=context.store.database.dialect,
         schema_revision=context.store.database.head(),
+        access="required" if context.authenticator.required else "off",
         workers=running,
         mirror_backlog=backlog,
         read_only=_FULL if context.store.database.is_full else None,
@@ -204,7 +211,7 @@ def _emission_status(context: Context, session: Session) -> EmissionStatus | Non
     )
 
 
-def _queues(context: Context, session: Session) -> dict[str, list[QueueStatus]]:
+def _queues(context: Context, session: Session, caller: Caller) -> dict[str, list[QueueStatus]]:
     moment, share_of = database_now(session), context.settings.share_of
     return {
         name: [
@@ -218,6 +225,7 @@ def _queues(context: Context, session: Session) -> dict[str, list[QueueStatus]]:
                 weight=share_of(one.project).weight,
             )
             for one in queue.queues(session, name)
+            if caller.sees(one.project)
         ]
         for name in context.backends
     }

@@ -19,16 +19,18 @@ from bridge.client.webhooks import (
     WebhookRequest,
     WebhookTest,
 )
+from bridge.domain.access import Action
 from bridge.domain.webhooks import make_secret, pattern_problem, secret_problem
 from bridge.lineage import deliveries, webhooks
 from bridge.lineage.deliveries import Delivery
 from bridge.lineage.errors import CursorError
 from bridge.lineage.records import Event
 from bridge.lineage.webhooks import StoredWebhook, WebhookChanges
+from bridge.service.access.caller import Caller
 from bridge.service.describing import body_of
 from bridge.service.outgoing import Outgoing
 from bridge.service.problems import ProblemError
-from bridge.service.routes.common import MAX_LIMIT, ContextDep, RowNumber, read_body
+from bridge.service.routes.common import MAX_LIMIT, CallerDep, ContextDep, RowNumber, read_body
 from bridge.service.workers.deliver import send
 
 router = APIRouter(tags=["webhooks"])
@@ -41,17 +43,20 @@ _TEST_TYPE = "webhook.test"
 
 @router.get("/webhooks", response_model=Page[WebhookModel])
 async def list_webhooks(
-    context: ContextDep, project: Annotated[list[str] | None, Query()] = None
+    context: ContextDep, caller: CallerDep, project: Annotated[list[str] | None, Query()] = None
 ) -> Page[WebhookModel]:
     """All webhooks, in the order they were made."""
-    found = await context.store.read(lambda s: _counted(s, webhooks.list_webhooks(s, tuple(project or ()))))
+    caller.need_anywhere(Action.OPERATE)
+    projects = caller.narrowed(project or (), Action.OPERATE)
+    found = await context.store.read(lambda s: _counted(s, webhooks.list_webhooks(s, projects)))
     return Page(items=found)
 
 
 @router.post("/webhooks", status_code=201, response_model=WebhookModel, openapi_extra=body_of(WebhookRequest))
-async def add_webhook(request: Request, context: ContextDep) -> WebhookModel:
+async def add_webhook(request: Request, context: ContextDep, caller: CallerDep) -> WebhookModel:
     """Tell an address of events from now on. The answer is the only one that shows the secret. Audited."""
     body = await read_body(request, WebhookRequest)
+    caller.need(Action.ADMINISTER, body.project)
     _check_types(body.types)
     if body.secret is not None and (problem := secret_problem(body.secret)) is not None:
         raise ProblemError("invalid-request", problem, errors=[("/secret", problem)])
@@ -67,6 +72,7 @@ async def add_webhook(request: Request, context: ContextDep) -> WebhookModel:
             types=body.types,
             project=body.project,
             description=body.description,
+            actor=caller.actor,
         )
 
     stored = await context.store.transact(write)
@@ -74,13 +80,15 @@ async def add_webhook(request: Request, context: ContextDep) -> WebhookModel:
 
 
 @router.get("/webhooks/{webhook_id}", response_model=WebhookModel)
-async def get_webhook(webhook_id: UUID, context: ContextDep) -> WebhookModel:
+async def get_webhook(webhook_id: UUID, context: ContextDep, caller: CallerDep) -> WebhookModel:
     """A webhook and how many messages are owed to it."""
-    return await context.store.read(lambda s: _counted(s, [_stored(s, webhook_id)])[0])
+    return await context.store.read(lambda s: _counted(s, [_stored(s, caller, webhook_id)])[0])
 
 
 @router.patch("/webhooks/{webhook_id}", response_model=WebhookModel, openapi_extra=body_of(WebhookChange))
-async def change_webhook(webhook_id: UUID, request: Request, context: ContextDep) -> WebhookModel:
+async def change_webhook(
+    webhook_id: UUID, request: Request, context: ContextDep, caller: CallerDep
+) -> WebhookModel:
     """Change what is given. One that is made active again is told what happened meanwhile. Audited."""
     body = await read_body(request, WebhookChange)
     _check_types(body.types or [])
@@ -95,8 +103,10 @@ async def change_webhook(webhook_id: UUID, request: Request, context: ContextDep
         changes["active"] = body.active
 
     def write(session: Session) -> WebhookModel:
-        _stored(session, webhook_id)
-        return _counted(session, [webhooks.change_webhook(session, webhook_id, **changes)])[0]
+        _stored(session, caller, webhook_id, Action.ADMINISTER)
+        return _counted(
+            session, [webhooks.change_webhook(session, webhook_id, actor=caller.actor, **changes)]
+        )[0]
 
     changed = await context.store.transact(write, repeatable=True)
     context.wakeups.deliver.ring()
@@ -104,29 +114,35 @@ async def change_webhook(webhook_id: UUID, request: Request, context: ContextDep
 
 
 @router.delete("/webhooks/{webhook_id}", status_code=204)
-async def remove_webhook(webhook_id: UUID, context: ContextDep) -> None:
+async def remove_webhook(webhook_id: UUID, context: ContextDep, caller: CallerDep) -> None:
     """Take a webhook away with everything owed to it. Audited."""
-    if not await context.store.transact(lambda s: webhooks.remove_webhook(s, webhook_id), repeatable=True):
-        raise _unknown(webhook_id)
+
+    def write(session: Session) -> None:
+        _stored(session, caller, webhook_id, Action.ADMINISTER)
+        webhooks.remove_webhook(session, webhook_id, actor=caller.actor)
+
+    await context.store.transact(write)
 
 
 @router.post("/webhooks/{webhook_id}:rotate", response_model=WebhookModel)
-async def rotate_secret(webhook_id: UUID, context: ContextDep) -> WebhookModel:
+async def rotate_secret(webhook_id: UUID, context: ContextDep, caller: CallerDep) -> WebhookModel:
     """Make a new secret, which the answer shows; for a day messages carry a signature of each. Audited."""
     secret = make_secret(secrets.token_bytes(_SECRET_BYTES))
 
     def write(session: Session) -> StoredWebhook:
-        _stored(session, webhook_id)
-        return webhooks.rotate_secret(session, webhook_id, secret, both_for_seconds=_BOTH_SECRETS_SECONDS)
+        _stored(session, caller, webhook_id, Action.ADMINISTER)
+        return webhooks.rotate_secret(
+            session, webhook_id, secret, both_for_seconds=_BOTH_SECRETS_SECONDS, actor=caller.actor
+        )
 
     stored = await context.store.transact(write)
     return _shown(stored).model_copy(update={"secret": secret})
 
 
 @router.post("/webhooks/{webhook_id}:test", response_model=WebhookTest)
-async def test_webhook(webhook_id: UUID, context: ContextDep) -> WebhookTest:
+async def test_webhook(webhook_id: UUID, context: ContextDep, caller: CallerDep) -> WebhookTest:
     """Send one test message now, and tell what came of it; it is not repeated."""
-    stored = await context.store.read(lambda s: _stored(s, webhook_id))
+    stored = await context.store.read(lambda s: _stored(s, caller, webhook_id))
     settings = context.settings
     event = Event(
         number=0,
@@ -146,11 +162,11 @@ async def test_webhook(webhook_id: UUID, context: ContextDep) -> WebhookTest:
 
 
 @router.post("/webhooks/{webhook_id}:redeliver")
-async def redeliver_dead(webhook_id: UUID, context: ContextDep) -> dict[str, int]:
+async def redeliver_dead(webhook_id: UUID, context: ContextDep, caller: CallerDep) -> dict[str, int]:
     """Send everything that was given up once more; the answer says how many messages that are."""
 
     def write(session: Session) -> int:
-        _stored(session, webhook_id)
+        _stored(session, caller, webhook_id)
         return deliveries.redeliver(session, webhook_id)
 
     count = await context.store.transact(write, repeatable=True)
@@ -162,6 +178,8 @@ async def redeliver_dead(webhook_id: UUID, context: ContextDep) -> dict[str, int
 async def list_deliveries(
     webhook_id: UUID,
     context: ContextDep,
+    caller: CallerDep,
+    *,
     state: Literal["pending", "delivered", "dead"] | None = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
@@ -169,7 +187,7 @@ async def list_deliveries(
     """Messages of a webhook, newest first; ``state=dead`` are those that were given up."""
 
     def read(session: Session) -> tuple[list[Delivery], str | None]:
-        _stored(session, webhook_id)
+        _stored(session, caller, webhook_id)
         return deliveries.list_deliveries(session, webhook_id, state=state, cursor=cursor, limit=limit)
 
     try:
@@ -180,11 +198,13 @@ async def list_deliveries(
 
 
 @router.post("/webhooks/{webhook_id}/deliveries/{delivery_id}:redeliver")
-async def redeliver_one(webhook_id: UUID, delivery_id: RowNumber, context: ContextDep) -> dict[str, int]:
+async def redeliver_one(
+    webhook_id: UUID, delivery_id: RowNumber, context: ContextDep, caller: CallerDep
+) -> dict[str, int]:
     """Send one message once more, whatever came of it."""
 
     def write(session: Session) -> int:
-        _stored(session, webhook_id)
+        _stored(session, caller, webhook_id)
         return deliveries.redeliver(session, webhook_id, delivery_id)
 
     count = await context.store.transact(write, repeatable=True)
@@ -201,15 +221,14 @@ def _check_types(types: list[str]) -> None:
         raise ProblemError("invalid-request", "; ".join(text for _, text in errors), errors=errors)
 
 
-def _stored(session: Session, webhook_id: UUID) -> StoredWebhook:
+def _stored(
+    session: Session, caller: Caller, webhook_id: UUID, action: Action = Action.OPERATE
+) -> StoredWebhook:
     stored = webhooks.find_webhook(session, webhook_id)
-    if stored is None:
-        raise _unknown(webhook_id)
+    if stored is None or not caller.sees(stored.project):
+        raise ProblemError("not-found", f"there is no webhook {webhook_id}")
+    caller.need(action, stored.project)
     return stored
-
-
-def _unknown(webhook_id: UUID) -> ProblemError:
-    return ProblemError("not-found", f"there is no webhook {webhook_id}")
 
 
 def _counted(session: Session, stored: Sequence[StoredWebhook]) -> list[WebhookModel]:

@@ -37,6 +37,7 @@ COMMANDS = [
     "audit",
     "doctor",
     "retention",
+    "token",
 ]
 HEAVY = ("asyncio", "httpx", "pydantic", "yaml", "tenacity", "rich", "fastapi", "sqlmodel", "google", "kfp")
 

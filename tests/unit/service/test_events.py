@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 
 from bridge.lineage.database import Database
+from bridge.service.access.caller import NOBODY, Caller
 from bridge.service.routes.events import _stream
 from tests.unit.service.harness import Harness, harness
+
+
+async def everybody() -> Caller:
+    return Caller(NOBODY)
 
 
 async def frames(stream: Any, count: int) -> list[dict[str, Any]]:
@@ -30,11 +35,11 @@ async def test_events_are_told_in_order_and_without_gaps(service: Harness) -> No
     run = await service.submitted()
     await service.ended(run)
     await service.sequencer.step()
-    events = await frames(_stream(service.context, 0, None), 4)
+    events = await frames(_stream(service.context, everybody, 0, None), 4)
     assert [event["number"] for event in events] == [1, 2, 3, 4]
     assert events[0]["type"] == "run.created"
     assert events[0]["data"]["project"] == "default"
-    again = await frames(_stream(service.context, 2, None), 2)
+    again = await frames(_stream(service.context, everybody, 2, None), 2)
     assert again == events[2:]
 
 
@@ -42,7 +47,7 @@ async def test_a_stream_begins_with_the_number_it_starts_after(service: Harness)
     run = await service.submitted()
     await service.ended(run)
     await service.sequencer.step()
-    newest = len(await frames(_stream(service.context, 0, None), 6))
+    newest = len(await frames(_stream(service.context, everybody, 0, None), 6))
     service.context.stop_waiting()
     for headers, start in (({}, newest), ({"Last-Event-ID": "2"}, 2), ({"Last-Event-ID": "99"}, newest)):
         answer = await service.client.get("/api/v1/events", headers=headers)
@@ -51,7 +56,7 @@ async def test_a_stream_begins_with_the_number_it_starts_after(service: Harness)
 
 async def test_what_happens_while_a_reader_reads_is_told_at_once(database: Database) -> None:
     async with harness(database, change_poll_seconds=60, heartbeat_seconds=60) as service:
-        stream = _stream(service.context, 0, None)
+        stream = _stream(service.context, everybody, 0, None)
         await anext(stream)
         for key in ("a", "b"):
             await service.submit(key)
@@ -64,7 +69,7 @@ async def test_what_happens_while_a_reader_reads_is_told_at_once(database: Datab
 
 async def test_what_another_process_did_is_told_within_its_poll(database: Database) -> None:
     async with harness(database) as service, harness(database) as worker:
-        reading = asyncio.create_task(frames(_stream(service.context, 0, None), 6))
+        reading = asyncio.create_task(frames(_stream(service.context, everybody, 0, None), 6))
         run = await worker.submitted()
         await worker.ended(run)
         await worker.sequencer.step()
@@ -73,7 +78,7 @@ async def test_what_another_process_did_is_told_within_its_poll(database: Databa
 
 
 async def test_a_reader_is_woken_by_what_happens(service: Harness) -> None:
-    reading = asyncio.create_task(frames(_stream(service.context, 0, None), 1))
+    reading = asyncio.create_task(frames(_stream(service.context, everybody, 0, None), 1))
     await asyncio.sleep(0)
     run = (await service.submit()).json()
     await service.sequencer.step()
@@ -87,13 +92,13 @@ async def test_only_the_events_of_one_run(service: Harness) -> None:
     await service.sequencer.step()
     from uuid import UUID
 
-    (event,) = await frames(_stream(service.context, 0, UUID(second["run_id"])), 1)
+    (event,) = await frames(_stream(service.context, everybody, 0, UUID(second["run_id"])), 1)
     assert event["run_id"] == second["run_id"]
 
 
 async def test_an_idle_stream_has_a_heartbeat_and_ends_with_the_service(database: Database) -> None:
     async with harness(database, heartbeat_seconds=0.02) as service:
-        stream = _stream(service.context, 0, None)
+        stream = _stream(service.context, everybody, 0, None)
         told = []
         async with asyncio.timeout(10):
             async for text in stream:

@@ -13,7 +13,7 @@ from alembic import op
 from bridge.lineage.columns import BigId, CleanText, JsonText, Uid, UtcTime
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
