@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands.failures import FAILED, SUCCEEDED, CommandError
 from bridge.commands.options import add_command, add_json_option
-from bridge.commands.serving import add_service_options, missing_extra, opened_database, settings_of
+from bridge.commands.serving import add_service_options, missing_extra, opened_database, read_settings
 
 if TYPE_CHECKING:
     from bridge.commands.console import Console
@@ -33,7 +33,7 @@ def register(commands: Any) -> None:
 
 def run_retention(args: argparse.Namespace, console: Console) -> int:
     """Remove, and tell how much."""
-    settings = settings_of(args, console, "retention")
+    settings = read_settings(args, console, "retention")
     if settings.retention.keeps_everything:
         raise CommandError(
             "the settings keep everything",
