@@ -12,6 +12,7 @@ from bridge.domain.explain import ExplainedInput
 from bridge.domain.identity import utc_text
 from bridge.domain.lineage import Artifact, ArtifactUse, Direction, Metric, Run, RunError, Task
 from bridge.domain.openlineage import asking_task_facet, dataset_name, facet, own_facet, parent_facet
+from bridge.domain.redaction import redact_named
 
 # An event lists so many datasets at most, and says so when there are more: consumers refuse large events.
 MOST_DATASETS = 500
@@ -65,7 +66,10 @@ class Describing:
         if run.arguments:
             facets["executionParameters"] = self._facet(
                 "1-0-0/ExecutionParametersRunFacet",
-                parameters=[{"key": name, "value": _as_text(value)} for name, value in run.arguments.items()],
+                parameters=[
+                    {"key": name, "value": _as_text(value)}
+                    for name, value in redact_named(run.arguments).items()
+                ],
             )
         if run.labels:
             facets["tags"] = self._facet(

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from bridge.domain.identity import Origin
+from bridge.domain.redaction import redact_text
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 
 
@@ -106,13 +107,20 @@ class GateVerdict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunError:
     """Why a run failed, as the backend or the bridge tells it. ``log_tail`` holds last lines; ``kind`` is the
-    likeliest cause's (``CauseKind``), if causes were ranked."""
+    likeliest cause's (``CauseKind``), if causes were ranked. What looks like a secret is never in it."""
 
     message: str
     code: str | None = None
     task: str | None = None
     log_tail: tuple[str, ...] = ()
     kind: str | None = None
+
+    def __post_init__(self) -> None:
+        # Here, so that what is stored, searched for, told in events and compared with what is seen is one.
+        object.__setattr__(self, "message", redact_text(self.message))
+        if self.log_tail:
+            # As one text: a key has several lines.
+            object.__setattr__(self, "log_tail", tuple(redact_text("\n".join(self.log_tail)).split("\n")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, delete, insert, select
 from sqlmodel import Session
 
 from bridge.domain.causes import Cause, CauseKind, Evidence, Witness
+from bridge.domain.redaction import redact_text
 from bridge.lineage.bulk import in_pieces
 from bridge.lineage.columns import clean_text
 from bridge.lineage.errors import NotStored
@@ -73,7 +74,7 @@ def _row(cause: Cause, position: int, waiting: bool) -> dict[str, Any]:
     return {
         "task_path": clean_text(cause.task or ""),
         "kind": cause.kind.value,
-        "message": clean_text(cause.message),
+        "message": redact_text(clean_text(cause.message)),
         "weight": cause.weight,
         "position": position,
         "waiting": waiting,
@@ -95,7 +96,7 @@ def _cause(row: RowMapping) -> Cause:
 def _evidence_to_json(one: Evidence) -> dict[str, Any]:
     texts = {name: getattr(one, name) for name in ("message", "reason", "task", "pod", "container", "step")}
     return {
-        **{name: None if text is None else clean_text(text) for name, text in texts.items()},
+        **{name: None if text is None else redact_text(clean_text(text)) for name, text in texts.items()},
         "witness": one.witness.value,
         "exit_code": one.exit_code,
         "at": one.at.isoformat() if one.at else None,

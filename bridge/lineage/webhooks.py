@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import RowMapping, delete, func, select, update
 from sqlmodel import Session
 
+from bridge.domain.redaction import redact_named, redact_text
 from bridge.lineage import audit, outbox
 from bridge.lineage.bulk import changed_rows, insert_timed
 from bridge.lineage.columns import database_time
@@ -206,7 +207,7 @@ def _webhook(row: RowMapping) -> StoredWebhook:
 def _shown(stored: StoredWebhook) -> dict[str, Any]:
     """What the audit log keeps of a webhook: not its secrets."""
     return {
-        "url": stored.url,
+        "url": redact_text(stored.url),
         "types": list(stored.types),
         "description": stored.description,
         "active": stored.active,
@@ -223,4 +224,5 @@ def _audit(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> None:
-    audit.record(session, action, actor=actor, data=data, before=before, after=after, project=project)
+    told = redact_named(data)
+    audit.record(session, action, actor=actor, data=told, before=before, after=after, project=project)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from bridge.domain.decide import Policy
+from bridge.domain.redaction import redact_text
 from bridge.kfp_api.auth import TokenSource
 from bridge.kfp_api.choosing import ChoosingReader
 from bridge.kfp_api.client import KfpClient
@@ -107,7 +108,7 @@ class Backend:
         begins = self.stale_since is None
         self.stale_since = self.stale_since or at
         if not isinstance(error, KfpHeldBack):
-            self._trouble = self.last_error = _in_words(error)[:_MAX_ERROR_CHARS]
+            self._trouble = self.last_error = redact_text(_in_words(error))[:_MAX_ERROR_CHARS]
         else:
             # Not being asked is no news of the backend: what it did last comes first.
             cause = self._trouble if not begins else None

@@ -14,6 +14,7 @@ from bridge.client.comparison import CompareBlob, CompareRow, CompareSection
 from bridge.domain.comparing import UNKNOWN, Section, Unknown, compare
 from bridge.domain.explain import ExplainedInput
 from bridge.domain.lineage import MetricBlob, Run, Submission
+from bridge.domain.redaction import redact_named
 from bridge.lineage import mirror, reading, runs, specs, submissions
 from bridge.lineage.datasets import inputs_of
 from bridge.lineage.records import StoredSpec
@@ -77,7 +78,7 @@ def sections_of(sides: Sequence[Side], pipelines: Sequence[Pipeline | None]) -> 
     """What differs between them, section by section; a pipeline is ``None`` where it is not known."""
     told: dict[str, list[Mapping[str, Any] | Unknown]] = {
         "outcome": [_outcome(side.run) for side in sides],
-        "parameters": [side.run.arguments for side in sides],
+        "parameters": [redact_named(side.run.arguments) for side in sides],
         "metrics": [side.metrics for side in sides],
         "pipeline": [_pipeline(side.run, one) for side, one in zip(sides, pipelines, strict=True)],
         "images": [images_by_component(one) if one else UNKNOWN for one in pipelines],

@@ -42,6 +42,7 @@ from bridge.domain.lineage import (
     RunError,
     Task,
 )
+from bridge.domain.redaction import redact_named, redact_text
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.domain.uris import normalise_uri
 from bridge.lineage.records import Event
@@ -66,7 +67,7 @@ def origin_model(origin: Origin) -> OriginModel:
     plain = OriginModel.model_fields.keys() - {"asset_events", "lineage"}
     return OriginModel(
         **{name: getattr(origin, name) for name in plain},
-        asset_events=[dict(event) for event in origin.asset_events],
+        asset_events=[redact_named(event) for event in origin.asset_events],
         lineage=None if origin.lineage is None else LineageParentModel(**asdict(origin.lineage)),
     )
 
@@ -155,8 +156,8 @@ class Presenter:
             error=error_model(run.error),
             causes=[cause_model(cause) for cause in shown_causes(run, causes)],
             gate=gate_model(run.gate),
-            arguments=dict(run.arguments),
-            labels=dict(run.labels),
+            arguments=redact_named(run.arguments),
+            labels=redact_named(run.labels),
             origin=origin_model(run.origin),
             links=self.links(run, base_url),
             warnings=warnings or [],
@@ -266,8 +267,8 @@ def task_model(task: Task, causes: Sequence[Cause] = ()) -> TaskModel:
         finished_at=task.finished_at,
         error=error_model(task.error),
         causes=[cause_model(cause) for cause in causes if cause.task == (task.path or task.name)],
-        inputs=dict(task.inputs),
-        outputs=dict(task.outputs),
+        inputs=redact_named(task.inputs),
+        outputs=redact_named(task.outputs),
     )
 
 
@@ -277,10 +278,10 @@ def artifact_model(artifact: Artifact, uses: Iterable[tuple[UUID, ArtifactUse]])
     return ArtifactModel(
         artifact_id=artifact.artifact_id,
         type=artifact.type,
-        uri=artifact.uri,
+        uri=redact_text(artifact.uri) if artifact.uri else artifact.uri,
         name=artifact.name,
         digest=artifact.digest,
-        metadata=dict(artifact.metadata),
+        metadata=redact_named(artifact.metadata),
         created_at=artifact.created_at,
         content=artifact.content.state.value if artifact.content else None,
         content_error=artifact.content.error if artifact.content else None,

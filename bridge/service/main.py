@@ -13,6 +13,7 @@ from types import FrameType
 
 import uvicorn
 
+from bridge.domain.redaction import redact_text
 from bridge.lineage.database import Database
 from bridge.lineage.errors import LineageError
 from bridge.service.app import create_app
@@ -37,7 +38,7 @@ def serve(settings: ServiceSettings) -> None:
 
     Prints ``kfbridge serve ready on <url>`` once requests are answered. Raises ``StartError``.
     """
-    configure_logging(settings.log_level, as_json=settings.log_json)
+    configure_logging(settings.log_level, as_json=settings.log_json, secrets=settings.secrets())
     with _listening(settings) as listener, _open_database(settings) as (database, holder):
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -62,7 +63,7 @@ def serve(settings: ServiceSettings) -> None:
 
 def worker(settings: ServiceSettings) -> None:
     """Run the workers without the API. Returns after SIGTERM or SIGINT. Raises ``StartError``."""
-    configure_logging(settings.log_level, as_json=settings.log_json)
+    configure_logging(settings.log_level, as_json=settings.log_json, secrets=settings.secrets())
     if not settings.backends:
         raise StartError("no backend is configured: give --kfp-url, KFBRIDGE_KFP_URL or [[backends]]")
     working = settings.model_copy(update={"workers": True})
@@ -155,7 +156,7 @@ def _open_database(settings: ServiceSettings) -> Iterator[tuple[Database, str]]:
             patience_seconds=settings.database_patience_seconds,
         )
     except (LineageError, ValueError) as error:
-        raise StartError(f"the database cannot be opened: {error}") from error
+        raise StartError(redact_text(f"the database cannot be opened: {error}")) from error
     try:
         try:
             if database.dialect == "sqlite" or settings.migrate:

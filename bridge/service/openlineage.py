@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 from bridge.client.models import OriginModel
 from bridge.domain.identity import Origin
 from bridge.domain.lineage import DatasetWrite, Direction, JobRunEvent
+from bridge.domain.redaction import redact_named
 from bridge.domain.uris import normalise_uri
 from bridge.service.convert import origin_of
 
@@ -109,7 +110,7 @@ def to_domain(event: RunEvent) -> JobRunEvent:
         parent_ol_run_id=_uuid(_dig(event.run.facets, "parent", "run", "runId")),
         origin=_origin(event),
         datasets=tuple(_datasets(event)),
-        facets={"run": event.run.facets, "job": event.job.facets},
+        facets=redact_named({"run": event.run.facets, "job": event.job.facets}),
     )
 
 

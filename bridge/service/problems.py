@@ -48,6 +48,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from bridge.client.models import Problem, ProblemField
+from bridge.domain.redaction import redact_text
 from bridge.lineage.errors import DatabaseFull, DatabaseUnavailable
 
 TYPE_PREFIX = "urn:kfbridge:problem:"
@@ -118,9 +119,9 @@ class ProblemError(Exception):
             type=TYPE_PREFIX + slug,
             title=title,
             status=status,
-            detail=detail,
+            detail=redact_text(detail),
             retryable=retryable,
-            errors=[ProblemField(pointer=pointer, detail=text) for pointer, text in errors],
+            errors=[ProblemField(pointer=pointer, detail=redact_text(text)) for pointer, text in errors],
             retry_after_seconds=retry_after_seconds,
         )
 

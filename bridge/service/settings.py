@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from bridge.domain.fairness import Share
+from bridge.domain.redaction import is_secret_name
 from bridge.domain.uris import local_path, normalise_uri
 from bridge.service.admission_settings import AdmissionSettings
 from bridge.service.backend_settings import BackendSettings, PriceSettings, ProjectSettings
@@ -79,6 +80,7 @@ class ServiceSettings(BaseModel):
 
     database_url: str = Field(
         default="sqlite:///kfbridge.db",
+        repr=False,
         pattern=r"^(sqlite|postgresql|postgres)(\+\w+)?://",
         description="sqlite:///path or postgresql://user:password@host/name.",
     )
@@ -298,6 +300,18 @@ class ServiceSettings(BaseModel):
         """The names under which the service may be asked, besides addresses and loopback names."""
         public = urlsplit(self.public_url or "").hostname
         return (*self.allowed_hosts, self.host, *((public,) if public else ()))
+
+    def secrets(self) -> list[str]:
+        """Every secret that is set, so that none is logged; what token files hold is not among them."""
+        found = [self.api_token, *(backend.token for backend in self.backends)]
+        if self.openlineage is not None:
+            found += [self.openlineage.token, *self.openlineage.headers.values()]
+        texts = [one.get_secret_value() for one in found if one is not None]
+        texts += [
+            urlsplit(url).password or "" for url in (self.database_url, *(b.url for b in self.backends))
+        ]
+        options = [pair for kind in self.content_options.values() for pair in kind.items()]
+        return texts + [text for name, text in options if isinstance(text, str) and is_secret_name(name)]
 
     def may_look(self, uri: str | None) -> bool:
         """Whether the bridge may look if what a URI names is there: a file whose content it may give, or an

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
+import anyio.to_thread
+
 from bridge.domain.lineage import Run, Task
+from bridge.domain.redaction import redact_bytes
 from bridge.kfp_api.errors import KfpError, KfpNotFound
 from bridge.service.backends import Backend
 from bridge.service.context import Context
@@ -29,7 +32,7 @@ async def tail_of(backend: Backend | None, run: Run, task: Task) -> bytes:
         return _kept_tail(task)
     except KfpError as error:
         raise _unavailable(run, error) from error
-    return text.encode()
+    return await anyio.to_thread.run_sync(redact_bytes, text.encode())
 
 
 async def after(backend: Backend | None, run: Run, task: Task, skip: int) -> bytes:
@@ -46,7 +49,7 @@ async def after(backend: Backend | None, run: Run, task: Task, skip: int) -> byt
         return b""
     except KfpError as error:
         raise _unavailable(run, error) from error
-    return bytes(found[:MOST_LOG_BYTES])
+    return await anyio.to_thread.run_sync(redact_bytes, bytes(found[:MOST_LOG_BYTES]))
 
 
 async def follow(
@@ -98,7 +101,7 @@ async def _followed(
             if piece is None:
                 return
             heard_at = loop.time()
-            yield piece
+            yield redact_bytes(piece)
             coming = asyncio.ensure_future(anext(pieces, None))
     finally:
         context.followed_logs -= 1

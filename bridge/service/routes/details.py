@@ -20,6 +20,7 @@ from bridge.client.models import (
 )
 from bridge.domain.explain import Explanation
 from bridge.domain.lineage import Task
+from bridge.domain.redaction import redact_named
 from bridge.lineage import explain, mirror, outbox, specs
 from bridge.lineage.jobs import bundle_of
 from bridge.service import tasklogs
@@ -141,7 +142,7 @@ async def explained(request: Request, context: Context, caller: Caller, run_id: 
             )
             for item in explanation.inputs
         ],
-        parameters=dict(explanation.parameters),
+        parameters=redact_named(explanation.parameters),
         images=dict(pipeline.images) if pipeline else {},
         packages={name: list(found) for name, found in pipeline.packages.items()} if pipeline else {},
         models=[artifact_model(one, [(run_id, use) for use in one.uses]) for one in explanation.models],

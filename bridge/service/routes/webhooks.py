@@ -20,6 +20,7 @@ from bridge.client.webhooks import (
     WebhookTest,
 )
 from bridge.domain.access import Action
+from bridge.domain.redaction import redact_text
 from bridge.domain.webhooks import make_secret, pattern_problem, secret_problem
 from bridge.lineage import deliveries, webhooks
 from bridge.lineage.deliveries import Delivery
@@ -241,7 +242,7 @@ def _counted(session: Session, stored: Sequence[StoredWebhook]) -> list[WebhookM
 def _shown(stored: StoredWebhook) -> WebhookModel:
     return WebhookModel(
         webhook_id=stored.webhook_id,
-        url=stored.url,
+        url=redact_text(stored.url),
         types=list(stored.types),
         project=stored.project,
         description=stored.description,

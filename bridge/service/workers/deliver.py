@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx
 from sqlmodel import Session
 
+from bridge.domain.redaction import redact_text
 from bridge.lineage import deliveries, webhooks
 from bridge.lineage.deliveries import Delivery, DeliveryState
 from bridge.lineage.records import Event
@@ -56,7 +57,7 @@ async def send(outgoing: Outgoing, webhook: StoredWebhook, event: Event, source:
     if 200 <= answer.status < 300:
         return Outcome(True, answer.status)
     wanted = answer.headers.get("retry-after", "")
-    told = " ".join(answer.text.split())[:_TOLD_CHARACTERS]
+    told = redact_text(" ".join(answer.text.split()))[:_TOLD_CHARACTERS]
     return Outcome(
         False,
         answer.status,
