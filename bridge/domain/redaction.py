@@ -37,11 +37,8 @@ _ABOUT = {
     *("type", "enabled", "required", "namespace", "mount"),
 }
 
-_NAMED = re.compile(
-    r"""(?<![\w.-])(?P<name>[A-Za-z_][\w.-]{0,127}) ["']? (?P<sign>\s{0,3}[=:]\s{0,3}) ["']?
-    (?P<value>[^\s"',;&]{3,512})""",
-    re.VERBOSE,
-)
+_NAMED = re.compile(r"""(?<![\w.])([A-Za-z_][\w.-]{0,127})["']?(\s{0,3}[=:]\s{0,3})["']?""")
+_VALUE = re.compile(r"""[^\s"',;&]{3,512}""")
 _LOOKS: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(.*?)(?:-----END|\Z)", re.DOTALL), 1),
     (
@@ -100,6 +97,11 @@ def redact_text(text: str) -> str:
     return _redacted(text, lambda _: HIDDEN)
 
 
+def redact_uri(uri: str) -> str:
+    """A URI without credentials and signatures. Most have room for neither, and there are many."""
+    return redact_text(uri) if "?" in uri or "@" in uri else uri
+
+
 def redact_bytes(content: bytes) -> bytes:
     """A log likewise, of the same length, so that places in it stay what they are."""
     return _redacted(content.decode("latin-1"), lambda secret: "*" * len(secret)).encode("latin-1")
@@ -131,25 +133,34 @@ def _redacted(text: str, hide: Callable[[str], str]) -> str:
         return text
     for look, group in _LOOKS:
         text = look.sub(partial(_without, group=group, hide=hide), text)
-    return _NAMED.sub(lambda match: _named(match, hide), text)
+    return _without_named(text, hide)
 
 
-def _named(match: re.Match[str], hide: Callable[[str], str]) -> str:
-    name, value = match["name"], match["value"]
-    if not is_secret_name(name) or set(value) <= {"*"}:
-        return match[0]
-    words = [word.lower() for word in _WORDS.findall(name)]
-    if ":" in match["sign"] and words[-1] in ("token", "key", "authorization") and not _looks_made_up(value):
-        # "unexpected token: foo" is prose.
-        return match[0]
-    return _without(match, group="value", hide=hide)
+def _without_named(text: str, hide: Callable[[str], str]) -> str:
+    pieces, reached = [], 0
+    for named in _NAMED.finditer(text):
+        # A value of one name may itself name another: "failed: api_key=…".
+        if named.start() < reached or not is_secret_name(named[1]):
+            continue
+        value = _VALUE.match(text, named.end())
+        if value is None or set(value[0]) <= {"*"} or _is_prose(named, value[0]):
+            continue
+        pieces += [text[reached : value.start()], hide(value[0])]
+        reached = value.end()
+    return "".join([*pieces, text[reached:]])
+
+
+def _is_prose(named: re.Match[str], value: str) -> bool:
+    """As in "unexpected token: foo"."""
+    last = _WORDS.findall(named[1])[-1].lower()
+    return ":" in named[2] and last in ("token", "key", "authorization") and not _looks_made_up(value)
 
 
 def _looks_made_up(value: str) -> bool:
     return len(value) >= 8 and any(sign.isdigit() for sign in value)
 
 
-def _without(match: re.Match[str], *, group: int | str, hide: Callable[[str], str]) -> str:
+def _without(match: re.Match[str], *, group: int, hide: Callable[[str], str]) -> str:
     start, end = match.start(group) - match.start(), match.end(group) - match.start()
     secret = match[group]
     if set(secret) <= {"*"}:

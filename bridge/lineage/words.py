@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from bridge.domain.lineage import Run
+from bridge.domain.redaction import redact_named
 from bridge.lineage.columns import clean_text
 
 # Runs of letters and digits; what stands between them only separates.
@@ -33,7 +34,7 @@ def words_of(run: Run) -> str:
     origin = run.origin
     texts = [run.display_name, run.pipeline.name, run.pipeline.version_name, run.experiment]
     texts += [origin.dag_id, origin.task_id, origin.team, origin.user]
-    texts += [part for label in run.labels.items() for part in label]
+    texts += [str(part) for label in redact_named(run.labels).items() for part in label]
     if run.error is not None:
         texts += [run.error.task, run.error.code, run.error.message[:_LONGEST_MESSAGE]]
     found = dict.fromkeys(word for text in texts if text for word in words_in(text))

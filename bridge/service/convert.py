@@ -42,7 +42,7 @@ from bridge.domain.lineage import (
     RunError,
     Task,
 )
-from bridge.domain.redaction import redact_named, redact_text
+from bridge.domain.redaction import redact_named, redact_uri
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.domain.uris import normalise_uri
 from bridge.lineage.records import Event
@@ -278,7 +278,7 @@ def artifact_model(artifact: Artifact, uses: Iterable[tuple[UUID, ArtifactUse]])
     return ArtifactModel(
         artifact_id=artifact.artifact_id,
         type=artifact.type,
-        uri=redact_text(artifact.uri) if artifact.uri else artifact.uri,
+        uri=redact_uri(artifact.uri) if artifact.uri else artifact.uri,
         name=artifact.name,
         digest=artifact.digest,
         metadata=redact_named(artifact.metadata),
@@ -340,7 +340,7 @@ def graph_record(graph: LineageGraph, airflow_url: str | None) -> dict[str, obje
         for name in _NODE_TEXTS:
             value = getattr(one, name)
             if value is not None:
-                record[name] = value
+                record[name] = redact_uri(value) if name == "uri" else value
         if one.uid is not None:
             record[_UIDS[one.kind]] = one.uid
         if airflow_url and one.kind is NodeKind.JOB_RUN and one.dag_id and one.dag_run_id and one.task_id:

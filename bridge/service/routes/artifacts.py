@@ -16,6 +16,7 @@ from bridge.client.history import ArtifactBrief
 from bridge.client.lineage import LineageGraphModel
 from bridge.client.models import ArtifactModel, Page
 from bridge.domain.graph import LineageGraph
+from bridge.domain.redaction import redact_uri
 from bridge.lineage import mirror
 from bridge.lineage.artifacts import ArtifactFilter, ListedArtifact, list_artifacts
 from bridge.lineage.collecting import collector_paused
@@ -137,7 +138,7 @@ def _brief(listed: ListedArtifact, caller: Caller, now: datetime) -> ArtifactBri
     return ArtifactBrief(
         artifact_id=artifact.artifact_id,
         type=artifact.type,
-        uri=artifact.uri,
+        uri=redact_uri(artifact.uri) if artifact.uri else artifact.uri,
         name=artifact.name,
         digest=artifact.digest,
         created_at=artifact.created_at,

@@ -66,6 +66,8 @@ def test_names_that_only_sound_so(name: str) -> None:
         ('{"authorization": "Basic dXNlcjpwYXNz"}', '{"authorization": "Basic ***"}'),
         ("sent bearer 0123456789abcdef to it", "sent bearer *** to it"),
         ("https://b.s3/x?X-Amz-Signature=0a1b2c&part=1", "https://b.s3/x?X-Amz-Signature=***&part=1"),
+        ("pod failed: api_key=hunter2", "pod failed: api_key=***"),
+        ("run --token=x1hunter2 --epochs=3", "run --token=*** --epochs=3"),
         ("password=hunter2 user=ada", "password=*** user=ada"),
         ('{"db_password": "hunter2", "n": 1}', '{"db_password": "***", "n": 1}'),
         ("API_KEY='k-123456'", "API_KEY='***'"),
