@@ -21,7 +21,7 @@ COMPAT_3.2 := 3.2.2 2026-06-30
 
 .PHONY: help env dashboard demo test test-unit test-contract test-database test-integration test-provider test-main-job test-all \
 	test-corpus test-containers test-airflow test-faults test-web test-compat test-compat-% lock-compat lock-bench \
-	lint format bench clean manifests helm compose-check
+	lint format bench clean manifests helm compose-check sbom audit
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -136,6 +136,12 @@ helm: .cache/helm/helm ## Helm's program, by Go; it takes minutes
 .cache/helm/helm:
 	GOBIN=$(CURDIR)/.cache/helm CGO_ENABLED=0 GOFLAGS=-buildvcs=false \
 		go install -ldflags "-s -w" helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
+
+sbom: .venv/.made ## what an installation consists of, as CycloneDX, in dist/
+	$(BIN)/python -m deploy.supply sbom --uv $(UV)
+
+audit: .venv/.made ## whether something in the lock file has a known vulnerability
+	$(BIN)/python -m deploy.supply audit --uv $(UV)
 
 bench: env ## figures: submissions and rows per second, overhead, load, beside kfp.Client and MLflow
 	$(BIN)/python -m tests.bench

@@ -183,8 +183,10 @@ class Presenter:
 
     def _scheduler_link(self, origin: Origin) -> str | None:
         base = self._settings.airflow_url
-        if origin.url or not base or not origin.is_task_instance:
-            return origin.url
+        # It becomes a link on a page, and whoever submits says what it is.
+        given = origin.url if origin.url and origin.url.lower().startswith(("http://", "https://")) else None
+        if given or not base or not origin.is_task_instance:
+            return given
         mapped = f"/mapped/{origin.map_index}" if origin.map_index >= 0 else ""
         return _airflow_link(base, origin.dag_id, origin.dag_run_id, origin.task_id) + mapped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -126,3 +127,20 @@ async def test_every_order_page_by_page(local: LocalApp, resource: str) -> None:
 
 def name_of(one: dict[str, Any]) -> str:
     return str(one["display_name"])
+
+
+async def test_page_token_sql_injection_a_token_is_data(tmp_path: Path) -> None:
+    injection = "' OR 1=1; DROP TABLE runs; --"
+    async with local_app(tmp_path) as local:
+        for _ in range(3):
+            await local.create_run()
+        first = (await local.client.get(f"{API}/runs", params={"page_size": 1})).json()
+        told = json.loads(base64.b64decode(first["next_page_token"]))
+        for name in told:
+            token = base64.b64encode(json.dumps({**told, name: injection}).encode()).decode()
+            answer = await local.client.get(f"{API}/runs", params={"page_size": 1, "page_token": token})
+            assert answer.status_code in (200, 400), answer.text
+            assert len(answer.json().get("runs", [])) <= 1
+        for params in ({"sort_by": injection}, {"filter": injection}, {"namespace": injection}):
+            assert (await local.client.get(f"{API}/runs", params=params)).status_code < 500
+        assert (await local.client.get(f"{API}/runs")).json()["total_size"] == 3
