@@ -27,7 +27,7 @@ def read_oncall(session: Session, projects: Collection[str], window: timedelta, 
     """The answer, as of ``now``, of these projects or, if there are none, of all."""
     failed, more_failed = oncall.failures_since(session, now - window, projects)
     going, more_open = oncall.open_runs(session, projects)
-    pipelines, more_pipelines = oncall.newest_pipelines(session, projects)
+    pipelines, more_pipelines = oncall.silent_pipelines(session, now, projects)
     return OnCallModel(
         since=now - window,
         now=now,
