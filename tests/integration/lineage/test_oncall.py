@@ -38,24 +38,24 @@ def _fill(session: Session) -> None:
 
 def test_failures_of_a_window_newest_first(database: Database) -> None:
     database.transact(_fill)
-    found, more = database.read(lambda s: oncall.failures_since(s, T0, None))
+    found, more = database.read(lambda s: oncall.failures_since(s, T0))
     assert (len(found), more) == (2, False)
     assert found[0].created_at > found[1].created_at
-    recent, _ = database.read(lambda s: oncall.failures_since(s, T0 + timedelta(minutes=30), "default"))
+    recent, _ = database.read(lambda s: oncall.failures_since(s, T0 + timedelta(minutes=30), ["default"]))
     assert [run.run_id for run in recent] == [found[0].run_id]
-    assert database.read(lambda s: oncall.failures_since(s, T0, "fraud")) == ([], False)
+    assert database.read(lambda s: oncall.failures_since(s, T0, ["fraud"])) == ([], False)
 
 
 def test_what_was_sent_and_goes_on(database: Database) -> None:
     database.transact(_fill)
-    found, more = database.read(lambda s: oncall.open_runs(s, None))
+    found, more = database.read(lambda s: oncall.open_runs(s))
     assert ({run.project for run in found}, len(found), more) == ({"default", "fraud"}, 2, False)
-    assert [run.project for run in database.read(lambda s: oncall.open_runs(s, "fraud"))[0]] == ["fraud"]
+    assert [run.project for run in database.read(lambda s: oncall.open_runs(s, ["fraud"]))[0]] == ["fraud"]
 
 
 def test_how_long_good_runs_took_and_when_runs_were_submitted(database: Database) -> None:
     database.transact(_fill)
-    keys, more = database.read(lambda s: oncall.silent_pipelines(s, None, T0))
+    keys, more = database.read(lambda s: oncall.silent_pipelines(s, T0))
     assert set(keys) == {("default", PIPELINE.name), ("fraud", "other"), ("fraud", "never-run")}
     assert not more
     took = database.read(lambda s: oncall.good_seconds(s, keys))
@@ -106,6 +106,6 @@ def test_of_many_pipelines_those_are_looked_at_whose_next_run_may_be_overdue(
         ensure_pipeline(session, "default", "never run", at=T0)
 
     database.transact(fill)
-    keys, more = database.read(lambda s: oncall.silent_pipelines(s, None, T0))
+    keys, more = database.read(lambda s: oncall.silent_pipelines(s, T0))
     assert (keys, more) == ([("default", "late"), ("default", "later")], True)
     assert database.read(lambda s: oncall.silent_pipelines(s, "fraud", T0)) == ([], False)
