@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from bridge.commands import (
     audit,
     backend,
+    backup,
     cancel,
     compare,
     cost,
@@ -47,7 +48,7 @@ Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, e
                                                cancel, retry, reproduce, quarantine, backend, webhooks,
                                                oncall, cost
 Run something here:                            run, replay, local, serve, worker, migrate
-Look after an installation:                    doctor, audit, retention, token
+Look after an installation:                    doctor, audit, retention, token, backup, restore
 """
 _EPILOG = """\
 exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 bridge unreachable,
@@ -90,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         doctor,
         retention,
         token,
+        backup,
     ):
         module.register(commands)
     return parser

@@ -108,4 +108,4 @@ def test_of_many_pipelines_those_are_looked_at_whose_next_run_may_be_overdue(
     database.transact(fill)
     keys, more = database.read(lambda s: oncall.silent_pipelines(s, T0))
     assert (keys, more) == ([("default", "late"), ("default", "later")], True)
-    assert database.read(lambda s: oncall.silent_pipelines(s, "fraud", T0)) == ([], False)
+    assert database.read(lambda s: oncall.silent_pipelines(s, T0, ["fraud"])) == ([], False)

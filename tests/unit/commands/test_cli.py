@@ -38,6 +38,8 @@ COMMANDS = [
     "doctor",
     "retention",
     "token",
+    "backup",
+    "restore",
 ]
 HEAVY = ("asyncio", "httpx", "pydantic", "yaml", "tenacity", "rich", "fastapi", "sqlmodel", "google", "kfp")
 
