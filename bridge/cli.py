@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from bridge.commands import (
     audit,
+    apply,
     backend,
     backup,
     cancel,
@@ -48,7 +49,7 @@ Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, e
                                                cancel, retry, reproduce, quarantine, backend, webhooks,
                                                oncall, cost
 Run something here:                            run, replay, local, serve, worker, migrate
-Look after an installation:                    doctor, audit, retention, token, backup, restore
+Look after an installation:                    doctor, audit, retention, token, backup, restore, apply
 """
 _EPILOG = """\
 exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 bridge unreachable,
@@ -92,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
         retention,
         token,
         backup,
+        apply,
     ):
         module.register(commands)
     return parser

@@ -63,13 +63,18 @@ def register(commands: Any) -> None:
 
 def add_service_options(parser: argparse.ArgumentParser) -> None:
     """Which database, and where the settings are."""
+    add_database_options(parser)
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="a TOML file of settings (KFBRIDGE_CONFIG)"
+    )
+
+
+def add_database_options(parser: argparse.ArgumentParser) -> None:
+    """Which database, and what is logged."""
     parser.add_argument(
         "--database-url",
         metavar="URL",
         help="sqlite:///path or postgresql://… (KFBRIDGE_DATABASE_URL; default: sqlite:///kfbridge.db)",
-    )
-    parser.add_argument(
-        "--config", metavar="FILE", type=Path, help="a TOML file of settings (KFBRIDGE_CONFIG)"
     )
     parser.add_argument(
         "--log-level",

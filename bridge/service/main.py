@@ -17,6 +17,7 @@ from bridge.domain.redaction import redact_text
 from bridge.lineage.database import Database
 from bridge.lineage.errors import LineageError
 from bridge.service.app import create_app
+from bridge.service.applying import note_settings
 from bridge.service.context import open_context
 from bridge.service.logs import configure_logging
 from bridge.service.settings import ServiceSettings, SettingsError
@@ -48,6 +49,7 @@ def serve(settings: ServiceSettings) -> None:
                 extra={"address": url, "to_do": "docs/access.md"},
             )
         app = create_app(settings, database, holder=holder)
+        note_settings(database, "serve", holder, settings)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -68,6 +70,7 @@ def worker(settings: ServiceSettings) -> None:
         raise StartError("no backend is configured: give --kfp-url, KFBRIDGE_KFP_URL or [[backends]]")
     working = settings.model_copy(update={"workers": True})
     with _open_database(settings) as (database, holder):
+        note_settings(database, "worker", holder, settings)
         asyncio.run(_work(working, database, holder))
 
 

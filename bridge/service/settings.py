@@ -31,6 +31,7 @@ from bridge.service.backend_settings import BackendSettings, PriceSettings, Proj
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.retention_settings import RetentionSettings
 from bridge.service.rooted import is_inside
+from bridge.service.webhook_settings import WebhookSettings
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
 # What a setting with a pattern must look like, in words.
@@ -38,7 +39,9 @@ _PATTERNS_IN_WORDS = {
     "database_url": "must begin with sqlite:/// (a file) or postgresql://",
     "log_level": "must be DEBUG, INFO, WARNING or ERROR",
 }
-_IN_THE_FILE_ALONE = ("admission", "backends", "projects", "openlineage", "content_options", "retention")
+_IN_THE_FILE_ALONE = (
+    *("admission", "backends", "projects", "openlineage", "content_options", "retention", "webhooks"),
+)
 # In the environment with commas between their items.
 _LISTS = ("allowed_hosts", "content_hosts", "content_stores")
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
@@ -153,6 +156,9 @@ class ServiceSettings(BaseModel):
     )
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="What is removed when; nothing, if absent."
+    )
+    webhooks: tuple[WebhookSettings, ...] = Field(
+        default=(), description="Webhooks that kfbridge apply writes into the database."
     )
     prices: tuple[PriceSettings, ...] = Field(
         default=(), description="What an hour of a resource costs; what has no price costs nothing."

@@ -19,6 +19,7 @@ from bridge.lineage.tables.keeping import (
     LeaseRow,
     OutboxRow,
     QuarantineRow,
+    SettingsInUseRow,
 )
 from bridge.lineage.tables.mirrored import (
     ArtifactRow,
@@ -73,6 +74,7 @@ RUNS = table(RunRow)
 RUN_HISTORY = table(RunHistoryRow)
 RUN_LABELS = table(RunLabelRow)
 RUN_USAGE = table(RunUsageRow)
+SETTINGS_IN_USE = table(SettingsInUseRow)
 SPECS = table(SpecRow)
 SUBMISSIONS = table(SubmissionRow)
 TASKS = table(TaskRow)
@@ -114,6 +116,7 @@ __all__ = [
     "RUN_HISTORY",
     "RUN_LABELS",
     "RUN_USAGE",
+    "SETTINGS_IN_USE",
     "SPECS",
     "SUBMISSIONS",
     "TASKS",

@@ -85,6 +85,19 @@ class CounterRow(Row, table=True):
     value: int = Field(default=0, sa_type=BigId)
 
 
+class SettingsInUseRow(Row, table=True):
+    """With which settings, secrets left out, the newest process of a role was started."""
+
+    __tablename__ = "settings_in_use"
+    __table_args__ = (UniqueConstraint("role"),)
+
+    id: int | None = surrogate()
+    role: str = text_column()
+    holder: str = text_column()
+    started_at: datetime = time_column()
+    content: Any = json_column()
+
+
 class BackendStateRow(Row, table=True):
     """What is remembered of a backend's namespace; ``history`` is how far its old runs were imported."""
 

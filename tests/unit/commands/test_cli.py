@@ -40,6 +40,7 @@ COMMANDS = [
     "token",
     "backup",
     "restore",
+    "apply",
 ]
 HEAVY = ("asyncio", "httpx", "pydantic", "yaml", "tenacity", "rich", "fastapi", "sqlmodel", "google", "kfp")
 
