@@ -29,6 +29,7 @@ from bridge.client.oncall import OnCallModel
 from bridge.client.reproduction import ReproduceRequest, ReproductionModel
 from bridge.client.status import BackendStatus, PauseRequest, QuarantineModel, StatusModel
 from bridge.client.wire import Call, model_reader, page_reader, read_nothing, read_text
+from bridge.domain.tracing import TRACEPARENT, current_traceparent
 
 RunId = UUID | str
 # How often the bridge sends a sign of life on an idle event stream.
@@ -46,6 +47,8 @@ def submit(request: SubmitRequest, idempotency_key: str | None, *, waits: bool =
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     if waits:
         headers[WAITS_HEADER] = "true"
+    if (traceparent := current_traceparent()) is not None:
+        headers[TRACEPARENT] = traceparent
     body = request.model_dump(mode="json", exclude_none=True)
     # None is a value of an argument (an optional parameter set to nothing), unlike everywhere else.
     body["arguments"] = request.model_dump(mode="json", include={"arguments"})["arguments"]

@@ -62,6 +62,7 @@ class OriginModel(Message):
     url: str | None = None
     asset_events: list[dict[str, Any]] = Field(default_factory=list)
     lineage: LineageParentModel | None = None
+    traceparent: str | None = Field(default=None, max_length=55)
 
 
 class InputModel(Message):

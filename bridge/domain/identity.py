@@ -34,7 +34,7 @@ class Origin:
     ``deployment`` tells several installations of one scheduler apart. ``asset_events`` are the
     consumed asset events of the DagRun, each a mapping with ``uri``, ``source_dag_id``,
     ``source_run_id``, ``source_task_id``, ``source_map_index`` and ``extra``. ``lineage`` is the parent
-    of the run in OpenLineage's terms.
+    of the run in OpenLineage's terms. ``traceparent`` is the caller's span (W3C Trace Context).
     """
 
     scheduler: str | None = None
@@ -53,6 +53,7 @@ class Origin:
     url: str | None = None
     asset_events: tuple[Mapping[str, Any], ...] = field(default=())
     lineage: LineageParent | None = None
+    traceparent: str | None = None
 
     @property
     def is_task_instance(self) -> bool:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from bridge.domain.tracing import TRACEPARENT
 from bridge.kfp_api.auth import TokenSource
 from bridge.kfp_api.errors import (
     Answer,
@@ -46,6 +47,7 @@ class Spent:
 
 
 _SPENT: ContextVar[Spent | None] = ContextVar("spent", default=None)
+_TRACEPARENT: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 
 @contextmanager
@@ -84,6 +86,16 @@ class Request:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+@contextmanager
+def carrying(traceparent: str | None) -> Iterator[None]:
+    """What is sent in the block carries the header ``traceparent``, if there is one."""
+    before = _TRACEPARENT.set(traceparent)
+    try:
+        yield
+    finally:
+        _TRACEPARENT.reset(before)
 
 
 def check_base_url(url: str) -> str:
@@ -241,6 +253,8 @@ class Exchange:
 
     def _kwargs(self, request: Request) -> dict[str, Any]:
         headers = dict(request.headers)
+        if (traceparent := _TRACEPARENT.get()) is not None:
+            headers[TRACEPARENT] = traceparent
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token.token()}"
         kwargs: dict[str, Any] = {"headers": headers, "params": dict(request.params) or None}

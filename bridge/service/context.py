@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import anyio.to_thread
+
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase
 from bridge.kfp_api.errors import KfpError
@@ -24,6 +26,7 @@ from bridge.service.grouping import Grouped
 from bridge.service.settings import ServiceSettings
 from bridge.service.store import WORKER_THREADS, Store
 from bridge.service.stores import Stores
+from bridge.service.tracing import Tracing, open_tracing
 from bridge.service.waiters import Waiters
 from bridge.service.wakeups import Wakeups
 from bridge.service.workers.supervisor import Supervisor
@@ -48,6 +51,7 @@ class Context:
     stores: Stores
     holder: str
     holds_database: bool = False
+    tracing: Tracing = field(default_factory=Tracing)
     supervisor: Supervisor | None = None
     stopping: bool = field(default=False)
     followed_logs: int = field(default=0)
@@ -123,6 +127,8 @@ async def open_context(
             await stack.enter_async_context(backend.client)
             backends[item.name] = backend
         store = Store(database, wakeups)
+        tracing = open_tracing(settings.telemetry)
+        stack.push_async_callback(anyio.to_thread.run_sync, tracing.close)
         yield Context(
             settings=settings,
             store=store,
@@ -133,5 +139,6 @@ async def open_context(
             backends=backends,
             presenter=Presenter(settings),
             holds_database=holder is not None,
+            tracing=tracing,
             holder=holder or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
         )

@@ -44,6 +44,7 @@ from bridge.domain.lineage import (
 )
 from bridge.domain.redaction import redact_named, redact_uri
 from bridge.domain.states import RunPhase, RuntimeState
+from bridge.domain.tracing import valid_traceparent
 from bridge.domain.uris import normalise_uri
 from bridge.lineage.records import Event
 from bridge.service.settings import ServiceSettings
@@ -59,6 +60,7 @@ def origin_of(model: OriginModel) -> Origin:
     values["asset_events"] = tuple(values["asset_events"])
     if values["lineage"] is not None:
         values["lineage"] = LineageParent(**values["lineage"])
+    values["traceparent"] = valid_traceparent(values["traceparent"])
     return Origin(**values)
 
 

@@ -39,6 +39,11 @@ def _gauges(status: StatusModel) -> Iterator[tuple[str, str, Iterable[Sample]]]:
         "How long the last sweep took there.",
         _each(backends, "last_sweep_seconds"),
     )
+    circuits = [(_of(one), float(one.circuit != "closed")) for one in backends]
+    yield "backend_circuit_open", "Whether it is spared because it does not answer.", circuits
+    yield "backend_held_seconds", "How long nothing is sent there yet.", _each(backends, "held_seconds")
+    paused = [(_of(one), float(one.switch is not None)) for one in backends]
+    yield "backend_paused", "Whether a person has nothing new sent there.", paused
     imports = [(_of(one), float(one.history.seen)) for one in backends if one.history]
     yield "backend_imported_runs", "Old runs that were looked at.", imports
     queues = [({**_of(one), "project": queue.project}, queue) for one in backends for queue in one.queues]
@@ -54,6 +59,10 @@ def _gauges(status: StatusModel) -> Iterator[tuple[str, str, Iterable[Sample]]]:
     )
     oldest = [(labels, one.oldest_seconds) for labels, one in queues if one.oldest_seconds is not None]
     yield "queue_oldest_seconds", "How long the first of them has waited.", oldest
+    events = status.outbox
+    yield "outbox_last_number", "The newest number of an event.", [({}, float(events.last_number))]
+    yield "outbox_unnumbered_events", "Events without a number yet.", [({}, float(events.unnumbered))]
+    yield "outbox_oldest_seconds", "How long the first of them waits.", [({}, events.oldest_seconds or 0.0)]
     if (consumer := status.openlineage) is not None:
         yield "openlineage_unread_events", "Events not looked at yet.", [({}, float(consumer.unread_events))]
         yield "openlineage_waiting_runs", "Runs of which it is owed.", [({}, float(consumer.waiting_runs))]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.domain.redaction import HIDDEN, is_secret_name, redact_text
+from bridge.domain.tracing import current_traceparent
 
 # A shorter one would be found in words.
 _SHORTEST_SECRET = 6
@@ -31,6 +32,8 @@ class FieldFormatter(logging.Formatter):
         """The record as one line; a traceback follows it on lines of its own, or as a field of the JSON."""
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if (traceparent := current_traceparent()) is not None:
+            fields["trace_id"] = traceparent.split("-")[1]
         shown = {key: self._shown(key, value) for key, value in fields.items()}
         event = self._clean(record.getMessage())
         trace = self._clean(self.formatException(record.exc_info)) if record.exc_info else None

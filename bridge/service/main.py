@@ -22,6 +22,7 @@ from bridge.service.context import open_context
 from bridge.service.logs import configure_logging
 from bridge.service.settings import ServiceSettings, SettingsError
 from bridge.service.store import REQUEST_THREADS, WORKER_THREADS
+from bridge.service.tracing import TelemetryMissing, check_installed
 from bridge.service.workers.hold import drop_database, name_holder, take_database
 from bridge.service.workers.start import make_supervisor
 
@@ -40,6 +41,7 @@ def serve(settings: ServiceSettings) -> None:
     Prints ``kfbridge serve ready on <url>`` once requests are answered. Raises ``StartError``.
     """
     configure_logging(settings.log_level, as_json=settings.log_json, secrets=settings.secrets())
+    _check_telemetry(settings)
     with _listening(settings) as listener, _open_database(settings) as (database, holder):
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -68,10 +70,18 @@ def worker(settings: ServiceSettings) -> None:
     configure_logging(settings.log_level, as_json=settings.log_json, secrets=settings.secrets())
     if not settings.backends:
         raise StartError("no backend is configured: give --kfp-url, KFBRIDGE_KFP_URL or [[backends]]")
+    _check_telemetry(settings)
     working = settings.model_copy(update={"workers": True})
     with _open_database(settings) as (database, holder):
         note_settings(database, "worker", holder, settings)
         asyncio.run(_work(working, database, holder))
+
+
+def _check_telemetry(settings: ServiceSettings) -> None:
+    try:
+        check_installed(settings.telemetry)
+    except TelemetryMissing as error:
+        raise StartError(str(error)) from error
 
 
 class _Server(uvicorn.Server):

@@ -31,6 +31,7 @@ from bridge.service.backend_settings import BackendSettings, PriceSettings, Proj
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.retention_settings import RetentionSettings
 from bridge.service.rooted import is_inside
+from bridge.service.telemetry_settings import TelemetrySettings
 from bridge.service.webhook_settings import WebhookSettings
 
 ENVIRONMENT_PREFIX = "KFBRIDGE_"
@@ -41,6 +42,7 @@ _PATTERNS_IN_WORDS = {
 }
 _IN_THE_FILE_ALONE = (
     *("admission", "backends", "projects", "openlineage", "content_options", "retention", "webhooks"),
+    "telemetry",
 )
 # In the environment with commas between their items.
 _LISTS = ("allowed_hosts", "content_hosts", "content_stores")
@@ -68,6 +70,9 @@ _OPENLINEAGE_VARIABLES = {
     f"KFBRIDGE_OPENLINEAGE_{name.upper()}": name
     for name in OpenLineageSettings.model_fields
     if name != "headers"
+}
+_TELEMETRY_VARIABLES = {
+    f"KFBRIDGE_TELEMETRY_{name.upper()}": name for name in TelemetrySettings.model_fields if name != "headers"
 }
 _RETENTION_VARIABLES = {f"KFBRIDGE_RETENTION_{name.upper()}": name for name in RetentionSettings.model_fields}
 
@@ -153,6 +158,9 @@ class ServiceSettings(BaseModel):
     )
     openlineage: OpenLineageSettings | None = Field(
         default=None, description="Who is sent OpenLineage events of runs and tasks; nobody, if absent."
+    )
+    telemetry: TelemetrySettings | None = Field(
+        default=None, description="Where traces are sent; nowhere, if absent."
     )
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="What is removed when; nothing, if absent."
@@ -432,6 +440,8 @@ def load_settings(
     backend = _named_in(environ, _BACKEND_VARIABLES)
     if consumer := _named_in(environ, _OPENLINEAGE_VARIABLES):
         values["openlineage"] = {**values.get("openlineage", {}), **consumer}
+    if telemetry := _named_in(environ, _TELEMETRY_VARIABLES):
+        values["telemetry"] = {**values.get("telemetry", {}), **telemetry}
     if retention := _named_in(environ, _RETENTION_VARIABLES):
         values["retention"] = {**values.get("retention", {}), **retention}
     if "kfp_url" in given:

@@ -49,6 +49,7 @@ class FakeKfp:
     forbidden_namespaces: frozenset[str] = frozenset()
     clock_off_seconds: float = 0.0
     requests: list[tuple[str, str]] = field(default_factory=list)
+    traceparents: list[str] = field(default_factory=list)
     orphan_next: bool = False
     _refusals: list[tuple[str, str, int, dict[str, str]]] = field(default_factory=list)
     _dropped: list[tuple[str, str]] = field(default_factory=list)
@@ -126,6 +127,8 @@ class FakeKfp:
         await request.aread()
         method, path = request.method, request.url.path
         self.requests.append((method, path))
+        if method == "POST" and path == f"{API}/runs" and "traceparent" in request.headers:
+            self.traceparents.append(request.headers["traceparent"])
         for refusal in self._refusals:
             if refusal[:2] == (method, path):
                 self._refusals.remove(refusal)

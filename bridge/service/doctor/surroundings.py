@@ -43,6 +43,8 @@ def _needed(settings: ServiceSettings) -> Iterator[tuple[str, str, str, str]]:
         yield "s3fs", "s3fs", "content_stores names S3", "s3"
     if any(place.startswith("gs://") for place in settings.content_stores):
         yield "gcsfs", "gcsfs", "content_stores names Google Cloud Storage", "gcs"
+    if settings.telemetry is not None:
+        yield "opentelemetry-sdk", "opentelemetry.sdk", "traces are to be sent", "telemetry"
     if any(backend.kubernetes.enabled for backend in settings.backends):
         yield "kubernetes", "kubernetes", "a backend's cluster is to be asked", "service"
 

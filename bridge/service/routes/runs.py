@@ -14,6 +14,7 @@ from bridge.client.calls import WAITS_HEADER
 from bridge.client.models import CancelRequest, Page, RunModel, SubmitRequest
 from bridge.domain.access import Action
 from bridge.domain.lineage import Run
+from bridge.domain.tracing import TRACEPARENT, current_traceparent, valid_traceparent
 from bridge.lineage import reading, runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import CursorError
@@ -46,11 +47,17 @@ async def submit(request: Request, context: ContextDep, caller: CallerDep) -> Re
 
     The key that makes repeats harmless is the header ``Idempotency-Key``, or is derived from an
     origin that names an Airflow task instance. The header ``KFBridge-Waits`` says that the caller will
-    wait for the run: see the setting ``orphan_after_seconds``.
+    wait for the run: see the setting ``orphan_after_seconds``. The header ``traceparent`` (W3C Trace Context)
+    is kept with the run, whose spans then belong to the caller's trace.
     """
     body = await read_body(request, SubmitRequest)
     caller.need(Action.SUBMIT, body.project)
-    accepted = await request.app.state.acceptance.accept(body, request.headers.get("idempotency-key"))
+    parent = valid_traceparent(request.headers.get(TRACEPARENT)) or valid_traceparent(body.origin.traceparent)
+    with context.tracing.span("kfbridge.accept", parent):
+        # Without a caller's span the trace begins here.
+        origin = body.origin.model_copy(update={TRACEPARENT: parent or current_traceparent()})
+        told = body.model_copy(update={"origin": origin})
+        accepted = await request.app.state.acceptance.accept(told, request.headers.get("idempotency-key"))
     if WAITS_HEADER in request.headers:
         await context.waiters.expect(accepted.run)
     waiting = await waiting_warnings(context, accepted.run)

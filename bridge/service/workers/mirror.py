@@ -78,7 +78,8 @@ class MirrorWorker(ClaimWorker):
                 return
             small = await self._readings.small_run(claim.run)
             if claim.run.phase is RunPhase.ENDED:
-                await self._work_ended(claim, small)
+                with self._context.tracing.of_run("kfbridge.mirror", claim.run):
+                    await self._work_ended(claim, small)
             else:
                 async with self._room(small):
                     await self._work_active(claim, small)
@@ -115,6 +116,7 @@ class MirrorWorker(ClaimWorker):
         self._worked(claim)
         if settled.settled_at is None:
             return
+        self._context.tracing.followed(settled)
         log.info(
             "run settled",
             extra={

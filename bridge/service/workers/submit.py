@@ -195,7 +195,8 @@ class SubmitWorker(ClaimWorker):
             return
         crash_point("submit.before_post")
         try:
-            created = await self._backend.client.create_run(message)
+            with self._context.tracing.of_run("kfbridge.submit", claim.run):
+                created = await self._backend.client.create_run(message)
         except KfpNotFound as error:
             # The version or the experiment we remember was deleted there: make them anew, once.
             await forget_version(self._store, self._backend, claim.run, namespace)

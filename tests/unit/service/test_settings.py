@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from bridge.service import main
 from bridge.service.backend_settings import BackendSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.retention_settings import RetentionSettings
 from bridge.service.settings import ServiceSettings, SettingsError, is_loopback, load_settings
+from bridge.service.telemetry_settings import TelemetrySettings
+from bridge.service.webhook_settings import WebhookSettings
 
 DOCS = Path(__file__).parents[3] / "docs" / "service.md"
 
@@ -104,20 +107,23 @@ def test_what_can_be_reached_from_outside(host: str, loopback: bool) -> None:
         assert ServiceSettings(host=host, api_token="x").host == host  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "model", [ServiceSettings, BackendSettings, ProjectSettings, OpenLineageSettings, RetentionSettings]
-)
-def test_every_setting_is_documented(
-    model: type[
-        ServiceSettings | BackendSettings | ProjectSettings | OpenLineageSettings | RetentionSettings
-    ],
-) -> None:
-    page = (DOCS.parent / "openlineage.md" if model is OpenLineageSettings else DOCS).read_text(
-        encoding="utf-8"
-    )
-    for name, field in model.model_fields.items():
-        assert field.description, name
-        assert f"`{name}`" in page, name
+_PAGES: list[tuple[type[BaseModel], str]] = [
+    (ServiceSettings, "service.md"),
+    (BackendSettings, "service.md"),
+    (ProjectSettings, "service.md"),
+    (RetentionSettings, "service.md"),
+    (WebhookSettings, "service.md"),
+    (OpenLineageSettings, "openlineage.md"),
+    (TelemetrySettings, "observe.md"),
+]
+
+
+@pytest.mark.parametrize(("model", "name"), _PAGES)
+def test_every_setting_is_documented(model: type[BaseModel], name: str) -> None:
+    page = (DOCS.parent / name).read_text(encoding="utf-8")
+    for setting, field in model.model_fields.items():
+        assert field.description, setting
+        assert f"`{setting}`" in page, setting
 
 
 @pytest.mark.parametrize(
