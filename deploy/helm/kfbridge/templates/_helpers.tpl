@@ -63,6 +63,9 @@ capabilities:
 {{- define "kfbridge.environment" -}}
 - name: KFBRIDGE_CONFIG
   value: /etc/kfbridge/kfbridge.toml
+# The names of its Service, besides those of `settings.public_url`.
+- name: KFBRIDGE_ALLOWED_HOSTS
+  value: {{ include "kfbridge.hosts" . | quote }}
 - name: KFBRIDGE_DATABASE_URL
   valueFrom:
     secretKeyRef:
@@ -76,6 +79,13 @@ capabilities:
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{- define "kfbridge.hosts" -}}
+{{- $name := include "kfbridge.name" . }}
+{{- $names := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) }}
+{{- range .Values.allowedHosts }}{{ $names = append $names . }}{{ end }}
+{{- join "," (append $names (printf "%s.%s.svc.cluster.local" $name .Release.Namespace)) }}
 {{- end }}
 
 {{- define "kfbridge.mounts" -}}
