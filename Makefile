@@ -125,8 +125,8 @@ format: .venv/.made ## formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-compose-check: env ## images built, all of compose.yaml up, the main job through it, down; not part of test-all
-	$(BIN)/python -m deploy.compose_check
+compose-check: env ## images built, all of compose.yaml up, the main job through it, down; CELERY=1 with CeleryExecutor
+	$(BIN)/python -m deploy.compose_check $(if $(CELERY),--celery)
 
 manifests: .venv/.made ## deploy/kubernetes, rendered from the chart with Helm
 	$(BIN)/python -m deploy.manifests render

@@ -2,6 +2,7 @@
 
 The job is that of ``make demo``: five days of flights through the ETL, and two retrainings. Where no registry
 of images can be reached the base images are stand-ins made of packages (``deploy/docker/stand-ins``).
+With ``--celery`` Airflow's tasks run in a worker of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from deploy.laptop.demo import DemoResult, play
 from deploy.laptop.processes import free_port
 
 PROJECT = "kfbridge-check"
+CELERY = ROOT / "compose.celery.yaml"
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 TARGETS = ("service", "worker", "local", "airflow")
 _PACKAGE_SETTINGS = (
@@ -61,13 +63,14 @@ class ComposeScene:
 class Compose:
     """This project's compose.yaml on an engine, under a name and ports of its own."""
 
-    def __init__(self, found: Engine, images: dict[str, str], folder: Path) -> None:
+    def __init__(self, found: Engine, images: dict[str, str], folder: Path, *, celery: bool = False) -> None:
         self.bridge_port, self.airflow_port = free_port(), free_port()
         self._engine = found
         self._folder = folder
         ports = {"KFBRIDGE_PORT": str(self.bridge_port), "AIRFLOW_PORT": str(self.airflow_port)}
         self._env = {**found.env, **images, **ports}
-        self._files = ["--file", str(ROOT / "compose.yaml"), "--file", str(self._override())]
+        files = [ROOT / "compose.yaml", *([CELERY] if celery else []), self._override()]
+        self._files = [word for file in files for word in ("--file", str(file))]
 
     def _override(self) -> Path:
         """What this machine alone needs: its authorities, where components install their packages."""
@@ -125,7 +128,8 @@ class Compose:
 def named_images() -> dict[str, str]:
     """The images that Dockerfile and compose.yaml build on and run, by the variable that says another."""
     named = re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
-    named += re.findall(r"\$\{(\w+_IMAGE):-([^}]+)\}", (ROOT / "compose.yaml").read_text())
+    for file in (ROOT / "compose.yaml", CELERY):
+        named += re.findall(r"\$\{(\w+_IMAGE):-([^}]+)\}", file.read_text())
     return dict(named)
 
 
@@ -168,24 +172,27 @@ def say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
 
 
-def check() -> DemoResult:
-    """All of it. Raises ``CheckError``, or what the demo raises."""
+def check(*, celery: bool) -> DemoResult:
+    """All of it, with CeleryExecutor if asked for. Raises ``CheckError``, or what the demo raises."""
     with tempfile.TemporaryDirectory(prefix="kfbridge-check-") as name, engine() as found:
         folder = Path(name)
         images = base_images(found, folder)
         build(found, images, folder)
         say("bringing compose.yaml up")
-        with Compose(found, images, folder).up() as scene:
+        with Compose(found, images, folder, celery=celery).up() as scene:
             say("everything is healthy; the main job")
             if not scene.refuses_strangers():
                 raise CheckError("the bridge answered somebody without a token")
             return play(scene, say, seconds=_JOB_SECONDS)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 if the main job succeeded."""
+    if list(arguments) not in ([], ["--celery"]):
+        print(__doc__, file=sys.stderr)
+        return 2
     try:
-        result = check()
+        result = check(celery="--celery" in arguments)
     except CheckError as error:
         print(f"compose-check: {error}", file=sys.stderr)
         return 1
@@ -195,4 +202,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

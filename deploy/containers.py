@@ -96,6 +96,8 @@ def _own_daemon(env: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
     environment = {**env, "DOCKER_HOST": f"unix://{folder}/docker.sock"}
     command = [dockerd, "--host", environment["DOCKER_HOST"], "--pidfile", str(folder / "pid")]
     command += ["--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")]
+    # Compose makes the networks that it needs, and takes them away.
+    command += ["--bridge", "none"]
     rules, forwarding = run(["iptables-save"], env=env, seconds=30), _FORWARDING.read_text()
     daemon = ManagedProcess(
         "dockerd", command, env=environment, log=folder / "dockerd.log", stop_signal=signal.SIGTERM

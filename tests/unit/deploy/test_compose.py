@@ -122,3 +122,14 @@ def test_the_page_lists_every_service() -> None:
     assert listed == set(SERVICES)
     volumes = {name for cells in rows(page, "Service") for name in re.findall(r"`([\w-]+)`", cells[2])}
     assert volumes | {"models"} == set(COMPOSE["volumes"])
+
+
+def test_with_celery_every_part_of_airflow_is_told_so() -> None:
+    celery: dict[str, Any] = yaml.safe_load(compose_check.CELERY.read_text())["services"]
+    parts = {name for name in SERVICES if name.startswith("airflow-")}
+    assert set(celery) == parts | {"airflow-worker", "broker"}
+    for name in parts | {"airflow-worker"}:
+        assert celery[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert "ports" not in celery["broker"]
+    for name in ("airflow-worker", "broker"):
+        assert celery[name]["healthcheck"]["test"]
