@@ -88,16 +88,16 @@ class Compose:
         path.write_text(yaml.safe_dump({"services": {"local": local}}))
         return path
 
-    def call(self, *words: str, seconds: float = 120, quiet: bool = True) -> str:
+    def call(self, *words: str, seconds: float = 120) -> str:
         """What Compose prints. Raises ``CheckError`` if it fails."""
         command = [*self._engine.compose, "--project-name", PROJECT, *self._files, *words]
-        return run(command, env=self._env, seconds=seconds, quiet=quiet)
+        return run(command, env=self._env, seconds=seconds)
 
     @contextmanager
     def up(self) -> Iterator[ComposeScene]:
         """Everything healthy; afterwards nothing of it is left, its volumes neither."""
         try:
-            self.call("up", "--detach", "--no-build", "--quiet-pull", seconds=_UP_SECONDS)
+            self.call("up", "--detach", "--no-build", "--wait", seconds=_UP_SECONDS)
             scene = ComposeScene(self)
             scene.airflow.wait_healthy(seconds=_UP_SECONDS)
             self._until_healthy()
@@ -140,7 +140,9 @@ def base_images(found: Engine, folder: Path) -> dict[str, str]:
         return images
     say("no registry has the base images: making stand-ins of packages")
     env = {**found.env, "PATH": f"{Path(found.docker).parent}:{found.env['PATH']}:/usr/local/go/bin"}
-    told = run([str(ROOT / "deploy" / "docker" / "stand-ins"), str(folder)], env=env, seconds=3600)
+    told = run(
+        [str(ROOT / "deploy" / "docker" / "stand-ins"), str(folder)], env=env, seconds=3600, show_errors=True
+    )
     return dict(line.split("=", 1) for line in told.splitlines())
 
 

@@ -44,15 +44,24 @@ class Engine:
         return subprocess.run(command, env=self.env, capture_output=True, check=False).returncode == 0
 
 
-def run(command: list[str], *, env: Mapping[str, str], seconds: float, quiet: bool = True) -> str:
-    """What a command prints; with ``quiet=False`` its output is shown and nothing returned."""
+def run(command: list[str], *, env: Mapping[str, str], seconds: float, show_errors: bool = False) -> str:
+    """What a command prints; with ``show_errors`` what it says besides is shown as it comes. Raises
+    ``CheckError`` if it fails."""
+    errors = None if show_errors else subprocess.PIPE
     done = subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=quiet, text=True, timeout=seconds, check=False
+        command,
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        timeout=seconds,
+        check=False,
     )
     if done.returncode:
-        told = f":\n{(done.stderr or done.stdout)[-3000:]}" if quiet else ""
-        raise CheckError(f"{' '.join(command[:4])} … failed with exit code {done.returncode}{told}")
-    return done.stdout.strip() if quiet else ""
+        told = (done.stderr or done.stdout)[-3000:]
+        raise CheckError(f"{' '.join(command[:4])} … failed with exit code {done.returncode}:\n{told}")
+    return done.stdout.strip()
 
 
 @contextmanager
