@@ -77,10 +77,12 @@ class KubeApi:
             raise KubeError(f"{path} answered with more than {MAX_ANSWER_BYTES} bytes")
         return data.decode("utf-8", "replace")
 
-    def post(self, path: str, body: Mapping[str, object]) -> Any:
-        """What the cluster makes of a review that is posted: JSON. Raises ``KubeError``."""
-        seconds = self._access.timeout_seconds
-        with self.open(path, {}, accept="application/json", read_seconds=seconds, body=body) as answer:
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What the cluster answers to a question that it takes as an object, as JSON: a review of access.
+        Raises ``KubeError``."""
+        with self.open(
+            path, {}, accept="application/json", read_seconds=self._access.timeout_seconds, body=body
+        ) as answer:
             data: bytes = answer.read(MAX_ANSWER_BYTES)
         try:
             return json.loads(data)
@@ -95,9 +97,9 @@ class KubeApi:
         *,
         accept: str,
         read_seconds: float,
-        body: Mapping[str, object] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> Iterator[Any]:
-        """The open answer (urllib3's) to a GET, or a POST if there is a body; nothing heard for
+        """The open answer (urllib3's) to a GET, or to a POST of the ``body``; nothing heard for
         ``read_seconds`` is an error.
 
         Credentials that are refused are read again, once: a rotated token, a renewed kubeconfig.
@@ -124,7 +126,7 @@ class KubeApi:
         query: Mapping[str, object],
         accept: str,
         read_seconds: float,
-        body: Mapping[str, object] | None,
+        body: Mapping[str, Any] | None,
     ) -> Any:
         import urllib3.exceptions
         from kubernetes.client.exceptions import ApiException
@@ -136,7 +138,7 @@ class KubeApi:
                 path,
                 "GET" if body is None else "POST",
                 query_params=parameters,
-                header_params={"Accept": accept, "Content-Type": "application/json"},
+                header_params={"Accept": accept, **({"Content-Type": "application/json"} if body else {})},
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,

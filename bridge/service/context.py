@@ -19,7 +19,7 @@ from bridge.kfp_api.errors import KfpError
 from bridge.lineage.backends import all_backend_states
 from bridge.lineage.database import Database
 from bridge.lineage.records import BackendState
-from bridge.service.access.authentication import Authenticator
+from bridge.service.access.authentication import Authenticator, make_authenticator
 from bridge.service.backends import Backend, BackendFactory, open_backend
 from bridge.service.convert import Presenter
 from bridge.service.grouping import Grouped
@@ -59,7 +59,7 @@ class Context:
     _states: Grouped[None, list[BackendState]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.authenticator = Authenticator(self.settings, self.store)
+        self.authenticator = make_authenticator(self.settings, self.store)
         self._states = Grouped(self._read_states, most=_MOST_TOGETHER)
 
     async def backend_states(self) -> list[BackendState]:

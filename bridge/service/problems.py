@@ -26,6 +26,7 @@
     ├── too-many-requests      429  retryable: the caller sends more than it may
     ├── backend-refused        502  the backend said no to what was asked of it
     ├── backend-unavailable    503  retryable
+    ├── identity-unavailable   503  retryable: who knows whose a token is cannot be asked
     ├── content-unavailable    503  retryable: the store of an artifact cannot be read
     ├── database-unavailable   503  retryable
     ├── database-full          507  retryable: there is no room to write; reading goes on
@@ -83,6 +84,7 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "internal": (500, "Something went wrong in the bridge", False),
     "backend-refused": (502, "The backend refused", False),
     "backend-unavailable": (503, "The backend cannot be reached", True),
+    "identity-unavailable": (503, "Nobody can tell whose the token is now", True),
     "content-unavailable": (503, "The artifact's store cannot be read", True),
     "database-unavailable": (503, "The database cannot be reached", True),
     "database-full": (507, "The database's disk is full", True),

@@ -26,6 +26,7 @@ from pydantic import (
 from bridge.domain.fairness import Share
 from bridge.domain.redaction import is_secret_name
 from bridge.domain.uris import local_path, normalise_uri
+from bridge.service.access.settings import OidcSettings, TokenReviewSettings
 from bridge.service.admission_settings import AdmissionSettings
 from bridge.service.backend_settings import BackendSettings, PriceSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
@@ -42,7 +43,7 @@ _PATTERNS_IN_WORDS = {
 }
 _IN_THE_FILE_ALONE = (
     *("admission", "backends", "projects", "openlineage", "content_options", "retention", "webhooks"),
-    "telemetry",
+    *("oidc", "telemetry", "token_review"),
 )
 # In the environment with commas between their items.
 _LISTS = ("allowed_hosts", "content_hosts", "content_stores")
@@ -111,6 +112,12 @@ class ServiceSettings(BaseModel):
         ge=0,
         le=300,
         description="How long what was found of a token counts: a revocation takes effect after it.",
+    )
+    oidc: OidcSettings | None = Field(
+        default=None, description="An OpenID Connect issuer whose tokens are taken; none, if absent."
+    )
+    token_review: TokenReviewSettings | None = Field(
+        default=None, description="A cluster that is asked whose a token is; none, if absent."
     )
     public_url: str | None = Field(
         default=None, pattern=r"^https?://", description="How browsers reach the service; links use it."
@@ -386,13 +393,14 @@ class ServiceSettings(BaseModel):
             raise ValueError(
                 f"host {self.host} can be reached from other machines, so callers have to be asked who they "
                 "are: set api_token (KFBRIDGE_API_TOKEN), or require_tokens (KFBRIDGE_REQUIRE_TOKENS) and "
-                "make tokens with 'kfbridge token create'; or serve on 127.0.0.1"
+                "make tokens with 'kfbridge token create', or oidc, or token_review; or serve on 127.0.0.1"
             )
         return self
 
     def asks_who(self) -> bool:
         """Whether callers have to say who they are."""
-        return self.api_token is not None or self.require_tokens
+        others = (self.api_token, self.oidc, self.token_review)
+        return self.require_tokens or any(one is not None for one in others)
 
     def backend(self, name: str) -> BackendSettings | None:
         """The backend of that name, if there is one."""

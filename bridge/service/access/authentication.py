@@ -9,6 +9,7 @@ from typing import Protocol
 from bridge.domain.access import EVERY, Principal, Role, grants_of
 from bridge.domain.tokens import PREFIX
 from bridge.service.access.caller import NOBODY
+from bridge.service.access.reviews import TokenReviews
 from bridge.service.access.tokens import DatabaseTokens
 from bridge.service.problems import ProblemError
 from bridge.service.settings import ServiceSettings
@@ -61,3 +62,16 @@ class Authenticator:
             if (found := await verifier.principal_of(given)) is not None:
                 return found
         return None
+
+
+def make_authenticator(settings: ServiceSettings, store: Store) -> Authenticator:
+    """The authenticator that the settings describe."""
+    verifiers: list[Verifier] = []
+    if settings.oidc is not None:
+        # Not before somebody wants it: the library for signatures takes 10 MB.
+        from bridge.service.access.oidc import Oidc
+
+        verifiers.append(Oidc(settings.oidc))
+    if settings.token_review is not None:
+        verifiers.append(TokenReviews(settings.token_review))
+    return Authenticator(settings, store, verifiers)
