@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from bridge.kfp_api.errors import KfpAuthError
 
 _MAX_TOKEN_BYTES = 64 * 1024
+
+
+class Bearer(Protocol):
+    """Something that has a bearer token for each request."""
+
+    async def current(self) -> str:
+        """The token as it is now. Raises ``KfpError``."""
+
+    async def renewed(self, refused: str | None) -> bool:
+        """Look for another one, since ``refused`` was; whether there is. Raises ``KfpError``."""
 
 
 class TokenSource:
@@ -20,7 +31,7 @@ class TokenSource:
         if (value is None) == (path is None):
             raise ValueError("a token is given either as a value or as a file")
         self._path = None if path is None else Path(path)
-        self._token = _checked(value, "the token") if value is not None else None
+        self._token = checked_token(value, "the token") if value is not None else None
         self._stamp: tuple[int, ...] | None = None
 
     @classmethod
@@ -40,6 +51,14 @@ class TokenSource:
         if self._token is None:
             raise KfpAuthError("there is no token")
         return self._token
+
+    async def current(self) -> str:
+        """As ``token``."""
+        return self.token()
+
+    async def renewed(self, refused: str | None) -> bool:
+        """As ``refresh``."""
+        return self.refresh()
 
     def refresh(self) -> bool:
         """Reads the file again, whatever its time stamp; whether another token came of it."""
@@ -64,11 +83,12 @@ class TokenSource:
             text = self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise KfpAuthError(f"the token file {self._path} cannot be read: {error}") from error
-        self._token = _checked(text, f"the token file {self._path}")
+        self._token = checked_token(text, f"the token file {self._path}")
         self._stamp = stamp
 
 
-def _checked(text: str, what: str) -> str:
+def checked_token(text: str, what: str) -> str:
+    """The token without blanks around it. Raises ``KfpAuthError`` for one that cannot stand in a header."""
     token = text.strip()
     # What cannot stand in a header would otherwise fail as a protocol error far from its cause.
     if not token or not token.isascii() or not token.isprintable() or " " in token:

@@ -16,7 +16,7 @@ import httpx
 
 from bridge.kfp_api import grpcweb
 from bridge.kfp_api.answers import MessageT, grpc_payload, json_object, parse_answer
-from bridge.kfp_api.auth import TokenSource
+from bridge.kfp_api.auth import Bearer
 from bridge.kfp_api.errors import Answer, KfpBadAnswer, KfpConflict, KfpError, KfpNotFound, parse_date
 from bridge.kfp_api.filters import Filter
 from bridge.kfp_api.guard import Guard
@@ -56,7 +56,7 @@ class KfpClient:
         self,
         base_url: str,
         *,
-        token: TokenSource | None = None,
+        token: Bearer | None = None,
         timeout_seconds: float = 30.0,
         transport: httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,

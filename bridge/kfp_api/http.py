@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bridge.domain.tracing import TRACEPARENT
-from bridge.kfp_api.auth import TokenSource
+from bridge.kfp_api.auth import Bearer
 from bridge.kfp_api.errors import (
     Answer,
     KfpBadAnswer,
@@ -129,7 +129,7 @@ class Exchange:
         self,
         base_url: str,
         *,
-        token: TokenSource | None,
+        token: Bearer | None,
         timeout_seconds: float,
         transport: httpx.AsyncBaseTransport | None,
         headers: Mapping[str, str],
@@ -181,18 +181,23 @@ class Exchange:
         return self.guard.asking(part, str(request), may_probe=not request.once)
 
     async def _send(self, request: Request) -> Answer:
-        try:
-            # httpx bounds each read; a server that sends a byte now and then needs a bound on the whole.
-            async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._send_once(request)
-                if answer.status == 401 and self._token is not None and self._token.refresh():
-                    answer = await self._send_once(request)
-        except TimeoutError as error:
-            message = f"no whole answer within {self._timeout_seconds:g} s"
-            raise KfpUnreachable(message, sent=True, request=str(request)) from error
+        # Tokens are got before the clock starts: time spent on them says nothing of a request's fate.
+        kwargs = await self._kwargs(request)
+        answer = await self._send_bounded(request, kwargs)
+        if answer.status == 401 and await self._has_another(kwargs):
+            answer = await self._send_bounded(request, await self._kwargs(request))
         if not 200 <= answer.status < 300:
             raise error_from_answer(answer)
         return answer
+
+    async def _send_bounded(self, request: Request, kwargs: Mapping[str, Any]) -> Answer:
+        try:
+            # httpx bounds each read; a server that sends a byte now and then needs a bound on the whole.
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._send_once(request, kwargs)
+        except TimeoutError as error:
+            message = f"no whole answer within {self._timeout_seconds:g} s"
+            raise KfpUnreachable(message, sent=True, request=str(request)) from error
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -208,10 +213,11 @@ class Exchange:
 
     async def _begin(self, request: Request) -> httpx.Response:
         """A response that is 2xx, its body not read yet."""
-        response = await self._open(request)
-        if response.status_code == 401 and self._token is not None and self._token.refresh():
+        kwargs = await self._kwargs(request)
+        response = await self._open(request, kwargs)
+        if response.status_code == 401 and await self._has_another(kwargs):
             await response.aclose()
-            response = await self._open(request)
+            response = await self._open(request, await self._kwargs(request))
         if response.is_success:
             return response
         try:
@@ -222,8 +228,7 @@ class Exchange:
             await response.aclose()
         raise error_from_answer(answer)
 
-    async def _open(self, request: Request) -> httpx.Response:
-        kwargs = self._kwargs(request)
+    async def _open(self, request: Request, kwargs: dict[str, Any]) -> httpx.Response:
         if request.silence_seconds is not None:
             kwargs["timeout"] = httpx.Timeout(self._timeout_seconds, read=request.silence_seconds)
         built = self._client.build_request(request.method, self._url(request), **kwargs)
@@ -232,9 +237,9 @@ class Exchange:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unreachable(error, str(request)) from error
 
-    async def _send_once(self, request: Request) -> Answer:
+    async def _send_once(self, request: Request, kwargs: Mapping[str, Any]) -> Answer:
         client = self._once if request.once else self._client
-        url, kwargs = self._url(request), self._kwargs(request)
+        url = self._url(request)
         began = time.monotonic()
         try:
             async with client.stream(request.method, url, **kwargs) as response:
@@ -251,12 +256,18 @@ class Exchange:
     def _url(self, request: Request) -> str:
         return request.url if request.url is not None else self.base_url + request.path
 
-    def _kwargs(self, request: Request) -> dict[str, Any]:
+    async def _has_another(self, refused: Mapping[str, Any]) -> bool:
+        """Whether there is another token than that of a request that was refused."""
+        if self._token is None:
+            return False
+        return await self._token.renewed(refused["headers"]["Authorization"].removeprefix("Bearer "))
+
+    async def _kwargs(self, request: Request) -> dict[str, Any]:
         headers = dict(request.headers)
         if (traceparent := _TRACEPARENT.get()) is not None:
             headers[TRACEPARENT] = traceparent
         if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token.token()}"
+            headers["Authorization"] = f"Bearer {await self._token.current()}"
         kwargs: dict[str, Any] = {"headers": headers, "params": dict(request.params) or None}
         if request.files is not None:
             kwargs["files"] = dict(request.files)

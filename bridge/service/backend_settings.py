@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from bridge.service.admission_settings import AdmissionSettings
 from bridge.service.kube_settings import KubernetesSettings
@@ -45,6 +48,39 @@ class ProjectSettings(BaseModel):
     )
 
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+# What a gateway in front of KFP says of a caller: whoever may set it is whoever they like.
+_USER_HEADER = "kubeflow-userid"
+_HEADERS_OF_ITS_OWN = (
+    *("authorization", "host", "accept", "content-type", "content-length"),
+    *("connection", "transfer-encoding"),
+)
+
+
+class ClientCredentialsSettings(BaseModel):
+    """An OAuth 2.0 server that gives the bridge its token for a backend."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token_url: str = Field(pattern=r"^https?://", description="Where tokens are given.")
+    client_id: str = Field(min_length=1, description="The bridge's client id there.")
+    client_secret: SecretStr | None = Field(default=None, description="Its secret.")
+    client_secret_file: Path | None = Field(
+        default=None, description="A file with the secret; read again when it changed."
+    )
+    scope: str | None = Field(default=None, min_length=1, description="The scopes asked for.")
+    audience: str | None = Field(default=None, min_length=1, description="Whom the token is for, if asked.")
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> ClientCredentialsSettings:
+        if (self.client_secret is None) == (self.client_secret_file is None):
+            raise ValueError("client_credentials: give client_secret or client_secret_file")
+        parts = urlsplit(self.token_url)
+        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("client_credentials: token_url has to be https: the secret is sent there")
+        return self
+
+
 class BackendSettings(BaseModel):
     """One backend: anything that serves KFP's v2beta1 API."""
 
@@ -67,6 +103,14 @@ class BackendSettings(BaseModel):
     token: SecretStr | None = Field(default=None, description="A bearer token.")
     token_file: Path | None = Field(
         default=None, description="A file with the bearer token; read again when it changed and after a 401."
+    )
+    client_credentials: ClientCredentialsSettings | None = Field(
+        default=None, description="An OAuth 2.0 server that gives the token; instead of the two."
+    )
+    headers: Mapping[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Headers sent with every request, for a gateway. Never kubeflow-userid: who may set that "
+        "is whoever they like, and a cluster takes it from its own gateway alone.",
     )
     ca_file: Path | None = Field(default=None, description="A PEM bundle of the authorities to trust.")
     namespaces: tuple[str, ...] = Field(
@@ -153,10 +197,26 @@ class BackendSettings(BaseModel):
             return value | {"namespaces": names}
         return value
 
+    @field_validator("headers")
+    @classmethod
+    def _harmless(cls, value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for name, text in value.items():
+            plain = name.lower().replace("_", "-")
+            if plain == _USER_HEADER:
+                raise ValueError(f"{name} is not sent: use a token, so that KFP sees who the bridge is")
+            if plain in _HEADERS_OF_ITS_OWN or not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name} is no header that can be set here")
+            if not text.get_secret_value().isascii() or not text.get_secret_value().isprintable():
+                raise ValueError(f"the value of {name} has characters other than printable ASCII")
+        return value
+
     @model_validator(mode="after")
     def _one_token(self) -> BackendSettings:
-        if self.token is not None and self.token_file is not None:
-            raise ValueError(f"backend {self.name}: give token or token_file, not both")
+        given = (self.token, self.token_file, self.client_credentials)
+        if sum(one is not None for one in given) > 1:
+            raise ValueError(
+                f"backend {self.name}: give token or token_file or client_credentials, not several of them"
+            )
         if not self.namespaces:
             raise ValueError(f'backend {self.name}: namespaces must not be empty; [""] is single-user KFP')
         return self

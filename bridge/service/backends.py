@@ -11,9 +11,10 @@ from uuid import UUID
 
 from bridge.domain.decide import Policy
 from bridge.domain.redaction import redact_text
-from bridge.kfp_api.auth import TokenSource
+from bridge.kfp_api.auth import Bearer, TokenSource
 from bridge.kfp_api.choosing import ChoosingReader
 from bridge.kfp_api.client import KfpClient
+from bridge.kfp_api.credentials import ClientCredentials
 from bridge.kfp_api.errors import (
     KfpAuthError,
     KfpBadAnswer,
@@ -173,6 +174,7 @@ def open_backend(settings: BackendSettings, *, retry: RetryPolicy | None = None)
         settings.url,
         token=_token(settings),
         timeout_seconds=settings.timeout_seconds,
+        headers={name: value.get_secret_value() for name, value in settings.headers.items()},
         ca=str(settings.ca_file) if settings.ca_file else None,
         guard=Guard(guard_policy_of(settings)),
         retry=retry,
@@ -210,7 +212,20 @@ def policy_of(settings: BackendSettings) -> Policy:
     )
 
 
-def _token(settings: BackendSettings) -> TokenSource | None:
+def _token(settings: BackendSettings) -> Bearer | None:
+    given = settings.client_credentials
+    if given is not None:
+        secret = given.client_secret
+        return ClientCredentials(
+            given.token_url,
+            given.client_id,
+            TokenSource.from_value(secret.get_secret_value())
+            if secret is not None
+            else TokenSource(path=given.client_secret_file),
+            scope=given.scope,
+            audience=given.audience,
+            ca=str(settings.ca_file) if settings.ca_file else None,
+        )
     if settings.token is not None:
         return TokenSource.from_value(settings.token.get_secret_value())
     return TokenSource.from_file(settings.token_file) if settings.token_file else None

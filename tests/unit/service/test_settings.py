@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from bridge.service import main
 from bridge.service.access.settings import ClaimGrant, OidcSettings, SubjectGrant, TokenReviewSettings
-from bridge.service.backend_settings import BackendSettings, ProjectSettings
+from bridge.service.backend_settings import BackendSettings, ClientCredentialsSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.retention_settings import RetentionSettings
 from bridge.service.settings import ServiceSettings, SettingsError, is_loopback, load_settings
@@ -111,6 +111,7 @@ def test_what_can_be_reached_from_outside(host: str, loopback: bool) -> None:
 PAGES: dict[type[BaseModel], str] = {
     ServiceSettings: "service.md",
     BackendSettings: "service.md",
+    ClientCredentialsSettings: "service.md",
     ProjectSettings: "service.md",
     RetentionSettings: "service.md",
     WebhookSettings: "service.md",
