@@ -93,14 +93,17 @@ def events_after(
     *,
     run_id: UUID | None = None,
     projects: Collection[str] = (),
+    until: int | None = None,
 ) -> list[Event]:
-    """Numbered events after ``number``, oldest first; only those of one run, or of some projects, if these
-    are given."""
+    """Numbered events after ``number`` and up to ``until``, oldest first; only those of one run, or of some
+    projects, if these are given."""
     statement = select(OUTBOX).where(OUTBOX.c.number > number).order_by(OUTBOX.c.number).limit(limit)
     if run_id is not None:
         statement = statement.where(OUTBOX.c.run_id == run_id)
     if projects:
         statement = statement.where(OUTBOX.c.project.in_(projects))
+    if until is not None:
+        statement = statement.where(OUTBOX.c.number <= until)
     return [
         Event(
             number=row["number"],

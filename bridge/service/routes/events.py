@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from sqlmodel import Session
 
 from bridge.lineage import outbox
 from bridge.lineage.errors import DatabaseUnavailable
@@ -24,6 +25,7 @@ from bridge.service.routes.common import ContextDep, get_caller
 router = APIRouter(tags=["events"])
 
 _BATCH = 200
+_WINDOW = 20_000
 _RECONNECT_MS = 2000
 
 
@@ -63,7 +65,7 @@ async def _stream(
             try:
                 # A stream outlives the token it was opened with.
                 caller = await who_asks()
-                found = await _after(context, caller, number, run_id)
+                found, looked_at = await _after(context, caller, number, run_id)
             except ProblemError:
                 return
             except DatabaseUnavailable:
@@ -71,22 +73,34 @@ async def _stream(
                 return
             for event in found:
                 yield _frame(event)
-                number = event.number
+            rest = len(found) == _BATCH or looked_at >= number + _WINDOW
+            number = looked_at
             if found:
                 silent_since = loop.time()
-            if len(found) == _BATCH:
+            if rest:
                 continue
             if loop.time() - silent_since >= settings.heartbeat_seconds:
-                yield ": heartbeat\n\n"
+                # Of others' events, too: whoever comes back need not have them looked through again.
+                yield f"id: {number}\n: heartbeat\n\n" if caller.projects else ": heartbeat\n\n"
                 silent_since = loop.time()
             await bell.wait(min(settings.change_poll_seconds, settings.heartbeat_seconds))
 
 
-async def _after(context: Context, caller: Caller, number: int, run_id: UUID | None) -> list[Event]:
+async def _after(
+    context: Context, caller: Caller, number: int, run_id: UUID | None
+) -> tuple[list[Event], int]:
+    """The next events, and up to which number everything was looked at."""
     projects = caller.projects
-    return await context.store.read(
-        lambda s: outbox.events_after(s, number, _BATCH, run_id=run_id, projects=projects)
-    )
+
+    def read(session: Session) -> tuple[list[Event], int]:
+        # Others' events are passed over a window at a time; those of a run have an index.
+        until = min(outbox.last_number(session), number + _WINDOW) if projects else None
+        found = outbox.events_after(session, number, _BATCH, run_id=run_id, projects=projects, until=until)
+        if until is None or len(found) == _BATCH:
+            return found, found[-1].number if found else number
+        return found, max(until, number)
+
+    return await context.store.read(read)
 
 
 def _frame(event: Event) -> str:

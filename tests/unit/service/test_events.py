@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from bridge.domain.access import Principal, Role
+from bridge.lineage import outbox
 from bridge.lineage.database import Database
 from bridge.service.access.caller import NOBODY, Caller
+from bridge.service.routes import events as routes
 from bridge.service.routes.events import _stream
 from tests.unit.service.harness import Harness, harness
 
@@ -113,3 +116,30 @@ async def test_an_idle_stream_has_a_heartbeat_and_ends_with_the_service(database
 async def test_a_last_event_id_is_a_number(service: Harness, last: str) -> None:
     answer = await service.client.get("/api/v1/events", headers={"Last-Event-ID": last})
     assert answer.status_code == 422
+
+
+async def test_others_events_are_passed_over_for_good(
+    service: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "_WINDOW", 3)
+    for key, project in (("a", "theirs"), ("b", "theirs"), ("c", "ours"), ("d", "theirs")):
+        await service.submitted(key, project=project)
+    await service.sequencer.step()
+    caller = Caller(Principal(name="a", kind="token", grants={"ours": Role.VIEWER}))
+
+    async def one_of_ours() -> Caller:
+        return caller
+
+    newest = await service.context.store.read(outbox.last_number)
+    assert newest > 9
+    found, looked_at = await routes._after(service.context, caller, 0, None)
+    assert (found, looked_at) == ([], 3)
+    stream = _stream(service.context, one_of_ours, 0, None)
+    told = await frames(stream, 2)
+    assert {event["data"]["project"] for event in told if "project" in event["data"]} == {"ours"}
+    object.__setattr__(service.context.settings, "heartbeat_seconds", 0.0)
+    async with asyncio.timeout(10):
+        while "heartbeat" not in (text := await anext(stream)):
+            assert "theirs" not in text
+    assert text == f"id: {newest}\n: heartbeat\n\n"
+    await stream.aclose()
