@@ -115,6 +115,16 @@ class Acceptance:
             raise ProblemError("unknown-backend", text, errors=[("/backend", text)])
         return backend
 
+    def _namespace(self, request: SubmitRequest, backend: Backend) -> str | None:
+        own = self._context.settings.namespaces_of(request.project)
+        followed = backend.settings.namespaces
+        default = next((name for name in own if name in followed), backend.default_namespace)
+        namespace = request.namespace or default or None
+        if own and namespace is not None and namespace not in own:
+            text = f"project {request.project} has no namespace {namespace}; it has: {', '.join(own)}"
+            raise ProblemError("forbidden", text, errors=[("/namespace", text)])
+        return namespace
+
     async def _find_together(self, keys: Sequence[UUID]) -> list[tuple[Submission, Run] | None]:
         found = await self._store.read(lambda s: submissions.current_runs(s, keys))
         return [found.get(key) for key in keys]
@@ -164,7 +174,7 @@ class Acceptance:
         self, request: SubmitRequest, identity: _Identity, backend: Backend
     ) -> tuple[Submission, Found]:
         check_gate(request.gate)
-        namespace = request.namespace or backend.default_namespace or None
+        namespace = self._namespace(request, backend)
         found = await self.pipelines.find(request, backend, namespace)
         rules = self._context.settings.admission_of(request.project)
         check_admission(found.pipeline, rules, request.project)

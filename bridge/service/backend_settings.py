@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -45,6 +45,11 @@ class ProjectSettings(BaseModel):
     admission: AdmissionSettings = Field(
         default_factory=AdmissionSettings,
         description="Rules for its pipelines; what is not said is as for all.",
+    )
+    namespaces: tuple[Annotated[str, Field(min_length=1, max_length=63)], ...] = Field(
+        default=(),
+        description="The KFP namespaces its runs may go to; the first that a backend follows is the default "
+        "of its submissions there. Empty: any.",
     )
 
 

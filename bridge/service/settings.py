@@ -415,6 +415,10 @@ class ServiceSettings(BaseModel):
         """The rules that the project's pipelines have to keep."""
         return self.projects.get(project, _NOTHING_OF_ITS_OWN).admission.over(self.admission)
 
+    def namespaces_of(self, project: str) -> tuple[str, ...]:
+        """The namespaces that the project's runs may go to; empty: any."""
+        return self.projects.get(project, _NOTHING_OF_ITS_OWN).namespaces
+
     def max_queued_of(self, project: str) -> int:
         """How many of the project's runs may wait in the queue."""
         own = self.projects.get(project, _NOTHING_OF_ITS_OWN)

@@ -58,6 +58,7 @@ class FakeKubernetes:
     allowed: frozenset[tuple[str, str]] = MINIMAL_ROLE
     namespaces: frozenset[str] | None = None
     tokens: set[str] = field(default_factory=set)
+    reviewed: dict[str, Manifest] = field(default_factory=dict)
     has_argo: bool = True
     # Old servers, and some proxies, answer with whole objects whatever is asked for.
     whole_objects: bool = False
@@ -292,15 +293,33 @@ class _Handler(BaseHTTPRequestHandler):
             self._list(asked)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
-        wanted = body["spec"]["resourceAttributes"]
-        resource = "/".join(filter(None, (wanted["resource"], wanted["subresource"])))
+        """TokenReview, of the tokens in ``reviewed``, and SelfSubjectAccessReview, of whoever asks."""
+        asked = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
         token = (self.headers.get("authorization") or "").partition(" ")[2]
         if self.cluster.tokens and token not in self.cluster.tokens:
-            return self._status(401, "Unauthorized", "Unauthorized")
-        asked = Asked(wanted["verb"], resource, wanted["namespace"], {}, "", token)
-        body["status"] = {"allowed": self._refusal(asked) is None}
-        return self._send(201, json.dumps(body).encode())
+            self._status(401, "Unauthorized", "Unauthorized")
+        elif asked["kind"] == "TokenReview":
+            self._review_token(asked)
+        else:
+            self._review_access(asked, token)
+
+    def _review_access(self, asked: Manifest, token: str) -> None:
+        wanted = asked["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (wanted["resource"], wanted["subresource"])))
+        question = Asked(wanted["verb"], resource, wanted["namespace"], {}, "", token)
+        status = {"allowed": self._refusal(question) is None}
+        self._send(201, json.dumps({**asked, "status": status}).encode())
+
+    def _review_token(self, asked: Manifest) -> None:
+        if ("create", "tokenreviews") not in self.cluster.allowed:
+            self._status(403, "Forbidden", "tokenreviews is forbidden")
+            return
+        assert self.path == "/apis/authentication.k8s.io/v1/tokenreviews"
+        user = self.cluster.reviewed.get(asked["spec"]["token"])
+        status: Manifest = {"authenticated": user is not None}
+        if user is not None:
+            status |= {"user": user, "audiences": asked["spec"]["audiences"]}
+        self._send(201, json.dumps({**asked, "status": status}).encode())
 
     def _refusal(self, asked: Asked) -> tuple[int, str, str] | None:
         cluster = self.cluster

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.kube.access import Access, KubeApi
 from bridge.kube.errors import KubeConfigError, KubeError, KubeForbidden, KubeNotFound, KubeUnauthorized
+from bridge.kube.reviews import ReviewedUser, review_token
 from bridge.kube.workflows import workflows_path
 from tests.support.fake_kubernetes import FakeKubernetes, serve_kubernetes
 
@@ -103,3 +104,16 @@ def test_nobody_answering_is_an_error_like_any_other(tmp_path: Path) -> None:
     with pytest.raises(KubeError) as refused:
         KubeApi(Access(kubeconfig=config, timeout_seconds=1)).get(LIST, {})
     assert refused.value.status is None
+
+
+def test_a_token_is_reviewed_with_our_own_token(tmp_path: Path) -> None:
+    with serve_kubernetes() as cluster:
+        cluster.tokens = {"ours"}
+        cluster.reviewed["theirs"] = {"username": "system:serviceaccount:a:b", "groups": ["g"]}
+        api = KubeApi(Access(kubeconfig=cluster.write_kubeconfig(tmp_path / "config", token="ours")))
+        with pytest.raises(KubeForbidden):
+            review_token(api, "theirs", ["kfbridge"])
+        cluster.allowed |= {("create", "tokenreviews")}
+        user = ReviewedUser(name="system:serviceaccount:a:b", groups=("g",))
+        assert review_token(api, "theirs", ["kfbridge"]) == user
+        assert review_token(api, "unknown", ["kfbridge"]) is None

@@ -17,6 +17,7 @@ from bridge.lineage.errors import DatabaseUnavailable, NotStored
 from bridge.lineage.tables import API_TOKENS, AUDIT
 from bridge.service.access.cache import Recent
 from bridge.service.access.tokens import DatabaseTokens
+from bridge.service.backend_settings import ProjectSettings
 from bridge.service.settings import ServiceSettings
 from tests.unit.service.harness import Harness, harness, mirror_of
 
@@ -199,3 +200,29 @@ async def test_a_graph_ends_where_others_projects_begin(database: Database) -> N
             assert (theirs["run_id"] in {use["run_id"] for use in uses}) is (where == EVERY)
         compared = {"run": [ours["run_id"], theirs["run_id"]]}
         assert (await service.client.get("/api/v1/compare", params=compared)).status_code == 404
+
+
+async def test_a_projects_runs_go_to_its_own_namespaces(database: Database) -> None:
+    projects = {
+        "risk": ProjectSettings(namespaces=("risk-b", "risk-a")),
+        "odd": ProjectSettings(namespaces=("x",)),
+    }
+    backend = {"namespaces": ("shared", "risk-a", "risk-b")}
+    async with harness(database, backend=backend, projects=projects) as service:
+        for key, project, asked, got in (
+            ("1", "risk", None, "risk-b"),
+            ("2", "risk", "risk-a", "risk-a"),
+            ("3", "other", None, "shared"),
+            ("4", "other", "risk-a", "risk-a"),
+        ):
+            answer = await service.submit(key, project=project, namespace=asked)
+            assert answer.json()["namespace"] == got, answer.text
+        for key, project, asked in (("5", "risk", "shared"), ("6", "odd", None)):
+            answer = await service.submit(key, project=project, namespace=asked)
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (403, "/namespace")
+
+
+async def test_a_backend_without_namespaces_is_for_every_project(database: Database) -> None:
+    projects = {"risk": ProjectSettings(namespaces=("risk",))}
+    async with harness(database, projects=projects) as service:
+        assert (await service.submit(project="risk")).status_code == 202
