@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from bridge.commands import (
-    audit,
     apply,
+    audit,
     backend,
     backup,
     cancel,

@@ -1,4 +1,4 @@
-"""What an installation is made of: an SBOM from the lock file, and whether anything in it is known to be broken."""
+"""What an installation is made of: an SBOM from the lock file, and whether any of it is known to be broken."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Verdict:
 def verdict_of(report: Mapping[str, Any] | None, errors: str) -> Verdict:
     """What pip-audit's report says; ``None`` if it wrote none.
 
-    A package that the advisory service does not know, or could not be asked about, is skipped in it: if all are,
-    nothing was checked.
+    A package that the advisory service does not know, or could not be asked about, is skipped in it: if all
+    are, nothing was checked.
     """
     packages: Sequence[Mapping[str, Any]] = (report or {}).get("dependencies", [])
     checked = [one for one in packages if "skip_reason" not in one]
@@ -44,7 +44,8 @@ def verdict_of(report: Mapping[str, Any] | None, errors: str) -> Verdict:
             False, f"NOT CHECKED: the advisory service cannot be reached or knows nothing ({last})"
         )
     found = [
-        f"{one['name']} {one['version']}: {hole['id']} (fixed in {', '.join(hole['fix_versions']) or 'nothing yet'})"
+        f"{one['name']} {one['version']}: {hole['id']}"
+        f" (fixed in {', '.join(hole['fix_versions']) or 'nothing yet'})"
         for one in checked
         for hole in one["vulns"]
     ]
@@ -81,8 +82,10 @@ def sbom(uv: str, folder: Path) -> int:
             requirements = _export(uv, extras, Path(temporary) / "requirements.txt")
             options = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON"]
             ended = _run(
-                [uv, "tool", "run", "--from", _SBOM_TOOL, "cyclonedx-py", "requirements", str(requirements)]
-                + [*options, "-o", str(target)]
+                [
+                    *(uv, "tool", "run", "--from", _SBOM_TOOL, "cyclonedx-py"),
+                    *("requirements", str(requirements), *options, "-o", str(target)),
+                ]
             )
         if ended.returncode:
             print(f"no SBOM of {name}: {ended.stderr.strip()}", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands.failures import SUCCEEDED, CommandError
 from bridge.commands.options import add_command, add_json_option
-from bridge.commands.serving import add_database_options, opened_database, settings_of
+from bridge.commands.serving import add_database_options, opened_database, read_settings
 
 if TYPE_CHECKING:
     from bridge.commands.console import Console
@@ -38,7 +38,7 @@ def register(commands: Any) -> None:
 
 def run_apply(args: argparse.Namespace, console: Console) -> int:
     """Show the differences, and make those that are the database's."""
-    settings = settings_of(args, console, "apply")
+    settings = read_settings(args, console, "apply")
     with opened_database(settings.database_url, "apply") as database:
         from bridge.service.applying import carry_out, plan
         from bridge.service.settings import SettingsError

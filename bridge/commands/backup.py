@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.commands.failures import FAILED, SUCCEEDED, CommandError
 from bridge.commands.options import add_command, add_json_option
 from bridge.commands.render import size_text
-from bridge.commands.serving import add_service_options, missing_extra, opened_database, settings_of
+from bridge.commands.serving import add_service_options, missing_extra, opened_database, read_settings
 
 if TYPE_CHECKING:
     from bridge.commands.console import Console
@@ -49,7 +49,7 @@ def register(commands: Any) -> None:
 
 def run_backup(args: argparse.Namespace, console: Console) -> int:
     """Back up, and tell what was."""
-    settings = settings_of(args, console, "backup")
+    settings = read_settings(args, console, "backup")
     with opened_database(settings.database_url, "backup") as database:
         from bridge.lineage.backup import back_up
         from bridge.service.versions import package_version
@@ -66,7 +66,7 @@ def run_backup(args: argparse.Namespace, console: Console) -> int:
 
 def run_restore(args: argparse.Namespace, console: Console) -> int:
     """Restore, and tell what was."""
-    settings = settings_of(args, console, "restore")
+    settings = read_settings(args, console, "restore")
     try:
         from bridge.lineage.backup import put_back
         from bridge.lineage.errors import LineageError

@@ -27,7 +27,8 @@ SKIPPED = {"name": "far", "skip_reason": "Dependency not found on PyPI and could
         (
             [SKIPPED],
             False,
-            f"NOT CHECKED: the advisory service cannot be reached or knows nothing ({SKIPPED['skip_reason']})",
+            "NOT CHECKED: the advisory service cannot be reached or knows nothing"
+            f" ({SKIPPED['skip_reason']})",
         ),
     ],
 )

@@ -48,7 +48,7 @@ def test_failures_of_a_window_newest_first(database: Database) -> None:
 
 def test_what_was_sent_and_goes_on(database: Database) -> None:
     database.transact(_fill)
-    found, more = database.read(lambda s: oncall.open_runs(s))
+    found, more = database.read(oncall.open_runs)
     assert ({run.project for run in found}, len(found), more) == ({"default", "fraud"}, 2, False)
     assert [run.project for run in database.read(lambda s: oncall.open_runs(s, ["fraud"]))[0]] == ["fraud"]
 
