@@ -1,4 +1,4 @@
-"""What an installation is made of: an SBOM from the lock file, and whether any of it is known to be broken."""
+"""What an installation is made of: an SBOM from the lock file, and what of it is known to be broken."""
 
 from __future__ import annotations
 
