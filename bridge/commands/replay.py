@@ -94,6 +94,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from bridge.commands.replay_sources import bring
 
     given, task, fetch = _given(args, console)
+    _tell_hidden(console, task)
     cache = cache_dir(console.environ)
     folder: Path = args.folder or cache / "replay" / str(given.kfp_run_id)[:8] / task.path
     # What an earlier replay wrote would be taken for this one's.
@@ -121,6 +122,18 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise CommandError(str(error), exit_code=FAILED) from error
     _report(args, console, given, task, ended)
     return SUCCEEDED if ended.succeeded else FAILED
+
+
+def _tell_hidden(console: Console, task: GivenTask) -> None:
+    """What the bridge does not show, the task does not get here."""
+    from bridge.domain.redaction import HIDDEN
+
+    hidden = [name for name, value in task.parameters.items() if HIDDEN in str(value)]
+    if hidden:
+        console.note(
+            f"the bridge takes secrets out of what it shows: {', '.join(hidden)} has {HIDDEN} where one "
+            "stood. --kfp-url or --data-dir asks the backend itself."
+        )
 
 
 def _given(args: argparse.Namespace, console: Console) -> tuple[GivenRun, GivenTask, Fetch]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import RowMapping, and_, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, exists, insert, or_, select, update
 from sqlmodel import Session
 
 from bridge.lineage import audit
-from bridge.lineage.bulk import changed_rows, in_pieces, insert_timed
+from bridge.lineage.bulk import changed_rows, in_pieces
 from bridge.lineage.columns import database_time
 from bridge.lineage.tables import LEGAL_HOLDS, RUNS
 
@@ -39,10 +39,11 @@ def hold(
     session: Session, *, reason: str, project: str = "", run_id: UUID | None = None, actor: str = ""
 ) -> Hold:
     """Hold a run, a project or, where neither is given, everything. Audited."""
-    row = {"backend": "", "project": project, "run_id": run_id, "reason": reason, "released_at": None}
-    insert_timed(session, LEGAL_HOLDS, "since", [row])
-    statement = select(LEGAL_HOLDS).order_by(LEGAL_HOLDS.c.id.desc()).limit(1)
-    made = _hold(session.execute(statement).mappings().one())
+    row = {"backend": "", "project": project, "run_id": run_id, "reason": reason}
+    number = session.scalars(
+        insert(LEGAL_HOLDS).values(**row, since=database_time()).returning(LEGAL_HOLDS.c.id)
+    ).one()
+    made = _hold(session.execute(select(LEGAL_HOLDS).where(LEGAL_HOLDS.c.id == number)).mappings().one())
     _audit(session, "hold.set", made, actor)
     return made
 
@@ -84,19 +85,18 @@ def held_runs(session: Session, run_ids: Collection[UUID]) -> set[UUID]:
     """Those of some runs that must not be removed."""
     found: set[UUID] = set()
     for piece in in_pieces(list(run_ids)):
-        statement = (
-            select(RUNS.c.run_id)
-            .join(
-                LEGAL_HOLDS,
-                or_(
-                    LEGAL_HOLDS.c.run_id == RUNS.c.run_id,
-                    LEGAL_HOLDS.c.run_id.is_(None) & LEGAL_HOLDS.c.project.in_(["", RUNS.c.project]),
-                ),
-            )
-            .where(RUNS.c.run_id.in_(piece), LEGAL_HOLDS.c.released_at.is_(None))
-        )
-        found.update(session.scalars(statement))
+        found.update(session.scalars(select(RUNS.c.run_id).where(RUNS.c.run_id.in_(piece), run_is_held())))
     return found
+
+
+def run_is_held() -> ColumnElement[bool]:
+    """The same as a condition on ``runs``, for statements that choose what is removed."""
+    whole = LEGAL_HOLDS.c.run_id.is_(None) & LEGAL_HOLDS.c.project.in_(["", RUNS.c.project])
+    return exists(
+        select(LEGAL_HOLDS.c.id)
+        .where(LEGAL_HOLDS.c.released_at.is_(None), or_(LEGAL_HOLDS.c.run_id == RUNS.c.run_id, whole))
+        .correlate(RUNS)
+    )
 
 
 def _audit(session: Session, action: str, one: Hold, actor: str) -> None:

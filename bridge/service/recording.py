@@ -216,6 +216,8 @@ def _audit_clear(session: Session, older: Run, wanted: Submission) -> None:
             "submission_key": str(wanted.key),
             "try_number": wanted.try_number,
         },
+        before={"submission_key": str(older.submission_key)},
+        after={"submission_key": str(wanted.key)},
         project=older.project,
         backend=older.backend,
     )

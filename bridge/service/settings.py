@@ -155,7 +155,7 @@ class ServiceSettings(BaseModel):
         default_factory=AdmissionSettings, description="Rules for the pipelines of every project."
     )
     caller_requests_per_second: float = Field(
-        default=500.0,
+        default=1000.0,
         gt=0,
         le=1_000_000,
         description="How many requests one caller may send in the long run; beyond, 429.",
