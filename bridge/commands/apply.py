@@ -74,5 +74,4 @@ def _tell(planned: Plan, console: Console, *, dry_run: bool) -> None:
             console.result(f"    takes effect when this is started again: {who}")
     for url, secret in planned.made.items():
         console.result(f"the secret of {url}, shown this once: {secret}")
-    stored = len(planned.work)
-    console.result(f"{stored} changes in the database {'to make' if dry_run else 'made'}")
+    console.result(f"changes in the database {'to make' if dry_run else 'made'}: {len(planned.work)}")

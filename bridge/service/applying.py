@@ -27,6 +27,8 @@ _SECRET_BYTES = 32
 _BOTH_SECRETS_SECONDS = 24 * 3600.0
 # What is no process's own, and what is not told in clear.
 _IN_THE_DATABASE = frozenset({"webhooks", "prices", "currency"})
+# What a process is mostly told on its command line, which no file knows.
+_BY_OPTION = frozenset({"host", "port", "workers", "migrate", "log_level"})
 _SECRET_PLACES = ("database_url", "content_options")
 _HIDDEN = "(secret)"
 
@@ -81,8 +83,9 @@ def note_settings(database: Database, role: str, holder: str, settings: ServiceS
 
 
 def shown(settings: ServiceSettings) -> dict[str, Any]:
-    """Settings as JSON that may be shown; secrets are masked, and what lives in the database is left out."""
-    told = settings.model_dump(mode="json", exclude=set(_IN_THE_DATABASE))
+    """Settings as JSON that may be shown; secrets are masked; what lives in the database, or is an
+    option of the command, is left out."""
+    told = settings.model_dump(mode="json", exclude=set(_IN_THE_DATABASE | _BY_OPTION))
     for name in _SECRET_PLACES:
         if told.get(name):
             told[name] = _HIDDEN

@@ -110,7 +110,9 @@ def test_prices_become_what_the_file_says(declared: Declared) -> None:
 
 def test_settings_of_processes_are_told_with_who_has_to_be_restarted(declared: Declared) -> None:
     declared.file.write_text(BACKEND + "[projects.nightly]\nmax_active_runs = 20\n")
-    running = load_settings({}, config_file=declared.file, overrides={"database_url": declared.url})
+    running = load_settings(
+        {}, config_file=declared.file, overrides={"database_url": declared.url, "port": 0}
+    )
     note_settings(declared.database, "serve", "host-a:17", running)
     same = BACKEND + "[projects.nightly]\nmax_active_runs = 20\n"
     assert declared.apply(same)["changes"] == []
