@@ -31,6 +31,7 @@ from bridge.lineage import specs
 from bridge.lineage.database import Database
 from bridge.lineage.records import BackendVersion
 from bridge.service.accept import Accepted
+from bridge.service.access.caller import NOBODY, Caller
 from bridge.service.problems import ProblemError
 from bridge.service.revive import retry_failed_tasks
 from bridge.service.routes import runs as run_routes
@@ -234,7 +235,9 @@ class Interleavings(RuleBasedStateMachine):
                 # A try that asks meanwhile may make the next attempt; an older one is never revived.
                 self.kfp.revived_elsewhere.add(wanted.kfp_run_id)
         else:
-            work = process.context.store.transact(lambda s: run_routes._cancel(s, wanted.run_id, body))
+            work = process.context.store.transact(
+                lambda s: run_routes._cancel(s, Caller(NOBODY), wanted.run_id, body)
+            )
         self.requests.append((None, self.world.begin(process, work)))
 
     def _submit(self, asking: Asking, place: int) -> None:
