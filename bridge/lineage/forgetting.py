@@ -11,7 +11,8 @@ from sqlmodel import Session
 
 from bridge.domain.states import RunPhase
 from bridge.lineage.bulk import changed_rows
-from bridge.lineage.retention import HeldOf, Place, nothing_held
+from bridge.lineage.holds import held_runs
+from bridge.lineage.retention import Place
 from bridge.lineage.tables import (
     COUNTERS,
     OUTBOX,
@@ -31,7 +32,6 @@ def old_events(
     after: int,
     *,
     readers: Collection[str] = ("usage",),
-    held_of: HeldOf = nothing_held,
     limit: int = 1000,
 ) -> tuple[list[int], int | None]:
     """The next events written before that which everybody has read, by their row, and the row to go on
@@ -46,7 +46,7 @@ def old_events(
         .limit(limit)
     ).all()
     owed = _owed(session, [row.number for row in rows])
-    held = held_of(session, list({row.run_id for row in rows if row.run_id is not None}))
+    held = held_runs(session, list({row.run_id for row in rows if row.run_id is not None}))
     going = [row.id for row in rows if row.number not in owed and row.run_id not in held]
     return going, rows[-1].id if len(rows) == limit else None
 
@@ -78,7 +78,6 @@ def old_logs(
     before: datetime,
     after: Place | None,
     *,
-    held_of: HeldOf = nothing_held,
     limit: int = 100,
 ) -> tuple[list[int], Place | None]:
     """Of the next page of runs with an error that ended before that, those that keep lines of a log with it;
@@ -92,7 +91,7 @@ def old_logs(
     if after is not None:
         statement = statement.where(tuple_(RUNS.c.finished_at, RUNS.c.run_id) > after)
     rows = session.execute(statement).all()
-    held = held_of(session, [row.run_id for row in rows])
+    held = held_runs(session, [row.run_id for row in rows])
     going = [row.id for row in rows if row.run_id not in held and _has_log(row.error)]
     return going, (rows[-1].finished_at, rows[-1].run_id) if len(rows) == limit else None
 

@@ -9,7 +9,7 @@ submission as long as one of them stays.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from bridge.domain.states import RunPhase
 from bridge.lineage import audit
 from bridge.lineage.bulk import changed_rows, in_pieces
 from bridge.lineage.convert import run_from_row
+from bridge.lineage.holds import held_runs
 from bridge.lineage.tables import (
     ARTIFACT_USES,
     ARTIFACTS,
@@ -41,8 +42,6 @@ from bridge.lineage.tables import (
 )
 
 MODEL_TYPE = "system.Model"
-# Which of these runs a legal hold keeps, by our run id.
-HeldOf = Callable[[Session, Collection[UUID]], set[UUID]]
 Place = tuple[datetime, UUID]
 
 # Children first: the uses name the tasks.
@@ -71,17 +70,11 @@ class RunPage:
     next: Place | None
 
 
-def nothing_held(session: Session, run_ids: Collection[UUID]) -> set[UUID]:
-    """No legal hold at all."""
-    return set()
-
-
 def old_runs(
     session: Session,
     before: datetime,
     after: Place | None,
     *,
-    held_of: HeldOf = nothing_held,
     limit: int = 50,
 ) -> RunPage:
     """The next page of runs made before that, in the order of creation."""
@@ -91,21 +84,19 @@ def old_runs(
         statement = statement.where(tuple_(RUNS.c.created_at, RUNS.c.run_id) > after)
     rows = session.execute(statement).mappings().all()
     runs = {row["id"]: run_from_row(row) for row in rows}
-    verdicts = _verdicts(session, runs, before, held_of)
+    verdicts = _verdicts(session, runs, before)
     going = tuple(key for key in runs if verdicts[key] is None)
     staying = Counter(verdict for key in runs if (verdict := verdicts[key]) is not None)
     last = (rows[-1]["created_at"], rows[-1]["run_id"]) if len(rows) == limit else None
     return RunPage(going, staying, last)
 
 
-def remove_runs(
-    session: Session, keys: Collection[int], before: datetime, *, held_of: HeldOf = nothing_held
-) -> list[int]:
+def remove_runs(session: Session, keys: Collection[int], before: datetime) -> list[int]:
     """Take these runs away, with all that belongs to them alone; which were. Those that have come to matter
     since they were listed stay, and so do those beyond 2,000 tasks in all, but for the first run."""
     rows = session.execute(select(RUNS).where(RUNS.c.id.in_(keys)).with_for_update()).mappings().all()
     runs = {row["id"]: run_from_row(row) for row in rows}
-    verdicts = _verdicts(session, runs, before, held_of)
+    verdicts = _verdicts(session, runs, before)
     going = _few_tasks(session, [key for key in runs if verdicts[key] is None])
     if not going:
         return []
@@ -126,7 +117,6 @@ def old_artifacts(
     before: datetime,
     after: Place | None,
     *,
-    held_of: HeldOf = nothing_held,
     limit: int = 50,
 ) -> tuple[list[int], Place | None]:
     """The edges to artifacts, but models, of the next page of runs that were over before that; and where the
@@ -139,7 +129,7 @@ def old_artifacts(
     last = (rows[-1]["created_at"], rows[-1]["run_id"]) if len(rows) == limit else None
     runs = {row["id"]: run_from_row(row) for row in rows}
     # A model that others use keeps its run, and not what else the run made.
-    verdicts = _verdicts(session, runs, before, held_of, of_models=False)
+    verdicts = _verdicts(session, runs, before, of_models=False)
     going = [key for key in runs if verdicts[key] is None]
     other = ARTIFACT_USES.alias("other")
     younger = (
@@ -193,7 +183,6 @@ def _verdicts(
     session: Session,
     runs: Mapping[int, Run],
     before: datetime,
-    held_of: HeldOf,
     *,
     of_models: bool = True,
 ) -> dict[int, str | None]:
@@ -202,7 +191,7 @@ def _verdicts(
     keys = list(family)
     owed = set(session.scalars(_owed(keys))) | set(session.scalars(_set_aside(keys)))
     awaited = set(session.scalars(_awaited([run.run_id for run in family.values()])))
-    held = held_of(session, [run.run_id for run in family.values()])
+    held = held_runs(session, [run.run_id for run in family.values()])
     modelling = set(session.scalars(_models_in_use(keys))) if of_models else set()
     found: dict[int, str | None] = {}
     for key, run in family.items():

@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from bridge.lineage import forgetting, leases, retention
 from bridge.lineage.database import Database, now
-from bridge.lineage.retention import HeldOf, Place, cutoff, nothing_held
+from bridge.lineage.retention import Place, cutoff
 from bridge.service.retention_settings import RetentionSettings
 from bridge.service.settings import ServiceSettings
 
@@ -55,14 +55,12 @@ class RetentionPass:
         *,
         holder: str,
         readers: tuple[str, ...] = ("usage",),
-        held_of: HeldOf = nothing_held,
         dry_run: bool = False,
     ) -> None:
         self._database = database
         self._settings = settings
         self._holder = holder
         self._readers = readers
-        self._held_of = held_of
         self._dry_run = dry_run
         self.removed = Removed()
 
@@ -100,7 +98,7 @@ class RetentionPass:
     def _runs(self, before: datetime) -> Iterator[None]:
         place: Place | None = None
         while True:
-            look = partial(retention.old_runs, before=before, after=place, held_of=self._held_of)
+            look = partial(retention.old_runs, before=before, after=place)
             page = self._database.read(look)
             self.removed.staying.update(page.staying)
             if self._dry_run:
@@ -115,7 +113,7 @@ class RetentionPass:
     def _remove_runs(self, keys: list[int], before: datetime) -> Iterator[None]:
         while keys:
             self._take()
-            remove = partial(retention.remove_runs, keys=keys, before=before, held_of=self._held_of)
+            remove = partial(retention.remove_runs, keys=keys, before=before)
             removed = self._database.transact(remove)
             self.removed.runs += len(removed)
             keys = [key for key in keys if key not in removed] if removed else []
@@ -124,7 +122,7 @@ class RetentionPass:
     def _artifacts(self, before: datetime) -> Iterator[None]:
         place: Place | None = None
         while True:
-            look = partial(retention.old_artifacts, before=before, after=place, held_of=self._held_of)
+            look = partial(retention.old_artifacts, before=before, after=place)
             edges, place = self._database.read(look)
             self.removed.artifacts += self._done(edges, retention.remove_edges)
             yield
@@ -134,7 +132,7 @@ class RetentionPass:
     def _logs(self, before: datetime) -> Iterator[None]:
         place: Place | None = None
         while True:
-            look = partial(forgetting.old_logs, before=before, after=place, held_of=self._held_of)
+            look = partial(forgetting.old_logs, before=before, after=place)
             runs, place = self._database.read(look)
             self.removed.logs += self._done(runs, forgetting.forget_logs)
             yield
@@ -149,7 +147,6 @@ class RetentionPass:
                 before=before,
                 after=place,
                 readers=self._readers,
-                held_of=self._held_of,
             )
             rows, place = self._database.read(look)
             self.removed.events += self._done(rows, forgetting.remove_events)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Table, func, select, update
@@ -13,7 +12,7 @@ from sqlmodel import Session
 
 from bridge.domain.lineage import Artifact, Direction, Run, RunError, RunMirror
 from bridge.domain.states import RunPhase, RuntimeState
-from bridge.lineage import deliveries, leases, outbox, webhooks
+from bridge.lineage import deliveries, holds, leases, outbox, webhooks
 from bridge.lineage.database import Database, now
 from bridge.lineage.mirror import set_task_error, store_mirror
 from bridge.lineage.reading import artifacts_of, tasks_of
@@ -141,14 +140,11 @@ def test_a_run_whose_model_another_run_uses_stays_until_that_is_gone(database: D
 def test_what_is_held_stays(database: Database) -> None:
     ended(database, 9, days=1)
     held, other = ended(database, 1), ended(database, 2)
-
-    def held_of(session: Session, run_ids: Collection[UUID]) -> set[UUID]:
-        return {held.run_id} & set(run_ids)
-
+    database.transact(lambda s: holds.hold(s, reason="case 17", run_id=held.run_id))
     everything = RetentionSettings(runs_days=30, artifacts_days=5, logs_days=5, events_days=30)
     database.transact(outbox.number_events)
     database.transact(lambda s: s.execute(update(OUTBOX).values(time=_OLD)))
-    removed = clean(database, everything, held_of=held_of, readers=())
+    removed = clean(database, everything, readers=())
     assert removed.staying == {"held": 1}
     assert (is_there(database, held), is_there(database, other)) == (True, False)
     assert database.read(lambda s: artifacts_of(s, held.run_id))
