@@ -9,6 +9,7 @@ import pytest
 
 from bridge.lineage.reading import tasks_of
 from bridge.service import tasklogs
+from bridge.service.access.caller import NOBODY, Caller
 from bridge.service.routes.common import stored_run
 from tests.support.fake_kfp import API
 from tests.unit.service.harness import Harness
@@ -81,7 +82,7 @@ async def test_no_more_are_followed_than_there_is_room_for(service: Harness) -> 
 
 async def test_a_log_that_nobody_reads_on_is_let_go(service: Harness) -> None:
     path = await logged(service)
-    run = await stored_run(service.context, UUID(path.split("/")[4]))
+    run = await stored_run(service.context, Caller(NOBODY), UUID(path.split("/")[4]))
     (task,) = [
         one for one in await service.context.store.read(lambda s: tasks_of(s, run.run_id)) if one.pod_name
     ]
