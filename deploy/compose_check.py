@@ -27,7 +27,7 @@ from deploy.laptop.demo import DemoResult, play
 from deploy.laptop.processes import free_port
 
 PROJECT = "kfbridge-check"
-CELERY = ROOT / "compose.celery.yaml"
+CELERY = ROOT / "deploy" / "docker" / "compose.celery.yaml"
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 TARGETS = ("service", "worker", "local", "airflow")
 _PACKAGE_SETTINGS = (
