@@ -188,7 +188,8 @@ def missing_extra(command: str, extra: str, error: ImportError) -> Exception:
 def read_settings(args: argparse.Namespace, console: Console, command: str) -> ServiceSettings:
     """The settings of the command line, the environment and the file. Raises ``CommandError``."""
     try:
-        from bridge.service.settings import SettingsError, load_settings
+        from bridge.service.settings import SettingsError
+        from bridge.service.settings_sources import load_settings
     except ImportError as error:
         raise missing_extra(command, "service", error) from error
     names = ("database_url", "host", "port", "workers", "migrate", "kfp_url", "log_level")

@@ -6,7 +6,8 @@ import os
 import sys
 
 from bridge.service.main import StartError, serve
-from bridge.service.settings import SettingsError, load_settings
+from bridge.service.settings import SettingsError
+from bridge.service.settings_sources import load_settings
 
 
 def main() -> int:

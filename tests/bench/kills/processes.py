@@ -91,7 +91,7 @@ class _Cold:
 def serve_forked(env: Mapping[str, str], log: str) -> None:
     """What a forked service does: what ``kfbridge serve`` does after its imports."""
     from bridge.service.main import serve
-    from bridge.service.settings import load_settings
+    from bridge.service.settings_sources import load_settings
 
     with Path(log).open("ab") as output:
         os.dup2(output.fileno(), 1)

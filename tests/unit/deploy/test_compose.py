@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.service.settings import _BACKEND_VARIABLES, ENVIRONMENT_PREFIX, ServiceSettings
+from bridge.service.settings import ServiceSettings
+from bridge.service.settings_sources import _BACKEND_VARIABLES, ENVIRONMENT_PREFIX
 from deploy import compose_check
 from tests.unit.docs.pages import ROOT, rows
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge.service.settings import load_settings
+from bridge.service.settings_sources import load_settings
 from deploy import compose_check, manifests
 from tests.unit.deploy.pods import of_kind, read
 from tests.unit.docs.pages import ROOT

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kubernetes_validate.utils import validate
 
-from bridge.service.settings import load_settings
+from bridge.service.settings_sources import load_settings
 from deploy import manifests
 from tests.unit.deploy.pods import Manifest, broken_rules, of_kind, pods, read
 

@@ -26,7 +26,8 @@ from bridge.service.access.oidc import Oidc
 from bridge.service.access.reviews import TokenReviews
 from bridge.service.access.settings import OidcSettings, TokenReviewSettings
 from bridge.service.problems import ProblemError
-from bridge.service.settings import ServiceSettings, load_settings
+from bridge.service.settings import ServiceSettings
+from bridge.service.settings_sources import load_settings
 from tests.support.fake_issuer import ISSUER, FakeIssuer
 from tests.unit.service.harness import harness
 

@@ -10,7 +10,8 @@ import pytest
 from bridge.lineage.database import Database
 from bridge.service.admission import breaches_of, full_name
 from bridge.service.admission_settings import AdmissionSettings
-from bridge.service.settings import SettingsError, load_settings
+from bridge.service.settings import SettingsError
+from bridge.service.settings_sources import load_settings
 from bridge.spec.load import load_pipeline
 from tests.support import handmade
 from tests.unit.service.harness import harness

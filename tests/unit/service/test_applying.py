@@ -16,7 +16,7 @@ from bridge.domain.webhooks import make_secret
 from bridge.lineage import webhooks
 from bridge.lineage.database import Database
 from bridge.service.applying import note_settings, shown
-from bridge.service.settings import load_settings
+from bridge.service.settings_sources import load_settings
 
 HOOK = '[[webhooks]]\nurl = "https://hooks.example/kf"\nproject = "team-a"\ntypes = ["run.settled"]\n'
 BACKEND = '[[backends]]\nname = "gpu"\nurl = "http://gpu"\ntoken = "backend-secret"\n'

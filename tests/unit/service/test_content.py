@@ -13,7 +13,8 @@ from bridge.domain.lineage import Artifact, ArtifactUse, Direction, RunMirror
 from bridge.lineage.database import Database
 from bridge.service.passing import SIZE_HEADER
 from bridge.service.ranges import Part, Unsatisfiable, part_of
-from bridge.service.settings import ServiceSettings, SettingsError, load_settings
+from bridge.service.settings import ServiceSettings, SettingsError
+from bridge.service.settings_sources import load_settings
 from tests.unit.service.harness import Harness, harness, mirror_of
 
 TEXT = bytes(range(256)) * 8

@@ -21,7 +21,8 @@ from bridge.lineage.records import Duty
 from bridge.lineage.tables import DUTIES, EMISSIONS
 from bridge.service.consumer import Circuit, Consumer, ConsumerAway
 from bridge.service.openlineage_settings import OpenLineageSettings
-from bridge.service.settings import SettingsError, load_settings
+from bridge.service.settings import SettingsError
+from bridge.service.settings_sources import load_settings
 from bridge.service.workers.emit import EmissionNoter, EmitWorker
 from tests.support.openlineage_spec import check_event, needs_specification
 from tests.unit.service.harness import Harness, harness, mirror_of

@@ -11,7 +11,8 @@ import yaml
 from bridge.domain.causes import CauseKind
 from bridge.service.cluster import open_cluster
 from bridge.service.kube_settings import KubernetesSettings
-from bridge.service.settings import SettingsError, load_settings
+from bridge.service.settings import SettingsError
+from bridge.service.settings_sources import load_settings
 from tests.support.fake_kubernetes import MINIMAL_ROLE
 
 PAGE = (Path(__file__).parents[3] / "docs" / "kubernetes-watch.md").read_text(encoding="utf-8")

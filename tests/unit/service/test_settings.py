@@ -11,7 +11,8 @@ from bridge.service.access.settings import ClaimGrant, OidcSettings, SubjectGran
 from bridge.service.backend_settings import BackendSettings, ClientCredentialsSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.retention_settings import RetentionSettings
-from bridge.service.settings import ServiceSettings, SettingsError, is_loopback, load_settings
+from bridge.service.settings import ServiceSettings, SettingsError, is_loopback
+from bridge.service.settings_sources import load_settings
 from bridge.service.telemetry_settings import TelemetrySettings
 from bridge.service.webhook_settings import WebhookSettings
 

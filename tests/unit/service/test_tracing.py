@@ -17,7 +17,7 @@ from bridge.client.calls import submit as submit_call
 from bridge.client.models import SubmitRequest
 from bridge.domain.tracing import current_traceparent, valid_traceparent
 from bridge.service.logs import FieldFormatter
-from bridge.service.settings import load_settings
+from bridge.service.settings_sources import load_settings
 from bridge.service.tracing import Tracing, check_installed, open_tracing
 from tests.unit.service.harness import ARGUMENTS, SPEC, Harness
 
