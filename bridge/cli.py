@@ -36,7 +36,7 @@ from bridge.commands import (
     serving,
     show,
     submit,
-    token,
+    tokens,
     webhooks,
 )
 from bridge.commands.console import Console
@@ -91,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         audit,
         doctor,
         retention,
-        token,
+        tokens,
         backup,
         apply,
     ):
