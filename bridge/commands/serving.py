@@ -195,7 +195,10 @@ def read_settings(args: argparse.Namespace, console: Console, command: str) -> S
     names = ("database_url", "host", "port", "workers", "migrate", "kfp_url", "log_level")
     overrides = {name: getattr(args, name, None) for name in names}
     try:
-        return load_settings(console.environ, config_file=args.config, overrides=overrides)
+        settings = load_settings(console.environ, config_file=args.config, overrides=overrides)
+        if command == "serve":
+            settings.check_served()
+        return settings
     except SettingsError as error:
         raise CommandError(
             "the settings cannot be used",

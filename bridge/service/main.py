@@ -38,8 +38,10 @@ class StartError(Exception):
 def serve(settings: ServiceSettings) -> None:
     """Serve the API and, unless switched off, run the workers. Returns after SIGTERM or SIGINT.
 
-    Prints ``kfbridge serve ready on <url>`` once requests are answered. Raises ``StartError``.
+    Prints ``kfbridge serve ready on <url>`` once requests are answered. Raises ``StartError``, and
+    ``SettingsError`` if callers are not asked who they are where other machines reach it.
     """
+    settings.check_served()
     configure_logging(settings.log_level, as_json=settings.log_json, secrets=settings.secrets())
     _check_telemetry(settings)
     with _listening(settings) as listener, _open_database(settings) as (database, holder):

@@ -344,13 +344,17 @@ class ServiceSettings(BaseModel):
         names = [backend.name for backend in self.backends]
         if len(names) != len(set(names)):
             raise ValueError("backends: two of them have the same name")
+        return self
+
+    def check_served(self) -> None:
+        """Raise ``SettingsError`` if the API must not be served with these: where other machines reach it,
+        callers have to be asked who they are. Commands that serve nothing need not."""
         if not self.asks_who() and not is_loopback(self.host):
-            raise ValueError(
+            raise SettingsError(
                 f"host {self.host} can be reached from other machines, so callers have to be asked who they "
                 "are: set api_token (KFBRIDGE_API_TOKEN), or require_tokens (KFBRIDGE_REQUIRE_TOKENS) and "
                 "make tokens with 'kfbridge token create', or oidc, or token_review; or serve on 127.0.0.1"
             )
-        return self
 
     def asks_who(self) -> bool:
         """Whether callers have to say who they are."""

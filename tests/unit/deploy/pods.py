@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from deploy import compose_check
 
 Manifest = dict[str, Any]
 # What a pod may mount under the restricted standard.
@@ -39,6 +43,17 @@ def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
     for one in manifests:
         if one["kind"] in _POD_OWNERS:
             yield f"{one['kind']} {one['metadata']['name']}", one["spec"]["template"]
+
+
+def image_environment(target: str) -> dict[str, str]:
+    """What the image of that target sets in the environment of its containers."""
+    stages = re.split(r"(?m)^FROM ", compose_check.DOCKERFILE.read_text())[1:]
+    [(base, stage)] = [
+        (found[1], stage) for stage in stages if (found := re.match(rf"(\S+) AS {target}\n", stage))
+    ]
+    of_base = image_environment(base) if not base.startswith("$") else {}
+    lines = re.findall(r"(?m)^ENV (.*)$", stage.replace("\\\n", " "))
+    return of_base | dict(word.split("=", 1) for line in lines for word in shlex.split(line))
 
 
 def broken_rules(pod: Mapping[str, Any]) -> list[str]:

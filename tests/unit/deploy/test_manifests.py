@@ -10,9 +10,12 @@ import pytest
 import yaml
 from kubernetes_validate.utils import validate
 
+from bridge.cli import build_parser
+from bridge.commands.console import Console
+from bridge.commands.serving import read_settings
 from bridge.service.settings_sources import load_settings
 from deploy import manifests
-from tests.unit.deploy.pods import Manifest, broken_rules, of_kind, pods, read
+from tests.unit.deploy.pods import Manifest, broken_rules, image_environment, of_kind, pods, read
 
 # Of the Prometheus operator, whose schemas come with no package: what the operator asks of them at least.
 CUSTOM = {
@@ -113,6 +116,27 @@ def test_the_settings_are_such_that_the_bridge_starts(rendered: list[Manifest], 
             assert backend.token_file is None or str(Path(backend.token_file).parent) in mounts
             assert backend.kubernetes.enabled
             assert str(backend.kubernetes.service_account_dir) in mounts
+
+
+def test_every_command_takes_what_the_image_and_its_container_set(
+    rendered: list[Manifest], tmp_path: Path
+) -> None:
+    file = tmp_path / "kfbridge.toml"
+    file.write_text(_named(rendered, "ConfigMap", "kfbridge")["data"]["kfbridge.toml"])
+    image = image_environment("service")
+    assert image["KFBRIDGE_HOST"] == "0.0.0.0"
+    seen = set()
+    for _, pod in pods(rendered):
+        for container in pod["spec"]["containers"]:
+            own = {one["name"]: one.get("value", "postgresql://secret") for one in container["env"]}
+            if "KFBRIDGE_CONFIG" in own:
+                own["KFBRIDGE_CONFIG"] = str(file)
+            program, *words = container["command"]
+            args = build_parser().parse_args(words)
+            settings = read_settings(args, Console(environ=image | own), words[0])
+            assert (program, settings.database_url) == ("kfbridge", "postgresql://secret")
+            seen.add(words[0])
+    assert seen == {"serve", "migrate"}
 
 
 def _environment(given: list[dict[str, Any]]) -> dict[str, str]:

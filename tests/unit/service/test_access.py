@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 from sqlalchemy import select
 
 from bridge.domain.access import EVERY, Role
@@ -18,7 +17,8 @@ from bridge.lineage.tables import API_TOKENS, AUDIT
 from bridge.service.access.cache import Recent
 from bridge.service.access.tokens import DatabaseTokens
 from bridge.service.backend_settings import ProjectSettings
-from bridge.service.settings import ServiceSettings
+from bridge.service.main import serve
+from bridge.service.settings import ServiceSettings, SettingsError
 from tests.unit.service.harness import Harness, harness, mirror_of
 
 
@@ -159,9 +159,10 @@ async def test_nobody_is_asked_on_ones_own_machine_and_no_project_is_called_star
 
 
 def test_other_addresses_take_a_way_to_ask() -> None:
-    with pytest.raises(ValidationError, match="callers have to be asked who they are"):
-        ServiceSettings(host="0.0.0.0")
-    assert ServiceSettings(host="0.0.0.0", require_tokens=True).asks_who()
+    with pytest.raises(SettingsError, match="callers have to be asked who they are"):
+        serve(ServiceSettings(host="0.0.0.0"))
+    ServiceSettings(host="0.0.0.0", require_tokens=True).check_served()
+    ServiceSettings().check_served()
     assert not ServiceSettings().asks_who()
 
 

@@ -65,7 +65,6 @@ def test_a_file_is_overruled_by_the_environment_and_that_by_options(tmp_path: Pa
     ("environ", "overrides", "told"),
     [
         ({"KFBRIDGE_PORT": "x"}, {}, "port"),
-        ({"KFBRIDGE_HOST": "0.0.0.0"}, {}, "KFBRIDGE_API_TOKEN"),
         ({"KFBRIDGE_KFP_URL": "kfp:8888"}, {}, "backends.0.url"),
         ({"KFBRIDGE_KFP_TOKEN": "x"}, {}, "backends.0.url"),
         ({"KFBRIDGE_DATABASE_URL": "mysql://x"}, {}, "database_url"),
