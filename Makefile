@@ -140,8 +140,8 @@ helm: .cache/helm/helm ## Helm's program, by Go; it takes minutes
 sbom: .venv/.made ## what an installation consists of, as CycloneDX, in dist/
 	$(BIN)/python -m deploy.supply sbom --uv $(UV)
 
-audit: .venv/.made ## whether something in the lock file has a known vulnerability
-	$(BIN)/python -m deploy.supply audit --uv $(UV)
+audit: .venv/.made ## fails if something in the lock file has a known vulnerability; TELL=1 only tells it
+	$(BIN)/python -m deploy.supply audit --uv $(UV) $(if $(TELL),--tell)
 
 bench: env ## figures: submissions and rows per second, overhead, load, beside kfp.Client and MLflow
 	$(BIN)/python -m tests.bench

@@ -1,7 +1,8 @@
 """Where the settings come from: read once, at the entry point.
 
 Sources, the later one winning: defaults, the TOML file named by ``KFBRIDGE_CONFIG`` (or ``--config``),
-``KFBRIDGE_…`` environment variables, what the command line gave.
+``KFBRIDGE_…`` environment variables, what the command line gave. Secrets may come as files, as containers are
+handed them: ``KFBRIDGE_API_TOKEN_FILE`` names one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _IN_THE_FILE_ALONE = (
     *("admission", "backends", "projects", "openlineage", "content_options", "retention", "webhooks"),
     *("oidc", "telemetry", "token_review"),
 )
+_FROM_FILES = ("database_url", "api_token")
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
 _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_URL": "url",
@@ -104,7 +106,20 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         for name in ServiceSettings.model_fields
         if name not in _IN_THE_FILE_ALONE
     }
-    return {name: environ[variable] for variable, name in known.items() if environ.get(variable)}
+    given = {name: environ[variable] for variable, name in known.items() if environ.get(variable)}
+    for name in _FROM_FILES:
+        variable = f"{ENVIRONMENT_PREFIX}{name.upper()}_FILE"
+        if not (file := environ.get(variable)):
+            continue
+        if name in given:
+            raise SettingsError(f"{ENVIRONMENT_PREFIX}{name.upper()} and {variable}: give one of them")
+        try:
+            given[name] = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{variable}: the file {file} cannot be read: {error}") from error
+        if not given[name]:
+            raise SettingsError(f"{variable}: the file {file} is empty")
+    return given
 
 
 def _named_in(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, Any]:

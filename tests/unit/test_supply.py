@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy.supply import verdict_of
+from deploy import supply
+from deploy.supply import EXTRAS, audit, verdict_of
 
 CLEAN = {"name": "httpx", "version": "0.28.1", "vulns": []}
 HOLE = {"id": "GHSA-x", "fix_versions": ["2.0"]}
@@ -42,3 +47,35 @@ def test_without_a_report_nothing_was_checked() -> None:
     assert not verdict.broken
     assert verdict.told.startswith("NOT CHECKED")
     assert "no route" in verdict.told
+
+
+class Tools:
+    """Stands in for uv: exports nothing, and audits with one report, or not at all."""
+
+    def __init__(self, report: dict[str, Any] | None) -> None:
+        self.report = report
+
+    def __call__(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        if "tool" in command:
+            if self.report is None:
+                raise subprocess.TimeoutExpired(command, 600)
+            Path(command[-1]).write_text(json.dumps(self.report))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+
+def test_what_was_published_since_is_told_and_fails_only_where_it_is_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supply, "_run", Tools({"dependencies": [BROKEN]}))
+    assert audit("uv") == 1
+    assert audit("uv", tell=True) == 0
+    assert capsys.readouterr().out.count("old 1.0: GHSA-x") == 2 * len(EXTRAS)
+
+
+def test_an_advisory_service_that_does_not_answer_in_time_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supply, "_run", Tools(None))
+    assert audit("uv") == 0
+    assert capsys.readouterr().out.count("NOT CHECKED") == len(EXTRAS)
+    assert "no answer within 600 s" in verdict_of(None, "no answer within 600 s").told

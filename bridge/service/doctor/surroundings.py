@@ -26,7 +26,7 @@ def check_versions(settings: ServiceSettings) -> Iterator[Finding]:
         yield ok("versions.python", "this program", found)
     else:
         yield warning("versions.python", "this program", found, "use Python 3.11 to 3.13.")
-    for package, module, why, extra in _needed(settings):
+    for package, module, why, extra in needed_packages(settings):
         if find_spec(module) is None:
             found = f"{package} is not installed, and {why}"
             to_do = f"pip install 'airflow-kfp-bridge[{extra}]'."
@@ -38,7 +38,8 @@ def check_versions(settings: ServiceSettings) -> Iterator[Finding]:
             yield ok("versions.packages", "this program", f"{package} is there")
 
 
-def _needed(settings: ServiceSettings) -> Iterator[tuple[str, str, str, str]]:
+def needed_packages(settings: ServiceSettings) -> Iterator[tuple[str, str, str, str]]:
+    """What the settings ask for beyond the service's own: package, module, why, and the extra that has it."""
     if any(place.startswith("s3://") for place in settings.content_stores):
         yield "s3fs", "s3fs", "content_stores names S3", "s3"
     if any(place.startswith("gs://") for place in settings.content_stores):
@@ -53,16 +54,18 @@ def check_access(settings: ServiceSettings) -> Iterator[Finding]:
     """Who may ask the service for something."""
     where = f"{settings.host}:{settings.port}"
     local = is_loopback(settings.host)
-    if settings.api_token is None:
-        found = f"{where} asks for no token; only this machine reaches it"
-        yield ok("access.open", "access", found)
-    else:
-        length = len(settings.api_token.get_secret_value())
-        if length < _SHORTEST_TOKEN:
-            to_do = "take one that nobody guesses, such as of 'openssl rand -hex 32'."
-            yield warning("access.token", "access", f"api_token has {length} characters only", to_do)
+    if not settings.asks_who():
+        if local:
+            yield ok("access.open", "access", f"{where} asks for no token; only this machine reaches it")
         else:
-            yield ok("access.token", "access", f"{where} asks for a token")
+            to_do = "set api_token, or require_tokens, oidc or token_review; it is not served without."
+            yield error("access.open", "access", f"{where} would ask nobody who they are", to_do)
+    elif (token := settings.api_token) is not None and len(token.get_secret_value()) < _SHORTEST_TOKEN:
+        found = f"api_token has {len(token.get_secret_value())} characters only"
+        to_do = "take one that nobody guesses, such as of 'openssl rand -hex 32'."
+        yield warning("access.token", "access", found, to_do)
+    else:
+        yield ok("access.token", "access", f"{where} asks for a token")
     if not local and settings.public_url is None:
         found = f"the service is served on {where} and public_url is not said"
         to_do = "set public_url (KFBRIDGE_PUBLIC_URL) to the address that browsers use."

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bridge.service.doctor.surroundings import needed_packages
 from bridge.service.settings import ServiceSettings
 from bridge.service.settings_sources import _BACKEND_VARIABLES, ENVIRONMENT_PREFIX
 from deploy import compose_check
@@ -104,6 +105,19 @@ def test_images_run_as_somebody_and_tell_their_health(target: str) -> None:
     assert "USER 10001:0" in _stage("bridge")
     assert "HEALTHCHECK" in stage
     assert "USER" not in stage
+
+
+def test_the_image_of_the_service_has_all_that_settings_may_ask_for() -> None:
+    settings = ServiceSettings.model_validate(
+        {
+            "content_stores": ("s3://a", "gs://b"),
+            "telemetry": {"endpoint": "http://collector:4318"},
+            "backends": [{"url": "http://kfp", "kubernetes": {"enabled": True}}],
+        }
+    )
+    wanted = {extra for *_, extra in needed_packages(settings)}
+    assert wanted == {"s3", "gcs", "telemetry", "service"}
+    assert wanted <= set(re.findall(r"--extra (\w+)", _stage("service-packages").replace("\\\n", " ")))
 
 
 def test_what_a_build_is_handed_stays_in_no_image() -> None:

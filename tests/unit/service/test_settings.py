@@ -83,6 +83,29 @@ def test_mistakes_name_the_setting(environ: dict[str, str], overrides: dict[str,
     assert told in str(refused.value)
 
 
+def test_secrets_may_come_as_files(tmp_path: Path) -> None:
+    for name, content in (
+        ("url", "postgresql://b:secret@host/name\n"),
+        ("token", "t0ken\n"),
+        ("empty", "\n"),
+    ):
+        (tmp_path / name).write_text(content)
+    url = {"KFBRIDGE_DATABASE_URL_FILE": str(tmp_path / "url")}
+    settings = load_settings({**url, "KFBRIDGE_API_TOKEN_FILE": str(tmp_path / "token")})
+    assert settings.database_url == "postgresql://b:secret@host/name"
+    assert settings.api_token is not None
+    assert settings.api_token.get_secret_value() == "t0ken"
+    other = load_settings(url, overrides={"database_url": "sqlite:///other.db"})
+    assert other.database_url == "sqlite:///other.db"
+    for environ, told in (
+        ({**url, "KFBRIDGE_DATABASE_URL": "sqlite:///a"}, "give one of them"),
+        ({"KFBRIDGE_API_TOKEN_FILE": str(tmp_path / "none")}, "KFBRIDGE_API_TOKEN_FILE: the file .*none"),
+        ({"KFBRIDGE_API_TOKEN_FILE": str(tmp_path / "empty")}, "is empty"),
+    ):
+        with pytest.raises(SettingsError, match=told):
+            load_settings(environ)
+
+
 @pytest.mark.parametrize("content", ["port = ", "[[backends]]\nname='a'\nurl='http://a'\n" * 2])
 def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "bridge.toml"
