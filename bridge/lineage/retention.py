@@ -2,8 +2,8 @@
 
 Runs are walked in the order of their creation, a page at a time; what may go of a page is looked at once more
 in the transaction that takes it away. Never removed are: a run that is not over or of which work is owed, the
-newest good run of a pipeline, a run whose model another run uses, one that is held, and all runs of a
-submission as long as one of them stays.
+newest good run of a pipeline, a run whose model another run uses, one that is held, one that answers another,
+younger submission, and all runs of a submission as long as one of them stays.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from sqlmodel import Session
 from bridge.domain.lineage import Direction, Run
 from bridge.domain.states import RunPhase
 from bridge.lineage import audit
-from bridge.lineage.bulk import changed_rows, in_pieces
+from bridge.lineage.bulk import changed_rows, in_pieces, upsert
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.holds import held_runs
+from bridge.lineage.submissions import attempts_made
 from bridge.lineage.tables import (
     ARTIFACT_USES,
     ARTIFACTS,
@@ -39,6 +40,7 @@ from bridge.lineage.tables import (
     SUBMISSIONS,
     TASK_CAUSES,
     TASKS,
+    USED_KEYS,
 )
 
 MODEL_TYPE = "system.Model"
@@ -94,8 +96,9 @@ def old_runs(
 def remove_runs(session: Session, keys: Collection[int], before: datetime) -> list[int]:
     """Take these runs away, with all that belongs to them alone; which were. Those that have come to matter
     since they were listed stay, and so do those beyond 2,000 tasks in all, but for the first run."""
-    rows = session.execute(select(RUNS).where(RUNS.c.id.in_(keys)).with_for_update()).mappings().all()
-    runs = {row["id"]: run_from_row(row) for row in rows}
+    _lock_submissions(session, keys)
+    rows = session.execute(select(RUNS).where(RUNS.c.id.in_(keys)).order_by(RUNS.c.id).with_for_update())
+    runs = {row["id"]: run_from_row(row) for row in rows.mappings()}
     verdicts = _verdicts(session, runs, before)
     going = _few_tasks(session, [key for key in runs if verdicts[key] is None])
     if not going:
@@ -104,9 +107,11 @@ def remove_runs(session: Session, keys: Collection[int], before: datetime) -> li
     artifacts = list(session.scalars(used))
     for table in _OF_A_RUN:
         session.execute(delete(table).where(table.c.run.in_(going)))
+    gone = [runs[key] for key in going]
+    _remember_keys(session, gone)
     session.execute(delete(RUNS).where(RUNS.c.id.in_(going)))
     _remove_unused(session, artifacts)
-    _remove_submissions(session, {run.submission_key for key, run in runs.items() if key in going})
+    _remove_submissions(session, gone)
     told = sorted(str(runs[key].run_id) for key in going)
     audit.record(session, "retention.runs", actor="retention", data={"before": str(before), "runs": told})
     return going
@@ -192,6 +197,7 @@ def _verdicts(
     owed = set(session.scalars(_owed(keys))) | set(session.scalars(_set_aside(keys)))
     awaited = set(session.scalars(_awaited([run.run_id for run in family.values()])))
     held = held_runs(session, [run.run_id for run in family.values()])
+    answering = set(session.scalars(_answering_others(keys, before)))
     modelling = set(session.scalars(_models_in_use(keys))) if of_models else set()
     found: dict[int, str | None] = {}
     for key, run in family.items():
@@ -202,6 +208,8 @@ def _verdicts(
             found[key] = "work is owed"
         elif run.run_id in held:
             found[key] = "held"
+        elif key in answering:
+            found[key] = "it answers a younger submission"
         elif key in modelling:
             found[key] = "its model is in use"
         else:
@@ -231,6 +239,15 @@ def _set_aside(keys: list[int]) -> Select[Any]:
 def _awaited(run_ids: list[UUID]) -> Select[Any]:
     return select(RUNS.c.after_run).where(
         RUNS.c.after_run.in_(run_ids), RUNS.c.phase == RunPhase.QUEUED.value
+    )
+
+
+def _answering_others(keys: list[int], before: datetime) -> Select[Any]:
+    return (
+        select(RUNS.c.id)
+        .join(SUBMISSIONS, SUBMISSIONS.c.current_run == RUNS.c.run_id)
+        .where(RUNS.c.id.in_(keys), SUBMISSIONS.c.created_at >= before)
+        .where(SUBMISSIONS.c.key.is_distinct_from(RUNS.c.submission_key))
     )
 
 
@@ -274,7 +291,29 @@ def _remove_unused(session: Session, artifacts: Collection[int]) -> None:
         changed_rows(session, delete(ARTIFACTS).where(ARTIFACTS.c.id.in_(piece), ~used))
 
 
-def _remove_submissions(session: Session, keys: Collection[UUID | None]) -> None:
+def _lock_submissions(session: Session, keys: Collection[int]) -> None:
+    """Nobody writes another attempt of them, or is answered by their runs, until this is over: whoever asks
+    takes the submission first, too."""
+    runs = session.execute(select(RUNS.c.run_id, RUNS.c.submission_key).where(RUNS.c.id.in_(keys))).all()
+    own = [run.submission_key for run in runs if run.submission_key is not None]
+    theirs = or_(SUBMISSIONS.c.key.in_(own), SUBMISSIONS.c.current_run.in_([run.run_id for run in runs]))
+    # One order everywhere, so that two transactions never wait for each other crosswise.
+    session.execute(select(SUBMISSIONS.c.key).where(theirs).order_by(SUBMISSIONS.c.key).with_for_update())
+
+
+def _remember_keys(session: Session, gone: Collection[Run]) -> None:
+    """The backend may still have these attempts: whoever asks with their keys again gets later ones."""
+    by_key = {run.submission_key: run for run in gone if run.submission_key is not None}
+    rows = [
+        {"key": key, "attempts": attempts_made(session, key), "backend": run.backend, "project": run.project}
+        for key, run in by_key.items()
+    ]
+    upsert(session, USED_KEYS, rows, key=("key",))
+
+
+def _remove_submissions(session: Session, gone: Collection[Run]) -> None:
+    """Those whose last run this was, and those that it answered although it was another's."""
     left = select(RUNS.c.id).where(RUNS.c.submission_key == SUBMISSIONS.c.key).exists()
-    wanted = [key for key in keys if key is not None]
-    session.execute(delete(SUBMISSIONS).where(SUBMISSIONS.c.key.in_(wanted), ~left))
+    own = [run.submission_key for run in gone if run.submission_key is not None]
+    theirs = or_(SUBMISSIONS.c.key.in_(own), SUBMISSIONS.c.current_run.in_([run.run_id for run in gone]))
+    session.execute(delete(SUBMISSIONS).where(theirs, ~left))

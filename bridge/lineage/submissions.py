@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, func, select, union, update
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run, Submission
@@ -17,7 +17,7 @@ from bridge.lineage.engine import may_write
 from bridge.lineage.errors import DuplicateSubmission, NotStored
 from bridge.lineage.jobs import expect_job_run
 from bridge.lineage.runs import insert_runs
-from bridge.lineage.tables import RUNS, SUBMISSIONS
+from bridge.lineage.tables import RUNS, SUBMISSIONS, USED_KEYS
 
 
 def find_submission(session: Session, key: UUID, *, lock: bool = True) -> Submission | None:
@@ -165,8 +165,21 @@ def gates_of(session: Session, keys: Collection[UUID]) -> dict[UUID, str]:
 
 
 def known_keys(session: Session, keys: Collection[UUID]) -> set[UUID]:
-    """Those of the keys that are stored."""
-    return _known(session, SUBMISSIONS.c.key, keys)
+    """Those of the keys that are stored, or were until their submissions were removed."""
+    found: set[UUID] = set()
+    for piece in in_pieces(keys):
+        tables = (SUBMISSIONS, USED_KEYS)
+        found.update(
+            session.scalars(union(*(select(one.c.key).where(one.c.key.in_(piece)) for one in tables)))
+        )
+    return found
+
+
+def attempts_made(session: Session, key: UUID) -> int:
+    """The number of the key's last attempt, those that were removed included; 0 if there was none."""
+    made = select(func.max(RUNS.c.attempt)).where(RUNS.c.submission_key == key).scalar_subquery()
+    removed = select(USED_KEYS.c.attempts).where(USED_KEYS.c.key == key).scalar_subquery()
+    return max(number or 0 for number in session.execute(select(made, removed)).one())
 
 
 def known_families(session: Session, families: Collection[UUID]) -> set[UUID]:

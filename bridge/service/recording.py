@@ -153,6 +153,8 @@ def _record(session: Session, intent: Intent) -> Accepted | None:
     _store_specs(session, [intent], moment)
     stored = submissions.find_submission(session, wanted.key)
     current = submissions.current_run(session, wanted.key) if stored else None
+    if stored is not None and current is None:
+        return _begin_anew(session, stored, wanted, moment)
     if stored is None or current is None:
         found_again = adopt_found_runs(session, wanted)
         if found_again is None:
@@ -162,16 +164,27 @@ def _record(session: Session, intent: Intent) -> Accepted | None:
     refuse(answer, stored, wanted.try_number)
     if answer is Answer.NEW_RUN:
         refuse_older_generation(session, stored, wanted.origin)
-        # An adopted run is an attempt of the submission that made it: this one's own are counted from 1.
-        made = current.attempt if current.submission_key == wanted.key else 0
-        run = _new_run(wanted, made + 1, moment)
-        submissions.add_attempt(session, replace(wanted, current_run=run.run_id), run)
-        return Accepted(run)
+        return _next_run(session, wanted, moment)
     if answer is Answer.RETRY_TASKS:
         return None
     if answer is not Answer.SAME:
         submissions.record_try(session, wanted.key, wanted.try_number, request_digest=wanted.request_digest)
     return Accepted(current, replayed=True, warnings=changed_arguments(stored, wanted))
+
+
+def _begin_anew(session: Session, stored: Submission, wanted: Submission, moment: datetime) -> Accepted:
+    """The run that answered was another submission's, and was removed with it."""
+    if wanted.try_number < stored.try_number:
+        refuse(Answer.ZOMBIE, stored, wanted.try_number)
+    refuse_older_generation(session, stored, wanted.origin)
+    return _next_run(session, wanted, moment)
+
+
+def _next_run(session: Session, wanted: Submission, moment: datetime) -> Accepted:
+    # An adopted run is an attempt of the submission that made it: only this one's own are counted.
+    run = _new_run(wanted, submissions.attempts_made(session, wanted.key) + 1, moment)
+    submissions.add_attempt(session, replace(wanted, current_run=run.run_id), run)
+    return Accepted(run)
 
 
 def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, skip: bool) -> Accepted:
@@ -196,7 +209,7 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, ski
             submissions.add_adopting_submission(session, wanted, unchanged.run_id)
             return Accepted(unchanged, replayed=True, unchanged=True, warnings=[_UNCHANGED])
         warnings = _uncomparable(wanted)
-    run = _new_run(wanted, 1, moment)
+    run = _new_run(wanted, submissions.attempts_made(session, wanted.key) + 1, moment)
     changed: tuple[Run, ...] = ()
     if answer is ClearAnswer.CANCEL_THEN_NEW and older is not None:
         run = replace(run, after_run=older.run_id, queued_at=None)

@@ -41,6 +41,7 @@ from bridge.lineage.tables.running import (
     RunRow,
     SpecRow,
     SubmissionRow,
+    UsedKeyRow,
 )
 
 API_TOKENS = table(ApiTokenRow)
@@ -80,6 +81,7 @@ SUBMISSIONS = table(SubmissionRow)
 TASKS = table(TaskRow)
 TASK_CAUSES = table(TaskCauseRow)
 USAGE_TOTALS = table(UsageTotalRow)
+USED_KEYS = table(UsedKeyRow)
 WEBHOOKS = table(WebhookRow)
 WEBHOOK_DELIVERIES = table(DeliveryRow)
 
@@ -122,6 +124,7 @@ __all__ = [
     "TASKS",
     "TASK_CAUSES",
     "USAGE_TOTALS",
+    "USED_KEYS",
     "WEBHOOKS",
     "WEBHOOK_DELIVERIES",
     "Row",

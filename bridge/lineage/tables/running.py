@@ -102,6 +102,7 @@ class SubmissionRow(Row, table=True):
     __table_args__ = (
         UniqueConstraint("key"),
         Index("ix_submissions_family", "family"),
+        Index("ix_submissions_current_run", "current_run"),
     )
 
     id: int | None = surrogate()
@@ -128,6 +129,17 @@ class SubmissionRow(Row, table=True):
     try_number: int = Field(default=1)
     current_run: UUID | None = optional_uid()
     alias: str | None = optional_text()
+
+
+class UsedKeyRow(Row, table=True):
+    """A key whose submission was removed, and its highest attempt: the backend may still have its runs."""
+
+    __tablename__ = "used_keys"
+    __table_args__ = (UniqueConstraint("key"),)
+
+    id: int | None = surrogate()
+    key: UUID = uid_column()
+    attempts: int = Field()
 
 
 class RunRow(Row, table=True):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Table, func, select, update
+from sqlalchemy import Table, func, select, text, update
 from sqlmodel import Session
 
 from bridge.domain.lineage import Artifact, Direction, Run, RunError, RunMirror
 from bridge.domain.states import RunPhase, RuntimeState
-from bridge.lineage import deliveries, holds, leases, outbox, webhooks
+from bridge.lineage import deliveries, holds, leases, outbox, retention, submissions, webhooks
 from bridge.lineage.database import Database, now
 from bridge.lineage.mirror import set_task_error, store_mirror
 from bridge.lineage.reading import artifacts_of, tasks_of
@@ -30,10 +33,11 @@ from bridge.lineage.tables import (
 )
 from bridge.service.retaining import LEASE, Removed, RetentionBusy, RetentionPass
 from bridge.service.retention_settings import RetentionSettings
-from tests.support.lineage_samples import a_mirror, a_submission, a_task, end, submit, use
+from tests.support.lineage_samples import a_mirror, a_run, a_submission, a_task, end, submit, use
 
 RUNS_ONLY = RetentionSettings(runs_days=30)
 _OLD = datetime.now(UTC) - timedelta(days=60)
+_ENDED = {"phase": "ENDED", "state": "FAILED", "finished_at": _OLD, "created_at": _OLD}
 
 
 def ended(
@@ -168,6 +172,81 @@ def test_attempts_of_a_submission_go_together(database: Database) -> None:
     removed = clean(database)
     assert removed.staying == {"another attempt stays": 1}
     assert is_there(database, first)
+
+
+def test_a_key_is_remembered_with_its_attempts_when_its_submission_goes(database: Database) -> None:
+    ended(database, 9, days=1)
+    old = ended(database, 1)
+    key = old.submission_key
+    assert key is not None
+    database.transact(
+        lambda s: submissions.add_attempt(s, a_submission(key=key), a_run(a_submission(key=key), attempt=2))
+    )
+    assert clean(database).staying["another attempt stays"] == 1
+    database.transact(lambda s: s.execute(update(RUNS).where(RUNS.c.attempt == 2).values(**_ENDED)))
+    database.transact(lambda s: s.execute(update(DUTIES).values(due_at=None)))
+    assert clean(database).runs == 2
+    assert database.read(lambda s: submissions.find_submission(s, key)) is None
+    assert database.read(lambda s: submissions.attempts_made(s, key)) == 2
+    assert database.read(lambda s: submissions.known_keys(s, [key, uuid4()])) == {key}
+
+
+def test_a_run_that_answers_a_younger_submission_stays_until_that_is_old(database: Database) -> None:
+    ended(database, 9, days=1)
+    run = ended(database, 1)
+    adopting = a_submission(created_at=datetime.now(UTC), family=uuid4())
+    database.transact(lambda s: submissions.add_adopting_submission(s, adopting, run.run_id))
+    assert clean(database).staying == {"it answers a younger submission": 1}
+    database.transact(
+        lambda s: s.execute(
+            update(SUBMISSIONS).where(SUBMISSIONS.c.key == adopting.key).values(created_at=_OLD)
+        )
+    )
+    assert clean(database).runs == 1
+    assert database.read(lambda s: submissions.find_submission(s, adopting.key)) is None
+    assert database.read(lambda s: submissions.attempts_made(s, adopting.key)) == 0
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_retry_that_races_keeps_its_submission(database: Database, other: Database) -> None:
+    ended(database, 9, days=1)
+    old = ended(database, 1)
+    submission = a_submission(key=old.submission_key)
+    keys = database.read(lambda s: retention.old_runs(s, before=_OLD + timedelta(days=30), after=None)).going
+    assert len(keys) == 1
+    asked = threading.Event()
+
+    def remove() -> list[int]:
+        asked.set()
+        return other.transact(lambda s: retention.remove_runs(s, keys, _OLD + timedelta(days=30)))
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def retry(session: Session) -> Future[list[int]]:
+            assert submissions.find_submission(session, submission.key) is not None
+            removing = pool.submit(remove)
+            assert asked.wait(10)
+            _wait_for_a_lock(session)
+            submissions.add_attempt(session, submission, a_run(submission, attempt=2))
+            return removing
+
+        assert database.transact(retry).result(10) == []
+    assert database.read(lambda s: submissions.find_submission(s, submission.key)) is not None
+    assert is_there(database, old)
+
+
+def _wait_for_a_lock(session: Session) -> None:
+    """Until another transaction of this database waits for one."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    deadline = time.monotonic() + 10
+    while session.execute(waiting).scalar_one() == 0:
+        # Of what it told once it tells the same until it is asked anew.
+        session.execute(text("SELECT pg_stat_clear_snapshot()"))
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_artifacts_go_before_their_run_and_models_with_it(database: Database) -> None:

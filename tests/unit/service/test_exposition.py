@@ -44,7 +44,7 @@ def everything() -> StatusModel:
     return StatusModel(
         version="1.0",
         database="postgresql",
-        schema_revision="0017",
+        schema_revision="0018",
         workers=9,
         mirror_backlog=4,
         backends=[backend],
