@@ -17,7 +17,7 @@ from bridge.lineage.tables import SETTINGS_IN_USE
 
 @dataclass(frozen=True, slots=True)
 class SettingsInUse:
-    """The settings of the process of that role which was started last."""
+    """The settings of the process of that role which was started last; ``role`` is what runs in it."""
 
     role: str
     holder: str

@@ -26,7 +26,7 @@ ACTOR = "kfbridge apply"
 _SECRET_BYTES = 32
 _BOTH_SECRETS_SECONDS = 24 * 3600.0
 # What is no process's own, and what is not told in clear.
-_IN_THE_DATABASE = frozenset({"webhooks", "prices", "currency"})
+_IN_THE_DATABASE = frozenset({"webhooks"})
 # What a process is mostly told on its command line, which no file knows.
 _BY_OPTION = frozenset({"host", "port", "workers", "migrate", "log_level"})
 _SECRET_PLACES = ("database_url", "content_options")
@@ -89,6 +89,11 @@ def shown(settings: ServiceSettings) -> dict[str, Any]:
     for name in _SECRET_PLACES:
         if told.get(name):
             told[name] = _HIDDEN
+    currency = told.pop("currency")
+    told["prices"] = {
+        _priced(backend, resource): f"{price:g} {currency}"
+        for (backend, resource), price in prices_of(settings).per_hour.items()
+    }
     return told
 
 
@@ -179,22 +184,28 @@ def _plan_prices(found: Plan, session: Session, settings: ServiceSettings) -> No
     differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     for key in differing:
         backend, resource = key
-        subject = f"price of {resource}" + (f" at {backend}" if backend else "")
+        subject = f"price of {_priced(backend, resource)}"
         found.changes.append(_compared(subject, before.get(key), after.get(key), ()))
     if differing:
         found.work.append(lambda s: usage.store_prices(s, prices, settings.currency))
 
 
+def _priced(backend: str, resource: str) -> str:
+    return resource + (f" at {backend}" if backend else "")
+
+
 def _of_processes(running: Sequence[in_use.SettingsInUse], settings: ServiceSettings) -> Iterator[Change]:
     wanted = dict(_flat(shown(settings)))
-    by_difference: dict[tuple[str, Any, Any], list[str]] = {}
+    by_difference: dict[tuple[str, str | None, str | None], list[str]] = {}
     for one in running:
         before = dict(_flat(one.content))
         for name in before.keys() | wanted.keys():
             if before.get(name) != wanted.get(name):
                 key = (name, _text(before.get(name)), _text(wanted.get(name)))
                 by_difference.setdefault(key, []).append(f"{one.role} ({one.holder})")
-    for (name, earlier, later), who in sorted(by_difference.items()):
+    for (name, earlier, later), who in sorted(
+        by_difference.items(), key=lambda one: tuple(str(part) for part in one[0])
+    ):
         yield _compared(f"setting {name}", earlier, later, tuple(who))
 
 

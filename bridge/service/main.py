@@ -53,7 +53,8 @@ def serve(settings: ServiceSettings) -> None:
                 extra={"address": url, "to_do": "docs/access.md"},
             )
         app = create_app(settings, database, holder=holder)
-        note_settings(database, "serve", holder, settings)
+        role = "serve with workers" if settings.workers else "serve"
+        note_settings(database, role, holder, settings)
         config = uvicorn.Config(
             app,
             log_config=None,

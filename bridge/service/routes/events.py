@@ -40,7 +40,8 @@ async def events(
     after: Annotated[int | None, Query(ge=0, description="As Last-Event-ID; 0 is the beginning.")] = None,
     run_id: Annotated[UUID | None, Query(description="Only events of this run.")] = None,
 ) -> StreamingResponse:
-    """Numbered events after ``Last-Event-ID`` (or from now on), without gaps; comments are heartbeats.
+    """Numbered events after ``Last-Event-ID`` (or from now on), none left out but those that were removed
+    after ``events_days``; comments are heartbeats.
 
     The stream begins with the number it starts after, as an ``id`` without data.
     """

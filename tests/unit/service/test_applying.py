@@ -125,6 +125,32 @@ def test_settings_of_processes_are_told_with_who_has_to_be_restarted(declared: D
     assert told.count("takes effect when this is started again: serve (host-a:17)") == 3
 
 
+def test_each_process_is_told_of_what_it_was_started_without(declared: Declared) -> None:
+    started = {"serve": "", "worker": 'public_url = "http://old"\n'}
+    for role, text in started.items():
+        declared.file.write_text(text + BACKEND)
+        settings = load_settings({}, config_file=declared.file, overrides={"database_url": declared.url})
+        note_settings(declared.database, role, "host:1", settings)
+    told = declared.apply('public_url = "http://new"\n' + BACKEND)
+    assert [(one["what"], one["restart"]) for one in told["changes"]] == [
+        ("http://new", ["serve (host:1)"]),
+        ("http://old → http://new", ["worker (host:1)"]),
+    ]
+
+
+def test_prices_name_who_reckons_with_others(declared: Declared) -> None:
+    declared.file.write_text(BACKEND)
+    settings = load_settings({}, config_file=declared.file, overrides={"database_url": declared.url})
+    note_settings(declared.database, "serve with workers", "host:1", settings)
+    priced = BACKEND + '[[prices]]\nresource = "cpu"\nper_hour = 0.04\n'
+    told = declared.apply(priced)["changes"]
+    assert [(one["subject"], one["what"], one["restart"]) for one in told] == [
+        ("price of cpu", "0.04 USD", []),
+        ("setting prices.cpu", "0.04 USD", ["serve with workers (host:1)"]),
+    ]
+    assert _subjects(declared.apply(priced)) == [("add", "setting prices.cpu")]
+
+
 def test_secrets_are_not_in_what_is_stored_of_settings() -> None:
     settings = load_settings(
         {"KFBRIDGE_API_TOKEN": "canary-1", "KFBRIDGE_DATABASE_URL": "postgresql://b:canary-2@host/name"},

@@ -9,13 +9,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlmodel import Session
 
 from bridge.domain.states import RunPhase
+from bridge.domain.usage import Prices
 from bridge.lineage import runs, usage
 from bridge.lineage.database import Database
 from bridge.lineage.mirror import store_mirror
+from bridge.lineage.tables import PRICES as STORED
 from bridge.lineage.tables import USAGE_TOTALS
 from bridge.service.backend_settings import PriceSettings
 from bridge.service.workers.usage import UsageCounter
@@ -92,6 +94,26 @@ async def test_a_task_of_a_lost_run_is_charged_until_the_run_was_lost(database: 
         answer = await service.client.get("/api/v1/cost", params={"by": "team", "from": month, "to": month})
         (item,) = answer.json()["items"]
         assert (item["key"], item["runs"], item["run_hours"], item["cost"]) == ("risk", 1, 1.0, 3.08)
+
+
+class Failing(UsageCounter):
+    """Its first batch goes wrong."""
+
+    async def step(self) -> int:
+        raise RuntimeError("wrong")
+
+
+async def test_prices_are_written_down_once_in_a_process(database: Database) -> None:
+    async with harness(database, prices=PRICES) as service:
+        counter = Failing(service.context)
+        with pytest.raises(RuntimeError, match="wrong"):
+            await counter.run()
+        assert database.read(lambda s: s.scalars(select(STORED.c.currency)).all())
+        # As `kfbridge apply` does meanwhile.
+        database.transact(lambda s: usage.store_prices(s, Prices({("", "cpu"): 7.0}), "USD"))
+        with pytest.raises(RuntimeError, match="wrong"):
+            await counter.run()
+        assert database.read(lambda s: s.scalars(select(STORED.c.per_hour)).all()) == [7.0]
 
 
 async def test_costs_by_team_and_month_after_they_were_counted(database: Database) -> None:
