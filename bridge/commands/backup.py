@@ -32,7 +32,7 @@ def register(commands: Any) -> None:
         run_restore,
         help_text="make the database what a backup says",
         description="Make the database what it was when the backup was made, and migrate it to this version. "
-        "Every process of the bridge has to be stopped. PostgreSQL's needs the program pg_restore.",
+        "Every process of the bridge has to be stopped. PostgreSQL's needs the programs pg_restore and psql.",
     )
     for parser in (backup, restore):
         parser.add_argument("file", metavar="FILE", type=Path, help="the backup")
@@ -41,7 +41,7 @@ def register(commands: Any) -> None:
             "--pg-tools",
             metavar="DIR",
             type=Path,
-            help="the folder of pg_dump and pg_restore (default: by PATH)",
+            help="the folder of pg_dump, pg_restore and psql (default: by PATH)",
         )
         add_json_option(parser, "the backup's stamp as one JSON document")
     restore.add_argument("--force", action="store_true", help="also over a database that is not empty")

@@ -11,33 +11,37 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import make_url, text
+from sqlalchemy import inspect, make_url, text
 from sqlmodel import Session
 
-from bridge.lineage.checkup import held_leases
+from bridge.lineage.checkup import connected, held_leases
 from bridge.lineage.database import Database, now
 from bridge.lineage.errors import LineageError
-from bridge.lineage.schema import is_known_revision
-from bridge.lineage.tables import METADATA
+from bridge.lineage.schema import is_bridge_schema, is_known_revision, own_tables
 
 _FORMAT = 1
 _STAMP, _CONTENT = "stamp.json", "content"
 _MAX_STAMP_BYTES = 64 * 1024
 _PIECE_BYTES = 1024 * 1024
 _MAX_TOLD = 2000
-# What migrations made that no model names.
-_MORE_TABLES = ("alembic_version", "run_words")
+# A line of what pg_restore --list tells: numbers, the kind of thing, its schema, its name, its owner.
+_LISTED = re.compile(
+    r"\d+; \d+ \d+ (?P<kind>TABLE DATA|TABLE|SEQUENCE SET|SEQUENCE OWNED BY|SEQUENCE|DEFAULT|CONSTRAINT"
+    r"|FK CONSTRAINT|INDEX|TRIGGER|VIEW|FUNCTION|COMMENT) \S+ (?P<tag>.+)"
+)
+T = TypeVar("T")
 _OF_POSTGRESQL = (
     "it comes with PostgreSQL's client programs: the package postgresql-client (Debian, Ubuntu), postgresql "
     "(Fedora, RHEL) or libpq (Homebrew), of the server's major version or newer"
@@ -64,7 +68,7 @@ class Stamp:
 def back_up(database: Database, url: str, file: Path, *, version: str, tools: Path | None = None) -> Stamp:
     """Write a consistent backup, also while the bridge works; a file of that name is replaced at the end.
 
-    ``tools`` is the folder of ``pg_dump``, if it is not to be found by ``PATH``. Raises ``BackupError``.
+    ``tools`` is the folder of PostgreSQL's programs, if ``PATH`` does not lead there. Raises ``BackupError``.
     """
     revision = database.revision()
     if revision is None:
@@ -109,9 +113,9 @@ def read_stamp(file: Path) -> Stamp:
 def put_back(url: str, file: Path, *, force: bool = False, tools: Path | None = None) -> Stamp:
     """Make the database what it was when the backup was made, and migrate it to this version.
 
-    With ``force`` what is in the database is lost. Raises ``BackupError``, and touches nothing, for a backup
-    that does not fit or is damaged, a database that is not empty without ``force``, and while processes of
-    the bridge work on it.
+    With ``force`` what the bridge has in the database is lost, and nothing of others. Raises ``BackupError``,
+    and changes nothing, for a backup that does not fit, is damaged or cannot be loaded, a database that is
+    not empty without ``force``, a SQLite file of somebody else, and while processes of the bridge are there.
     """
     stamp = read_stamp(file)
     parsed = make_url(url)
@@ -147,19 +151,44 @@ def _check_target(url: str, place: Path | None, *, force: bool) -> None:
         return
     database = Database(url)
     try:
-        if database.revision() is None:
-            return
-        held = database.read(held_leases)
-        if held:
-            holders = ", ".join(sorted({lease.holder for lease in held}))
+        tables = _tables_of(place) if place is not None else database.read(_table_names)
+        if is_bridge_schema(tables):
+            _check_nobody_works(database)
+        elif tables and place is not None:
             raise BackupError(
-                f"{holders} works on the database: stop every serve and worker first; what a dead one held "
-                "runs out within a minute"
+                f"{place} is not the bridge's: it holds {tables[0]}, and {len(tables)} tables in all"
             )
     finally:
         database.close()
-    if not force:
-        raise BackupError("the database is not empty: with --force what is in it is lost")
+    if tables and not force:
+        raise BackupError("the database is not empty: with --force what the bridge has in it is lost")
+
+
+def _check_nobody_works(database: Database) -> None:
+    working = sorted({lease.holder for lease in database.read(held_leases)})
+    if not working and database.dialect == "postgresql":
+        # Who only answers questions holds nothing.
+        working = database.read(connected)
+    if working:
+        raise BackupError(
+            f"{', '.join(working)} works on the database: stop every serve and worker first; what a dead one "
+            "held runs out within a minute"
+        )
+
+
+def _table_names(session: Session) -> list[str]:
+    """Those of the schema that is used."""
+    return sorted(inspect(session.connection()).get_table_names())
+
+
+def _tables_of(place: Path) -> list[str]:
+    # By itself: a database of somebody else is not so much as touched.
+    with closing(sqlite3.connect(f"{place.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            return [name for (name,) in rows]
+        except sqlite3.DatabaseError as error:
+            raise BackupError(f"{place} is no SQLite database: {error}") from error
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:
@@ -180,25 +209,74 @@ def _replace_sqlite(place: Path, content: Path) -> None:
 
 
 def _dump(url: str, target: Path, tools: Path | None) -> None:
+    schema, others = _asked(url, _others)
     options = ["--format=custom", "--no-owner", "--no-privileges", f"--file={target}"]
+    options += [f"--schema={_quoted(schema)}"]
+    options += [f"--exclude-table={_quoted(schema)}.{_quoted(name)}" for name in others]
     _run("pg_dump", url, options, tools)
 
 
 def _load(url: str, content: Path, tools: Path | None) -> None:
-    _tool("pg_restore", tools)
+    """Drop and load in one transaction: if anything goes wrong, all is as it was."""
+    _tool("psql", tools)
+    with _temporary(content.parent) as contents, _temporary(content.parent) as script:
+        _run("pg_restore", None, ["--list", f"--file={contents}", str(content)], tools)
+        lines = contents.read_text(encoding="utf-8").splitlines()
+        contents.write_text("\n".join(line for line in lines if _is_own(line)), encoding="utf-8")
+        options = ["--no-owner", "--no-privileges", f"--use-list={contents}", f"--file={script}"]
+        _run("pg_restore", None, [*options, str(content)], tools)
+        drops = [
+            "SET client_min_messages = warning;",
+            "SET lock_timeout = '10s';",
+            *_asked(url, _drops),
+            "RESET lock_timeout;",
+        ]
+        contents.write_text("\n".join(drops), encoding="utf-8")
+        options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction"]
+        _run("psql", url, [*options, f"--file={contents}", f"--file={script}"], tools)
+
+
+def _is_own(line: str) -> bool:
+    """Whether a line of a dump's list of contents is of something that the bridge makes. What else is in its
+    schema is dumped with it, and would be in the way where it is there already."""
+    found = _LISTED.match(line)
+    if found is None:
+        return False
+    kind, tag = found["kind"], found["tag"]
+    if kind == "FUNCTION":
+        return tag.startswith("kfbridge_")
+    return kind != "COMMENT" or tag.startswith("TABLE ")
+
+
+def _asked(url: str, question: Callable[[Session], T]) -> T:
     database = Database(url)
     try:
-        database.transact(_drop_all)
+        return database.read(question)
     finally:
         database.close()
-    options = ["--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error", str(content)]
-    _run("pg_restore", url, options, tools)
 
 
-def _drop_all(session: Session) -> None:
-    """The bridge's own tables, views and functions, and nothing else that may be in the database."""
-    for name in (*METADATA.tables, *_MORE_TABLES):
-        session.execute(text(f'DROP TABLE IF EXISTS "{name}" CASCADE'))
+def _others(session: Session) -> tuple[str, list[str]]:
+    """The schema that is used, and what relations of others are in it."""
+    own = own_tables(session.connection())
+    schema = str(session.execute(text("SELECT current_schema()")).scalar_one())
+    rows = session.execute(
+        text(
+            "SELECT relname FROM pg_class AS c WHERE relnamespace = CAST(:schema AS regnamespace) "
+            r"AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relname NOT LIKE 'kfbridge\_%' "
+            "AND relname <> ALL(:own) AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid "
+            "AND d.deptype IN ('a', 'i') AND d.refobjid = ANY(CAST(CAST(:own AS text[]) AS regclass[])))"
+        ),
+        {"schema": _quoted(schema), "own": own},
+    )
+    return schema, list(rows.scalars())
+
+
+def _drops(session: Session) -> list[str]:
+    """What drops the bridge's own tables, views and functions, and nothing else that may be there."""
+    own = own_tables(session.connection())
+    if not own:
+        return []
     functions = session.execute(
         text(
             "SELECT p.oid::regprocedure::text FROM pg_proc AS p "
@@ -206,16 +284,24 @@ def _drop_all(session: Session) -> None:
             r"WHERE n.nspname = current_schema() AND p.proname LIKE 'kfbridge\_%'"
         )
     )
-    for name in functions.scalars().all():
-        session.execute(text(f"DROP FUNCTION {name} CASCADE"))
+    return [
+        *(f"DROP TABLE {_quoted(name)} CASCADE;" for name in own),
+        *(f"DROP FUNCTION {name} CASCADE;" for name in functions.scalars()),
+    ]
 
 
-def _run(program: str, url: str, options: list[str], tools: Path | None) -> None:
-    parsed = make_url(url)
-    password = {"PGPASSWORD": parsed.password} if parsed.password else {}
-    # In the environment: other users see the arguments of a process.
-    shown = parsed.set(drivername="postgresql", password=None).render_as_string()
-    command = [_tool(program, tools), f"--dbname={shown}", *options]
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _run(program: str, url: str | None, options: list[str], tools: Path | None) -> None:
+    command, password = [_tool(program, tools)], {}
+    if url is not None:
+        parsed = make_url(url)
+        # In the environment: other users see the arguments of a process.
+        password = {"PGPASSWORD": parsed.password} if parsed.password else {}
+        command.append(f"--dbname={parsed.set(drivername='postgresql', password=None).render_as_string()}")
+    command += options
     ended = subprocess.run(
         command, env={**os.environ, **password}, capture_output=True, text=True, check=False
     )

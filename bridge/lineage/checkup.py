@@ -10,6 +10,7 @@ from sqlalchemy import func, select, text
 from sqlmodel import Session
 
 from bridge.lineage.columns import database_time
+from bridge.lineage.engine import APPLICATION_NAME
 from bridge.lineage.records import NamedLease
 from bridge.lineage.tables import LEASES, QUARANTINE
 
@@ -62,6 +63,20 @@ def held_leases(session: Session) -> list[NamedLease]:
     """Every named lease that holds now: which process holds the database, which follows which backend."""
     rows = session.execute(select(LEASES).where(LEASES.c.until > database_time()).order_by(LEASES.c.name))
     return [NamedLease(name=row.name, holder=row.holder, until=row.until, fence=row.fence) for row in rows]
+
+
+def connected(session: Session) -> list[str]:
+    """The bridge's other connections to this PostgreSQL database: where from, and since when."""
+    rows = session.execute(
+        text(
+            "SELECT coalesce(host(client_addr), 'this machine') AS place, backend_start "
+            "FROM pg_stat_activity WHERE datname = current_database() AND application_name = :name "
+            "AND pid <> pg_backend_pid() "
+            "ORDER BY backend_start"
+        ),
+        {"name": APPLICATION_NAME},
+    )
+    return [f"a process at {row.place}, connected at {row.backend_start:%H:%M:%S} UTC" for row in rows]
 
 
 def count_set_aside(session: Session) -> int:

@@ -16,6 +16,8 @@ from bridge.lineage.columns import to_json
 from bridge.lineage.errors import BadDatabasePlace
 
 _WRITES = "kfbridge_writes"
+# By which PostgreSQL's administrators, and a restore, see whose connections there are.
+APPLICATION_NAME = "kfbridge"
 # How long a statement may take and wait for a lock. A hung connection must not hold a worker for good.
 _POSTGRESQL_SETTINGS = (
     "SET TIME ZONE 'UTC'",
@@ -69,7 +71,8 @@ def open_engine(url: URL, *, pool_size: int, patience_seconds: float) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        engine = create_engine(url, connect_args={"connect_timeout": 5}, **common)
+        asked = {"connect_timeout": 5, "application_name": APPLICATION_NAME}
+        engine = create_engine(url, connect_args=asked, **common)
         event.listen(engine, "connect", _prepare_postgresql)
     return engine
 

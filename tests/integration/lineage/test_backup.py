@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pgserver
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -23,6 +26,7 @@ from bridge.lineage.mirror import store_mirror
 from bridge.lineage.reading import tasks_of
 from bridge.lineage.records import RunFilter
 from bridge.lineage.runs import list_runs
+from bridge.lineage.tables import METADATA
 from tests.support.lineage_samples import a_mirror, many_runs, submit
 
 TOOLS = Path(pgserver.__file__).parent / "pginstall" / "bin"
@@ -96,6 +100,111 @@ def test_nothing_is_restored_while_somebody_works(
     assert stored(url) == {run.run_id for run in runs}
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_nothing_is_restored_while_somebody_answers_questions(
+    filled: tuple[Database, list[Run]], url: str, tmp_path: Path
+) -> None:
+    database, runs = filled
+    file = tmp_path / "bridge.backup"
+    back_up(database, url, file, version="1", tools=TOOLS)
+    # As `serve --no-workers` does it holds no lease, and a connection.
+    with pytest.raises(BackupError, match=r"a process at this machine, .* works on the database"):
+        put_back(url, file, force=True, tools=TOOLS)
+    database.close()
+    put_back(url, file, force=True, tools=TOOLS)
+    assert stored(url) == {run.run_id for run in runs}
+
+
+def test_what_is_not_the_bridges_is_never_dropped(
+    filled: tuple[Database, list[Run]], url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    database, runs = filled
+    file = tmp_path / "bridge.backup"
+    back_up(database, url, file, version="1", tools=TOOLS)
+    database.close()
+    if database.dialect == "sqlite":
+        place = tmp_path / "mlflow.db"
+        with closing(sqlite3.connect(place)) as theirs:
+            theirs.execute("CREATE TABLE runs (run_uuid text)")
+            theirs.commit()
+        before = place.read_bytes()
+        with pytest.raises(BackupError, match=r"not the bridge's: it holds runs"):
+            put_back(f"sqlite:///{place}", file, force=True)
+        assert place.read_bytes() == before
+        return
+    server = request.getfixturevalue("postgres_server")
+    other = server.url(name := server.create_database())
+    _execute(other, "CREATE TABLE tickets (id serial)", "INSERT INTO tickets DEFAULT VALUES")
+    with pytest.raises(BackupError, match="--force"):
+        put_back(other, file, tools=TOOLS)
+    put_back(other, file, force=True, tools=TOOLS)
+    assert stored(other) == {run.run_id for run in runs}
+    assert _execute(other, "SELECT count(*) FROM tickets") == 1
+    server.drop_database(name)
+    other = server.url(name := server.create_database())
+    _execute(other, "CREATE TABLE runs (run_uuid text)", "INSERT INTO runs VALUES ('theirs')")
+    with pytest.raises(BackupError, match='"runs" already exists'):
+        put_back(other, file, force=True, tools=TOOLS)
+    assert _execute(other, "SELECT run_uuid FROM runs") == "theirs"
+    server.drop_database(name)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_shared_database_is_restored_and_what_others_have_in_it_stays(
+    filled: tuple[Database, list[Run]], url: str, tmp_path: Path
+) -> None:
+    database, runs = filled
+    database.close()
+    _execute(
+        url,
+        "CREATE TABLE tickets (id serial PRIMARY KEY)",
+        "CREATE VIEW ticket_ids AS SELECT id FROM tickets",
+        "CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42'",
+        "CREATE SCHEMA apart",
+        "CREATE TABLE apart.runs (id int)",
+        "INSERT INTO tickets DEFAULT VALUES",
+    )
+    file = tmp_path / "bridge.backup"
+    back_up(database, url, file, version="1", tools=TOOLS)
+    _execute(url, "INSERT INTO tickets DEFAULT VALUES", "INSERT INTO apart.runs VALUES (1)")
+    # A newer version has a table more, and says so.
+    noted = json.dumps([*METADATA.tables, "futures"])
+    _execute(url, "CREATE TABLE futures (id int)", f"COMMENT ON TABLE alembic_version IS '{noted}'")
+    later = database.transact(submit)
+    database.close()
+    put_back(url, file, force=True, tools=TOOLS)
+    assert stored(url) == {run.run_id for run in runs} - {later.run_id}
+    assert (
+        _execute(url, "SELECT (SELECT count(*) FROM ticket_ids) + answer() + (SELECT id FROM apart.runs)")
+        == 45
+    )
+    assert _execute(url, "SELECT to_regclass('futures')::text") is None
+    assert "used_keys" in str(_execute(url, "SELECT obj_description('alembic_version'::regclass)"))
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_what_cannot_be_loaded_leaves_all_as_it_was(
+    filled: tuple[Database, list[Run]], url: str, tmp_path: Path
+) -> None:
+    database, runs = filled
+    file = tmp_path / "bridge.backup"
+    back_up(database, url, file, version="1", tools=TOOLS)
+    database.close()
+    _execute(url, "DROP TABLE used_keys", "CREATE VIEW used_keys AS SELECT 1 AS id")
+    with pytest.raises(BackupError, match=r'psql failed: .*"used_keys" already exists'):
+        put_back(url, file, force=True, tools=TOOLS)
+    assert stored(url) == {run.run_id for run in runs}
+
+
+def _execute(url: str, *statements: str) -> Any:
+    """Run statements as somebody else; the last one's first value, if it tells any."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            told = connection.execute(statement.encode())
+        row = told.fetchone() if told.description else None
+        return row[0] if row else None
+
+
 def _changed(file: Path, **changes: Any) -> Path:
     """The backup with another stamp, or with another content."""
     content = changes.pop("content", None)
@@ -127,6 +236,7 @@ def test_what_does_not_fit_touches_nothing(
     database, runs = filled
     file = tmp_path / "bridge.backup"
     back_up(database, url, file, version="1", tools=TOOLS)
+    database.close()
     with pytest.raises(BackupError, match=told):
         put_back(url, _changed(file, **changes), force=True, tools=TOOLS)
     assert stored(url) == {run.run_id for run in runs}
@@ -151,6 +261,7 @@ def test_the_commands(filled: tuple[Database, list[Run]], url: str, tmp_path: Pa
 
     code, said = kfbridge("backup", file, "--json")
     assert (code, json.loads(said)["dialect"]) == (0, filled[0].dialect)
+    filled[0].close()
     code, said = kfbridge("restore", file)
     assert (code, "--force" in said) == (1, True)
     code, said = kfbridge("restore", file, "--force")
