@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from bridge.domain.states import RunPhase
 from bridge.lineage.bulk import changed_rows
+from bridge.lineage.engine import may_write
 from bridge.lineage.holds import held_runs
 from bridge.lineage.retention import Place
 from bridge.lineage.tables import (
@@ -81,7 +82,7 @@ def old_logs(
     limit: int = 100,
 ) -> tuple[list[int], Place | None]:
     """Of the next page of runs with an error that ended before that, those that keep lines of a log with it;
-    and where the next page begins."""
+    and where the next page begins. In a transaction that writes nobody else changes them until it ends."""
     statement = (
         select(RUNS.c.id, RUNS.c.run_id, RUNS.c.finished_at, RUNS.c.error)
         .where(RUNS.c.finished_at < before, RUNS.c.error.is_not(None), RUNS.c.phase.in_(_OVER))
@@ -90,6 +91,8 @@ def old_logs(
     )
     if after is not None:
         statement = statement.where(tuple_(RUNS.c.finished_at, RUNS.c.run_id) > after)
+    if may_write(session):
+        statement = statement.with_for_update()
     rows = session.execute(statement).all()
     held = held_runs(session, [row.run_id for row in rows])
     going = [row.id for row in rows if row.run_id not in held and _has_log(row.error)]

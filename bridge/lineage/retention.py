@@ -23,6 +23,7 @@ from bridge.domain.states import RunPhase
 from bridge.lineage import audit
 from bridge.lineage.bulk import changed_rows, in_pieces, upsert
 from bridge.lineage.convert import run_from_row
+from bridge.lineage.engine import may_write
 from bridge.lineage.holds import held_runs
 from bridge.lineage.submissions import attempts_made
 from bridge.lineage.tables import (
@@ -60,6 +61,8 @@ _OF_A_RUN: tuple[Table, ...] = (
     DUTIES,
 )
 _MOST_TASKS = 2000
+# Edges of one transaction.
+MOST_EDGES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +126,19 @@ def old_artifacts(
     after: Place | None,
     *,
     limit: int = 50,
+    most: int | None = None,
 ) -> tuple[list[int], Place | None]:
-    """The edges to artifacts, but models, of the next page of runs that were over before that; and where the
-    next page begins. What a run uses that is not as old stays known."""
+    """The edges to artifacts, but models, of the next page of runs that were over before that, at most so
+    many; and where the next page begins. What a run uses that is not as old stays known.
+
+    In a transaction that writes nobody else changes these runs until it ends.
+    """
     statement = select(RUNS).where(RUNS.c.created_at < before, _has_artifacts())
     statement = statement.order_by(RUNS.c.created_at, RUNS.c.run_id).limit(limit)
     if after is not None:
         statement = statement.where(tuple_(RUNS.c.created_at, RUNS.c.run_id) > after)
+    if may_write(session):
+        statement = statement.with_for_update()
     rows = session.execute(statement).mappings().all()
     last = (rows[-1]["created_at"], rows[-1]["run_id"]) if len(rows) == limit else None
     runs = {row["id"]: run_from_row(row) for row in rows}
@@ -149,6 +158,8 @@ def old_artifacts(
         select(ARTIFACT_USES.c.id)
         .join(ARTIFACTS, ARTIFACTS.c.id == ARTIFACT_USES.c.artifact)
         .where(ARTIFACT_USES.c.run.in_(going), ARTIFACTS.c.type != MODEL_TYPE, ~younger.exists())
+        .order_by(ARTIFACT_USES.c.id)
+        .limit(most)
     )
     return list(edges), last
 

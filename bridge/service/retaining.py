@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlmodel import Session
 
@@ -16,6 +16,8 @@ from bridge.lineage.database import Database, now
 from bridge.lineage.retention import Place, cutoff
 from bridge.service.retention_settings import RetentionSettings
 from bridge.service.settings import ServiceSettings
+
+PlaceT = TypeVar("PlaceT")
 
 LEASE = "retention"
 LEASE_SECONDS = 60.0
@@ -121,11 +123,16 @@ class RetentionPass:
 
     def _artifacts(self, before: datetime) -> Iterator[None]:
         place: Place | None = None
+        most = None if self._dry_run else retention.MOST_EDGES
         while True:
-            look = partial(retention.old_artifacts, before=before, after=place)
-            edges, place = self._database.read(look)
-            self.removed.artifacts += self._done(edges, retention.remove_edges)
+            look = partial(retention.old_artifacts, before=before, after=place, most=most)
+            removed, following = self._page(look, retention.remove_edges)
+            self.removed.artifacts += removed
             yield
+            if removed == most:
+                # These runs may have more of them.
+                continue
+            place = following
             if place is None:
                 return
 
@@ -133,8 +140,8 @@ class RetentionPass:
         place: Place | None = None
         while True:
             look = partial(forgetting.old_logs, before=before, after=place)
-            runs, place = self._database.read(look)
-            self.removed.logs += self._done(runs, forgetting.forget_logs)
+            removed, place = self._page(look, forgetting.forget_logs)
+            self.removed.logs += removed
             yield
             if place is None:
                 return
@@ -142,21 +149,28 @@ class RetentionPass:
     def _events(self, before: datetime) -> Iterator[None]:
         place: int | None = 0
         while place is not None:
-            look = partial(
-                forgetting.old_events,
-                before=before,
-                after=place,
-                readers=self._readers,
-            )
-            rows, place = self._database.read(look)
-            self.removed.events += self._done(rows, forgetting.remove_events)
+            look = partial(forgetting.old_events, before=before, after=place, readers=self._readers)
+            removed, place = self._page(look, forgetting.remove_events)
+            self.removed.events += removed
             yield
 
-    def _done(self, keys: list[int], remove: Callable[[Session, list[int]], int]) -> int:
+    def _page(
+        self,
+        look: Callable[[Session], tuple[list[int], PlaceT | None]],
+        remove: Callable[[Session, list[int]], int],
+    ) -> tuple[int, PlaceT | None]:
+        """How much went of one page, and where the next one begins. What was found is looked at once more in
+        the transaction that removes it: it may have come to matter."""
+        keys, place = self._database.read(look)
         if not keys or self._dry_run:
-            return len(keys)
+            return len(keys), place
         self._take()
-        return self._database.transact(lambda session: remove(session, keys))
+
+        def work(session: Session) -> tuple[int, PlaceT | None]:
+            going, following = look(session)
+            return (remove(session, going) if going else 0), following
+
+        return self._database.transact(work)
 
 
 def readers_of(settings: ServiceSettings) -> tuple[str, ...]:

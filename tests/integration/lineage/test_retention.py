@@ -328,6 +328,66 @@ def test_events_go_when_everybody_has_read_them(database: Database) -> None:
     assert left(database, OUTBOX) == 1
 
 
+def make_pages(database: Database, run: Run, count: int) -> None:
+    """Artifacts of the run that are no models."""
+    pages = tuple(
+        Artifact(
+            backend_artifact_id=str(number),
+            type="system.HTML",
+            uri=f"file:///{number}",
+            created_at=_OLD,
+            uses=(use("train", f"page-{number}"),),
+        )
+        for number in range(count)
+    )
+    mirror = RunMirror(tasks=(a_task("train"),), artifacts=pages)
+    database.transact(lambda s: store_mirror(s, run.run_id, mirror))
+
+
+class Interrupted(RetentionPass):
+    """Somebody holds everything after it was looked at, and before anything is removed."""
+
+    takes = 0
+
+    def _take(self) -> None:
+        super()._take()
+        self.takes += 1
+        if self.takes == 2:
+            self._database.transact(lambda s: holds.hold(s, reason="case 17"))
+
+
+@pytest.mark.parametrize("what", ["artifacts_days", "logs_days", "events_days"])
+def test_what_comes_to_matter_meanwhile_stays(database: Database, what: str) -> None:
+    error = RunError(message="no", task="train", log_tail=("line 1",))
+    run = ended(database, 1, state=RuntimeState.FAILED, error=error, mirror=False)
+    make_pages(database, run, 1)
+    database.transact(outbox.number_events)
+    database.transact(lambda s: s.execute(update(OUTBOX).values(time=_OLD)))
+    edges, events = len(database.read(lambda s: artifacts_of(s, run.run_id))), left(database, OUTBOX)
+    one = Interrupted(database, RetentionSettings(**{what: 30}), holder="test", readers=())
+    for _ in one.batches():
+        pass
+    assert one.takes == 2
+    assert one.removed.counts() == {"runs": 0, "artifacts": 0, "logs": 0, "events": 0}
+    assert len(database.read(lambda s: artifacts_of(s, run.run_id))) == edges
+    assert left(database, OUTBOX) >= events
+    kept = database.read(lambda s: get_run(s, run.run_id))
+    assert kept is not None
+    assert kept.error == error
+
+
+def test_many_edges_go_a_few_at_a_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(database, 9, days=1, mirror=False)
+    run = ended(database, 1, mirror=False)
+    make_pages(database, run, 5)
+    monkeypatch.setattr(retention, "MOST_EDGES", 2)
+    settings = RetentionSettings(artifacts_days=30)
+    assert clean(database, settings, dry_run=True).artifacts == 5
+    one = RetentionPass(database, settings, holder="test")
+    assert [one.removed.artifacts for _ in one.batches()] == [2, 4, 5]
+    assert left(database, ARTIFACTS) == 0
+
+
 def test_one_process_at_a_time_removes(database: Database, other: Database) -> None:
     ended(database, 9, days=1)
     ended(database, 1)
