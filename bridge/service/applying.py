@@ -82,6 +82,11 @@ def note_settings(database: Database, role: str, holder: str, settings: ServiceS
     database.transact(lambda s: in_use.note_settings(s, role, holder, content), repeatable=True)
 
 
+def serving_role(settings: ServiceSettings) -> str:
+    """What runs in a process that serves: the API alone, or the workers too."""
+    return "serve with workers" if settings.workers else "serve"
+
+
 def shown(settings: ServiceSettings) -> dict[str, Any]:
     """Settings as JSON that may be shown; secrets are masked; what lives in the database, or is an
     option of the command, is left out."""

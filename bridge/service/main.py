@@ -17,7 +17,7 @@ from bridge.domain.redaction import redact_text
 from bridge.lineage.database import Database
 from bridge.lineage.errors import LineageError
 from bridge.service.app import create_app
-from bridge.service.applying import note_settings
+from bridge.service.applying import note_settings, serving_role
 from bridge.service.context import open_context
 from bridge.service.logs import configure_logging
 from bridge.service.settings import ServiceSettings, SettingsError
@@ -53,8 +53,7 @@ def serve(settings: ServiceSettings) -> None:
                 extra={"address": url, "to_do": "docs/access.md"},
             )
         app = create_app(settings, database, holder=holder)
-        role = "serve with workers" if settings.workers else "serve"
-        note_settings(database, role, holder, settings)
+        note_settings(database, serving_role(settings), holder, settings)
         config = uvicorn.Config(
             app,
             log_config=None,

@@ -15,7 +15,7 @@ from bridge.commands.console import Console
 from bridge.domain.webhooks import make_secret
 from bridge.lineage import webhooks
 from bridge.lineage.database import Database
-from bridge.service.applying import note_settings, shown
+from bridge.service.applying import note_settings, serving_role, shown
 from bridge.service.settings_sources import load_settings
 
 HOOK = '[[webhooks]]\nurl = "https://hooks.example/kf"\nproject = "team-a"\ntypes = ["run.settled"]\n'
@@ -126,15 +126,15 @@ def test_settings_of_processes_are_told_with_who_has_to_be_restarted(declared: D
 
 
 def test_each_process_is_told_of_what_it_was_started_without(declared: Declared) -> None:
-    started = {"serve": "", "worker": 'public_url = "http://old"\n'}
-    for role, text in started.items():
+    for workers, text in ((False, ""), (True, 'public_url = "http://old"\n')):
         declared.file.write_text(text + BACKEND)
-        settings = load_settings({}, config_file=declared.file, overrides={"database_url": declared.url})
-        note_settings(declared.database, role, "host:1", settings)
+        given = {"database_url": declared.url, "workers": workers}
+        settings = load_settings({}, config_file=declared.file, overrides=given)
+        note_settings(declared.database, serving_role(settings), "host:1", settings)
     told = declared.apply('public_url = "http://new"\n' + BACKEND)
     assert [(one["what"], one["restart"]) for one in told["changes"]] == [
         ("http://new", ["serve (host:1)"]),
-        ("http://old → http://new", ["worker (host:1)"]),
+        ("http://old → http://new", ["serve with workers (host:1)"]),
     ]
 
 
