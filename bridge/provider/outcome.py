@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowException
 from bridge.client.errors import BridgeError, BridgeUnauthorized, ProblemError
 from bridge.domain.states import RunPhase, parse_state
 from bridge.provider.compat import AirflowFailException, AirflowSkipException
+from bridge.provider.waiting import may_pass
 
 if TYPE_CHECKING:
     from bridge.client.models import CauseModel, GateModel, RunModel
@@ -67,9 +68,9 @@ def refusal(error: BridgeError) -> AirflowException:
     """The exception for a submission that the bridge did not take.
 
     A request that is wrong, or made by a superseded try, fails the task at once; what may be put
-    right meanwhile (the bridge away, a token being rotated) keeps the task's retries.
+    right meanwhile (the bridge away, a token being rotated, its name unknown to it) keeps the task's retries.
     """
-    if isinstance(error, ProblemError) and not error.transient and error.status < 500:
+    if isinstance(error, ProblemError) and not may_pass(error):
         listed = "".join(f"\n  - {field.pointer}: {field.detail}" for field in error.errors)
         detail = error.problem.detail or error.problem.title
         return AirflowFailException(f"The bridge refused the run ({error.slug}): {detail}{listed}")

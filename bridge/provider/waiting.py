@@ -134,12 +134,13 @@ class Progress:
 def may_pass(error: BridgeError) -> bool:
     """Whether a failure may pass without anybody changing the request.
 
-    A refused token counts: tokens are rotated on one side before the other. So does a fault of the
-    bridge, which says nothing about the run.
+    A refused token counts: tokens are rotated on one side before the other. So does a name that the
+    bridge is not known under, which its settings change, and a fault of the bridge: neither says
+    anything about the run.
     """
     if error.transient or isinstance(error, BridgeUnauthorized) or not isinstance(error, ProblemError):
         return True
-    return error.status >= 500
+    return error.status >= 500 or error.slug == "unknown-host"
 
 
 async def wait_for_run(

@@ -80,7 +80,8 @@ class ServiceSettings(BaseModel):
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
         description="Further names under which the service may be asked, in Host; *.example.org for all "
-        "under it, * for any. Addresses, loopback names, host and public_url's are always among them.",
+        "under it, * for any. Addresses, loopback names, host and public_url's are always among them. Empty: "
+        "any name, as long as callers have to say who they are.",
     )
     backends: tuple[BackendSettings, ...] = Field(
         default=(), description="The backends, the first the default."
@@ -274,6 +275,9 @@ class ServiceSettings(BaseModel):
     @property
     def known_hosts(self) -> tuple[str, ...]:
         """The names under which the service may be asked, besides addresses and loopback names."""
+        if self.asks_who() and not self.allowed_hosts:
+            # A page that rebinds its name has no token to send.
+            return ("*",)
         public = urlsplit(self.public_url or "").hostname
         return (*self.allowed_hosts, self.host, *((public,) if public else ()))
 

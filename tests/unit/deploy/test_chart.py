@@ -67,6 +67,36 @@ def test_helm_finds_nothing_to_say(helm: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def rendered_with(helm: str, tmp_path: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
+    given = tmp_path / "given.yaml"
+    given.write_text(yaml.safe_dump(values))
+    return read(manifests.template(helm, given))
+
+
+def hosts_of(rendered: list[dict[str, Any]]) -> set[str]:
+    [container] = dict(pods(rendered))["Deployment kfbridge"]["spec"]["containers"]
+    [found] = [one["value"] for one in container["env"] if one["name"] == "KFBRIDGE_ALLOWED_HOSTS"]
+    return set(found.split(","))
+
+
+def test_the_host_of_the_ingress_is_one_of_the_bridges_names(helm: str, tmp_path: Path) -> None:
+    on = rendered_with(helm, tmp_path, {"ingress": {"enabled": True, "host": "kfp.example.org"}})
+    off = rendered_with(helm, tmp_path, {"ingress": {"host": "kfp.example.org"}})
+    assert hosts_of(on) - hosts_of(off) == {"kfp.example.org"}
+    assert "kfbridge.kfbridge.svc" in hosts_of(off)
+
+
+def test_who_reviews_tokens_by_its_settings_has_the_right_to(helm: str, tmp_path: Path) -> None:
+    values = {"settings": {"token_review": {"audiences": ["kfbridge"]}}, "watch": {"enabled": False}}
+    rendered = rendered_with(helm, tmp_path, values)
+    [role] = of_kind(rendered, "ClusterRole")
+    assert role["rules"][0]["resources"] == ["tokenreviews"]
+    [binding] = of_kind(rendered, "ClusterRoleBinding")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    names = {one["name"] for _, pod in pods(rendered) for one in pod["spec"].get("volumes", [])}
+    assert "kubernetes-token" in names
+
+
 def test_helm_refuses_what_the_schema_does(helm: str, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(yaml.safe_dump({"replicaCount": 2}))

@@ -115,6 +115,7 @@ def a_problem(status: int, slug: str, **members: Any) -> ProblemError:
         (a_problem(409, "superseded"), AirflowFailException, "superseded"),
         (a_problem(409, "canceling", retryable=True), AirflowException, "said so"),
         (a_problem(500, "internal"), AirflowException, "said so"),
+        (a_problem(421, "unknown-host"), AirflowException, "said so"),
         (BridgeUnauthorized("no token"), AirflowException, "password of the Airflow connection"),
         (BridgeUnreachable("away", url="http://b", sent=False), AirflowException, "away"),
     ],

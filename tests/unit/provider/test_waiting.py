@@ -76,6 +76,7 @@ def test_the_deadline_ends_it_while_the_run_goes_on() -> None:
         lambda fake: setattr(fake, "outages", 3),
         lambda fake: fake.problems.extend([problem(503, "database-unavailable", "away", retryable=True)] * 3),
         lambda fake: fake.problems.extend([problem(401, "unauthorized", "rotated")] * 3),
+        lambda fake: fake.problems.extend([problem(421, "unknown-host", "renamed")] * 3),
         lambda fake: fake.problems.extend([(200, "a login page")] * 3),
         lambda fake: fake.problems.extend([problem(500, "fault", "a fault of the bridge")] * 3),
     ],

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -32,6 +33,16 @@ async def test_dns_rebinding_the_bridges_own_names_are_answered(database: Databa
             assert (await service.client.get("/api/v1/runs", headers={"Host": host})).status_code == 200
         answer = await service.client.get("/api/v1/runs", headers={"Host": "bridge.svc.evil.example"})
         problem(answer, 421, "unknown-host")
+
+
+async def test_dns_rebinding_who_has_to_say_who_they_are_may_ask_by_any_name(database: Database) -> None:
+    asks: dict[str, Any] = {"host": "0.0.0.0", "api_token": "t", "content_roots": (Path("/nowhere"),)}
+    for names, status in (((), 200), (("bridge.example",), 421)):
+        async with harness(database, allowed_hosts=names, **asks) as service:
+            headers = {"Host": "kfbridge.airflow.svc:8700", "Authorization": "Bearer t"}
+            assert (await service.client.get("/api/v1/runs", headers=headers)).status_code == status
+            del headers["Authorization"]
+            assert (await service.client.get("/api/v1/runs", headers=headers)).status_code in (401, 421)
 
 
 async def test_path_traversal_an_artifact_outside_of_the_roots_is_not_given(

@@ -41,7 +41,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "kfbridge.asksKubernetes" -}}
-{{- if or .Values.watch.enabled .Values.tokenReview.enabled }}true{{ end }}
+{{- if or .Values.watch.enabled (include "kfbridge.reviewsTokens" .) }}true{{ end }}
+{{- end }}
+
+{{/* Who configures it in the settings alone needs the rights too. */}}
+{{- define "kfbridge.reviewsTokens" -}}
+{{- if or .Values.tokenReview.enabled (hasKey .Values.settings "token_review") }}true{{ end }}
 {{- end }}
 
 {{- define "kfbridge.podSecurity" -}}
@@ -63,7 +68,7 @@ capabilities:
 {{- define "kfbridge.environment" -}}
 - name: KFBRIDGE_CONFIG
   value: /etc/kfbridge/kfbridge.toml
-# The names of its Service, besides those of `settings.public_url`.
+# The names of its Service and its ingress, besides those of `settings.public_url`.
 - name: KFBRIDGE_ALLOWED_HOSTS
   value: {{ include "kfbridge.hosts" . | quote }}
 - name: KFBRIDGE_DATABASE_URL
@@ -85,6 +90,7 @@ capabilities:
 {{- $name := include "kfbridge.name" . }}
 {{- $names := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) }}
 {{- range .Values.allowedHosts }}{{ $names = append $names . }}{{ end }}
+{{- if .Values.ingress.enabled }}{{ $names = append $names .Values.ingress.host }}{{ end }}
 {{- join "," (append $names (printf "%s.%s.svc.cluster.local" $name .Release.Namespace)) }}
 {{- end }}
 
