@@ -12,7 +12,7 @@ from bridge.domain.explain import ExplainedInput
 from bridge.domain.identity import utc_text
 from bridge.domain.lineage import Artifact, ArtifactUse, Direction, Metric, Run, RunError, Task
 from bridge.domain.openlineage import asking_task_facet, dataset_name, facet, own_facet, parent_facet
-from bridge.domain.redaction import redact_named
+from bridge.domain.redaction import redact_named, redact_uri
 
 # An event lists so many datasets at most, and says so when there are more: consumers refuse large events.
 MOST_DATASETS = 500
@@ -75,7 +75,8 @@ class Describing:
             facets["tags"] = self._facet(
                 "1-0-0/TagsRunFacet",
                 tags=[
-                    {"key": key, "value": value, "source": "KFBRIDGE"} for key, value in run.labels.items()
+                    {"key": key, "value": value, "source": "KFBRIDGE"}
+                    for key, value in redact_named(run.labels).items()
                 ],
             )
         if over and self.metrics:
@@ -235,7 +236,7 @@ class Describing:
 
 def _dataset(uri: str, facets: Json, **own: Json) -> Json | None:
     try:
-        namespace, name = dataset_name(uri)
+        namespace, name = dataset_name(redact_uri(uri))
     except ValueError:
         # What is no URI names nothing that a consumer could find.
         return None

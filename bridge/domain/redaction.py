@@ -17,14 +17,14 @@ _SECRET_WORDS = {
     "password",
     "passwd",
     "passphrase",
-    "pwd",
     "secret",
     "secrets",
     "credential",
     "credentials",
-} | {
-    *("authorization", "apikey"),
+    "apikey",
 }
+# Words of payments and of shells too: they tell of a secret at the end of a name alone.
+_LAST_SECRET_WORDS = {"authorization", "pwd"}
 _KEYS = {"api", "access", "private", "secret", "signing", "encryption", "account", "shared", "master", "auth"}
 # What stands before "token" where it is one of a language model, or a place in a list.
 _HARMLESS_TOKENS = {
@@ -63,11 +63,13 @@ _LOOKS: tuple[tuple[re.Pattern[str], int], ...] = (
         re.compile(
             r"\b(?:whsec_[A-Za-z0-9+/=]{16,128}|kfb_[0-9a-f]{8,32}_[\w-]{16,64}|gh[pousr]_\w{20,255}"
             r"|github_pat_\w{20,255}|glpat-[\w-]{16,64}|xox[abpr]-[\w-]{10,255}|hf_[A-Za-z0-9]{20,64}"
-            r"|sk-[\w-]{20,255}|A(?:KIA|SIA)[A-Z0-9]{16}|AIza[\w-]{30,64})"
+            # One part of a key is long and has digits in it; a name of words has none such.
+            r"|sk-(?=(?:[A-Za-z0-9]{0,64}[_-]){0,8}(?=[A-Za-z]{0,40}\d)[A-Za-z0-9]{16})[\w-]{20,255}|A(?:KIA|SIA)[A-Z0-9]{16}|AIza[\w-]{30,64})"
         ),
         0,
     ),
 )
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 # Texts without any of these, nearly all, are left as they are after one look.
 _SUSPICIOUS = re.compile(
     r"[=:]\s{0,3}[\"']?\w|bearer|://|eyJ|PRIVATE KEY|whsec_|kfb_|gh[pousr]_|github_pat|glpat-|xox|hf_|sk-"
@@ -83,7 +85,7 @@ def is_secret_name(name: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(name[:256])]
     if not words or words[-1] in _ABOUT:
         return False
-    if any(word in _SECRET_WORDS for word in words):
+    if words[-1] in _LAST_SECRET_WORDS or any(word in _SECRET_WORDS for word in words):
         return True
     before = words[-2] if len(words) > 1 else ""
     return (words[-1] == "token" and before not in _HARMLESS_TOKENS) or (
@@ -102,6 +104,11 @@ def redact_uri(uri: str) -> str:
     return redact_text(uri) if "?" in uri or "@" in uri else uri
 
 
+def without_credentials(url: str) -> str:
+    """An address to show: without user, password and signatures, whichever of them stand in it."""
+    return redact_uri(_USERINFO.sub("", url, count=1))
+
+
 def redact_bytes(content: bytes) -> bytes:
     """A log likewise, of the same length, so that places in it stay what they are."""
     return _redacted(content.decode("latin-1"), lambda secret: "*" * len(secret)).encode("latin-1")
@@ -114,8 +121,16 @@ def redact_named(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_secret(name: str, value: Any) -> bool:
-    # Nothing, yes and no are no secrets, and hiding them hides that none was given.
-    return value not in (None, "", True, False) and is_secret_name(name)
+    # Nothing, yes and no are no secrets, and hiding them hides that none was given. Numbers are measures:
+    # whoever reads them as outputs goes on calculating with them.
+    if value is None or value == "" or isinstance(value, bool | int | float):
+        return False
+    return is_secret_name(name) and not (isinstance(value, str) and _is_folder(name, value))
+
+
+def _is_folder(name: str, value: str) -> bool:
+    """As in ``PWD=/home/ada``."""
+    return name.lower() == "pwd" and value.startswith("/")
 
 
 def _plain(value: Any) -> Any:
@@ -144,6 +159,8 @@ def _without_named(text: str, hide: Callable[[str], str]) -> str:
             continue
         value = _VALUE.match(text, named.end())
         if value is None or set(value[0]) <= {"*"} or _is_prose(named, value[0]):
+            continue
+        if _is_folder(named[1], value[0]):
             continue
         pieces += [text[reached : value.start()], hide(value[0])]
         reached = value.end()

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bridge.domain.redaction import redact_uri
+
 _PINNED = re.compile(r"^===?\s*[^\s*,;]+$")
 _DIRECT = re.compile(r"(#|&)sha256=[0-9a-f]{64}\b|@[0-9a-f]{40}\b", re.IGNORECASE)
 _BY_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
@@ -125,7 +127,7 @@ def input_reasons(inputs: Iterable[InputNow]) -> list[Reason]:
 
 def _input_reason(item: InputNow) -> Reason | None:
     def told(effect: Effect, detail: str) -> Reason:
-        return Reason(kind="input", effect=effect, name=item.name, detail=f"{item.uri} {detail}")
+        return Reason(kind="input", effect=effect, name=item.name, detail=f"{redact_uri(item.uri)} {detail}")
 
     if item.gone:
         return told(Effect.GONE, "is not there any more")

@@ -15,6 +15,7 @@ from sqlmodel import Session
 
 from bridge.domain.explain import ExplainedInput, Explanation
 from bridge.domain.lineage import Artifact, Direction, Run
+from bridge.domain.redaction import redact_uri
 from bridge.domain.states import MirrorState
 from bridge.lineage.columns import Uid
 from bridge.lineage.convert import uri_key
@@ -130,9 +131,9 @@ def _unknown(run: Run, inputs: Sequence[ExplainedInput]) -> list[str]:
         unknown.append("the data: the request named none and no importer read any")
     for item in inputs:
         if item.version is None:
-            unknown.append(f"the version of {item.uri}")
+            unknown.append(f"the version of {redact_uri(item.uri)}")
         if item.producer is None:
-            unknown.append(f"who wrote {item.uri}")
+            unknown.append(f"who wrote {redact_uri(item.uri)}")
     if run.mirror is MirrorState.EXPIRED:
         unknown.append("artifacts and metrics the backend had deleted before they were read")
     elif run.mirror is not MirrorState.COMPLETE:

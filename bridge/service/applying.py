@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlmodel import Session
 
+from bridge.domain.redaction import without_credentials
 from bridge.domain.webhooks import make_secret, pattern_problem, secret_problem
 from bridge.lineage import in_use, usage, webhooks
 from bridge.lineage.database import Database
@@ -99,7 +100,15 @@ def shown(settings: ServiceSettings) -> dict[str, Any]:
         _priced(backend, resource): f"{price:g} {currency}"
         for (backend, resource), price in prices_of(settings).per_hour.items()
     }
-    return told
+    return {name: _without_credentials(value) for name, value in told.items()}
+
+
+def _without_credentials(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_credentials(value)
+    if isinstance(value, Mapping):
+        return {name: _without_credentials(one) for name, one in value.items()}
+    return [_without_credentials(one) for one in value] if isinstance(value, list) else value
 
 
 def _plan_webhooks(

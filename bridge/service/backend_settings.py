@@ -92,18 +92,27 @@ class BackendSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(default="default", min_length=1, max_length=64, description="What submissions call it.")
+    # Credentials may stand in addresses.
     url: str = Field(
-        pattern=r"^https?://", description="The KFP UI or gateway address; it also carries /ml_metadata."
+        pattern=r"^https?://",
+        repr=False,
+        description="The KFP UI or gateway address; it also carries /ml_metadata.",
     )
     metadata_url: str | None = Field(
-        default=None, pattern=r"^https?://", description="Where MLMD's gRPC-web is served, if not under url."
+        default=None,
+        repr=False,
+        pattern=r"^https?://",
+        description="Where MLMD's gRPC-web is served, if not under url.",
     )
     metadata: Literal["auto", "mlmd", "native"] = Field(
         default="auto",
         description="Which shape of metadata is read: what the server says it has, or always this one.",
     )
     ui_url: str | None = Field(
-        default=None, pattern=r"^https?://", description="The KFP UI that links point to; default: url."
+        default=None,
+        repr=False,
+        pattern=r"^https?://",
+        description="The KFP UI that links point to; default: url.",
     )
     token: SecretStr | None = Field(default=None, description="A bearer token.")
     token_file: Path | None = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from bridge.client.comparison import CompareBlob, CompareRow, CompareSection
 from bridge.domain.comparing import UNKNOWN, Section, Unknown, compare
 from bridge.domain.explain import ExplainedInput
 from bridge.domain.lineage import MetricBlob, Run, Submission
-from bridge.domain.redaction import redact_named
+from bridge.domain.redaction import redact_named, redact_uri
 from bridge.lineage import mirror, reading, runs, specs, submissions
 from bridge.lineage.datasets import inputs_of
 from bridge.lineage.records import StoredSpec
@@ -78,7 +78,7 @@ def sections_of(sides: Sequence[Side], pipelines: Sequence[Pipeline | None]) -> 
     """What differs between them, section by section; a pipeline is ``None`` where it is not known."""
     told: dict[str, list[Mapping[str, Any] | Unknown]] = {
         "outcome": [_outcome(side.run) for side in sides],
-        "parameters": [redact_named(side.run.arguments) for side in sides],
+        "parameters": [side.run.arguments for side in sides],
         "metrics": [side.metrics for side in sides],
         "pipeline": [_pipeline(side.run, one) for side, one in zip(sides, pipelines, strict=True)],
         "images": [images_by_component(one) if one else UNKNOWN for one in pipelines],
@@ -86,7 +86,17 @@ def sections_of(sides: Sequence[Side], pipelines: Sequence[Pipeline | None]) -> 
         "data": [_data(side.inputs, _several(sides)) for side in sides],
         "environment": [_environment(side) for side in sides],
     }
-    return [compare(name, values) for name, values in told.items()]
+    sections = [compare(name, values) for name, values in told.items()]
+    return [_without_secrets(one) if one.name == "parameters" else one for one in sections]
+
+
+def _without_secrets(section: Section) -> Section:
+    """What is secret is hidden only now: whether it differs is told all the same."""
+    rows = tuple(
+        replace(row, values=tuple(redact_named({row.name: value})[row.name] for value in row.values))
+        for row in section.rows
+    )
+    return replace(section, rows=rows)
 
 
 def section_model(section: Section) -> CompareSection:
@@ -132,7 +142,9 @@ def unknown_of(sides: Sequence[Side], pipelines: Sequence[Pipeline | None]) -> l
         who = f"of {side.run.display_name} ({str(side.run.run_id)[:8]})"
         if pipeline is None:
             told.append(f"the compiled pipeline {who}, so its images and packages too")
-        told += [f"the version of {item.uri} {who}" for item in side.inputs if item.version is None]
+        told += [
+            f"the version of {redact_uri(item.uri)} {who}" for item in side.inputs if item.version is None
+        ]
         if not side.run.shown_state.is_terminal:
             told.append(f"how it ends {who}: it goes on")
     return told
@@ -171,11 +183,13 @@ def _several(sides: Sequence[Side]) -> set[str]:
 
 
 def _data(inputs: Sequence[ExplainedInput], several: Set[str]) -> dict[str, Any]:
-    """By the input's name; those of one name that are several are told apart by their URIs."""
+    """By the input's name; those of one name that are several are told apart by their URIs. A signature that
+    was renewed makes no other data."""
     found: dict[str, Any] = {}
     for item in inputs:
-        name = f"{item.name}: {item.uri}" if item.name in several else item.name
-        found[name] = item.uri
+        uri = redact_uri(item.uri)
+        name = f"{item.name}: {uri}" if item.name in several else item.name
+        found[name] = uri
         found[f"{name}: version"] = UNKNOWN if item.version is None else item.version
         if item.rows is not None:
             found[f"{name}: rows"] = item.rows

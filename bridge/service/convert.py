@@ -42,7 +42,7 @@ from bridge.domain.lineage import (
     RunError,
     Task,
 )
-from bridge.domain.redaction import redact_named, redact_uri
+from bridge.domain.redaction import redact_named, redact_uri, without_credentials
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.domain.tracing import valid_traceparent
 from bridge.domain.uris import normalise_uri
@@ -181,7 +181,8 @@ class Presenter:
         # would otherwise show none until the run's end.
         if backend is None or run.phase is RunPhase.REJECTED:
             return None
-        return f"{(backend.ui_url or backend.url).rstrip('/')}/#/runs/details/{run.kfp_run_id}"
+        base = without_credentials(backend.ui_url or backend.url).rstrip("/")
+        return f"{base}/#/runs/details/{run.kfp_run_id}"
 
     def _scheduler_link(self, origin: Origin) -> str | None:
         base = self._settings.airflow_url
@@ -338,7 +339,8 @@ def graph_record(graph: LineageGraph, airflow_url: str | None) -> dict[str, obje
             "id": one.id,
             "kind": one.kind.value,
             "depth": one.depth,
-            "name": one.name,
+            # Of data its URI.
+            "name": redact_uri(one.name),
             "project": one.project,
         }
         for name in _NODE_TEXTS:

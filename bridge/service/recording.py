@@ -12,6 +12,7 @@ from sqlmodel import Session
 
 from bridge.domain.identity import Origin, kfp_run_id
 from bridge.domain.lineage import OnClear, Run, Submission
+from bridge.domain.redaction import redact_uri
 from bridge.domain.resubmission import Answer, ClearAnswer, answer_clear, answer_repeat, is_superseded
 from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.domain.unchanged import unknown_versions, what_changed
@@ -263,7 +264,7 @@ def _uncomparable(wanted: Submission) -> list[str]:
     if not unknown:
         return []
     return [
-        f"skip_if_unchanged: the version of {unknown[0]} is unknown ({len(unknown)} of "
+        f"skip_if_unchanged: the version of {redact_uri(unknown[0])} is unknown ({len(unknown)} of "
         f"{len(wanted.inputs)} inputs), so that it cannot be told whether it changed"
     ]
 

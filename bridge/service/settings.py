@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -283,15 +284,9 @@ class ServiceSettings(BaseModel):
 
     def secrets(self) -> list[str]:
         """Every secret that is set, so that none is logged; what token files hold is not among them."""
-        found = [self.api_token, *(backend.token for backend in self.backends)]
-        if self.openlineage is not None:
-            found += [self.openlineage.token, *self.openlineage.headers.values()]
-        texts = [one.get_secret_value() for one in found if one is not None]
-        texts += [
-            urlsplit(url).password or "" for url in (self.database_url, *(b.url for b in self.backends))
-        ]
         options = [pair for kind in self.content_options.values() for pair in kind.items()]
-        return texts + [text for name, text in options if isinstance(text, str) and is_secret_name(name)]
+        named = [text for name, text in options if isinstance(text, str) and is_secret_name(name)]
+        return [*_secrets_in(self), *named]
 
     def may_look(self, uri: str | None) -> bool:
         """Whether the bridge may look if what a URI names is there: a file whose content it may give, or an
@@ -389,6 +384,27 @@ class ServiceSettings(BaseModel):
 
 
 _NOTHING_OF_ITS_OWN = ProjectSettings()
+
+
+_LOGIN = re.compile(r"[\w+.-]+://([^/?#\s:@]*)(?::([^/?#\s@]*))?@")
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    """Everything that is declared as secret, however deep, and what addresses carry to log in with."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets_in(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _secrets_in(one)
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from _secrets_in(one)
+    elif isinstance(value, str) and (login := _LOGIN.match(value)) is not None:
+        # An address with one word alone carries a token.
+        yield login[2] or login[1]
 
 
 def is_loopback(host: str) -> bool:

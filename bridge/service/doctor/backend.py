@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+from bridge.domain.redaction import without_credentials
 from bridge.kfp_api.auth import TokenSource
 from bridge.kfp_api.errors import (
     KfpAuthError,
@@ -95,7 +96,7 @@ async def check_backend(backend: Backend) -> AsyncIterator[Finding]:
     except KfpError as trouble:
         yield _of_trouble(subject, backend.settings, trouble)
         return
-    yield ok("backend.reachable", subject, f"{backend.settings.url} answers as KFP does")
+    yield ok("backend.reachable", subject, f"{without_credentials(backend.settings.url)} answers as KFP does")
     version = _version_of(told)
     if version is not None:
         yield _check_version(subject, version)
@@ -110,21 +111,21 @@ async def check_backend(backend: Backend) -> AsyncIterator[Finding]:
 
 
 def _of_trouble(subject: str, settings: BackendSettings, trouble: KfpError) -> Finding:
-    text = str(trouble)
+    text, url = str(trouble), without_credentials(settings.url)
     if isinstance(trouble, KfpAuthError):
         return _refused(subject, settings, trouble)
     if isinstance(trouble, KfpBadAnswer | KfpNotFound | KfpInvalid):
         to_do = (
             "correct the backend's url: it is the KFP UI or gateway address, to which /apis/v2beta1 is added."
         )
-        return error("backend.answers-as-kfp", subject, f"{settings.url}: {text}", to_do)
+        return error("backend.answers-as-kfp", subject, f"{url}: {text}", to_do)
     if isinstance(trouble, KfpUnreachable) and "certificate" in text.lower():
         to_do = "name the authorities that signed the server's certificate in ca_file."
-        return error("backend.certificates", subject, f"{settings.url}: {text}", to_do)
+        return error("backend.certificates", subject, f"{url}: {text}", to_do)
     to_do = (
         "see that it runs, that its url is right, and that this machine may reach it (NetworkPolicy, proxy)."
     )
-    return error("backend.reachable", subject, f"{settings.url}: {text}", to_do)
+    return error("backend.reachable", subject, f"{url}: {text}", to_do)
 
 
 def _refused(subject: str, settings: BackendSettings, trouble: KfpError) -> Finding:

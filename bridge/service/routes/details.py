@@ -20,7 +20,7 @@ from bridge.client.models import (
 )
 from bridge.domain.explain import Explanation
 from bridge.domain.lineage import Task
-from bridge.domain.redaction import redact_named
+from bridge.domain.redaction import redact_named, redact_uri
 from bridge.lineage import explain, mirror, outbox, specs
 from bridge.lineage.jobs import bundle_of
 from bridge.service import tasklogs
@@ -132,7 +132,7 @@ async def explained(request: Request, context: Context, caller: Caller, run_id: 
             ExplainInput(
                 name=item.name,
                 dataset_id=item.dataset_id,
-                uri=item.uri,
+                uri=redact_uri(item.uri),
                 version=item.version,
                 version_kind=item.version_kind,
                 rows=item.rows,

@@ -14,8 +14,9 @@ from sqlmodel import Session
 
 from bridge.client.lineage import DatasetModel, DatasetVersionModel, JobModel, JobRunModel
 from bridge.client.models import Page
+from bridge.domain.redaction import redact_uri
 from bridge.lineage import browsing
-from bridge.lineage.browsing import StoredVersion
+from bridge.lineage.browsing import StoredDataset, StoredVersion
 from bridge.lineage.errors import CursorError
 from bridge.service.context import Context
 from bridge.service.convert import job_run_model, origin_model
@@ -100,7 +101,7 @@ async def list_datasets(
     found, following = await _read(
         context, lambda s: browsing.list_datasets(s, projects=projects, uri=uri, **page)
     )
-    return Page(items=[DatasetModel(**asdict(one)) for one in found], next_cursor=following)
+    return Page(items=[_dataset_model(one) for one in found], next_cursor=following)
 
 
 @router.get("/datasets/{dataset_id}", response_model=DatasetModel)
@@ -109,7 +110,7 @@ async def get_dataset(context: ContextDep, caller: CallerDep, dataset_id: UUID) 
     found = await context.store.read(lambda s: browsing.find_dataset(s, dataset_id))
     if found is None or not caller.sees(found.project):
         raise ProblemError("not-found", f"there is no dataset {dataset_id}")
-    return DatasetModel(**asdict(found))
+    return _dataset_model(found)
 
 
 @router.get("/datasets/{dataset_id}/versions", response_model=Page[DatasetVersionModel])
@@ -123,8 +124,12 @@ async def versions_of_dataset(
     return Page(items=[_version_model(one) for one in found], next_cursor=following)
 
 
+def _dataset_model(one: StoredDataset) -> DatasetModel:
+    return DatasetModel(**(asdict(one) | {"uri": redact_uri(one.uri)}))
+
+
 def _version_model(one: StoredVersion) -> DatasetVersionModel:
-    facts = asdict(one)
+    facts = asdict(one) | {"uri": redact_uri(one.uri)}
     facts["producer"] = origin_model(one.producer) if one.producer else None
     return DatasetVersionModel(**facts)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
@@ -23,6 +22,7 @@ from bridge.client.status import (
 )
 from bridge.domain.access import Action
 from bridge.domain.history import import_from_json
+from bridge.domain.redaction import without_credentials
 from bridge.domain.states import RunPhase
 from bridge.lineage import backends, emissions, leases, outbox, quarantine, queue, runs, switches
 from bridge.lineage.database import now as database_now
@@ -136,7 +136,7 @@ def _backend_status(
     last_error = backend.last_error or next((state.last_error for state in states if state.last_error), None)
     return BackendStatus(
         name=backend.name,
-        url=backend.settings.url,
+        url=without_credentials(backend.settings.url),
         reachable=since is None,
         stale_since=since,
         last_fast_sweep_at=_latest(state.last_fast_sweep_at for state in states),
@@ -198,11 +198,9 @@ def _emission_status(context: Context, session: Session) -> EmissionStatus | Non
     consumer = context.settings.openlineage
     if consumer is None:
         return None
-    parts = urlsplit(consumer.url)
     behind = emissions.backlog(session)
     return EmissionStatus(
-        # Credentials may stand in an address.
-        url=parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl(),
+        url=without_credentials(consumer.url.partition("?")[0]),
         unread_events=behind.unread,
         waiting_runs=behind.waiting,
         dead_runs=behind.dead,

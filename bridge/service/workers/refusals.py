@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bridge.domain.lineage import RunError
+from bridge.domain.redaction import without_credentials
 from bridge.kfp_api.errors import KfpAuthError, KfpBadAnswer, KfpBadUrl, KfpError, KfpNotFound
 from bridge.service.backends import Backend
 
 
 def refusal(error: KfpError, backend: Backend, doing: str) -> RunError:
     """The error to keep with a run that the backend refused while ``doing`` something for it."""
-    where = f"backend {backend.name} ({backend.settings.url})"
+    where = f"backend {backend.name} ({without_credentials(backend.settings.url)})"
     text = f"{where} refused {doing}: {error.message}"
     return RunError(code=_code(error), message=f"{text}. {_advice(error, backend)}")
 

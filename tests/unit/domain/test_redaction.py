@@ -4,7 +4,13 @@ import time
 
 import pytest
 
-from bridge.domain.redaction import is_secret_name, redact_bytes, redact_named, redact_text
+from bridge.domain.redaction import (
+    is_secret_name,
+    redact_bytes,
+    redact_named,
+    redact_text,
+    without_credentials,
+)
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"
 
@@ -22,7 +28,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"
             "credentials",
             "private_key",
         ),
-        *("Authorization", "encryptionKey", "secretValue"),
+        *("Authorization", "proxy-authorization", "encryptionKey", "secretValue", "db_pwd", "PWD"),
     ],
 )
 def test_names_of_secrets(name: str) -> None:
@@ -51,6 +57,9 @@ def test_names_of_secrets(name: str) -> None:
             "",
             "_",
             "author",
+            "authorization_rate",
+            "authorizationCount",
+            "pwd_checks",
         ),
     ],
 )
@@ -75,6 +84,9 @@ def test_names_that_only_sound_so(name: str) -> None:
         (f"got {JWT}!", "got ***!"),
         ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "***"),
         ("AKIAIOSFODNN7EXAMPLE", "***"),
+        ("sk-0123456789abcdefghijABCDEFGHIJ0123456789abcdefgh", "***"),
+        ("sk-proj-a1B2c3_D4e5F6g7H8i9J0kL1mN2oP3q-R4s5T6", "***"),
+        ("pwd=hunter2", "pwd=***"),
         (
             "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----",
             "-----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----",
@@ -99,6 +111,10 @@ def test_secrets_are_known_by_their_looks(text: str, shown: str) -> None:
         "https://kubeflow.example:8443/pipeline/runs?page_token=abc",
         "2026-01-01 12:00:00 epoch: 3 loss: 0.25",
         "file:///data/flights.parquet",
+        "sk-learn-iris-classifier-v2",
+        "sk-learn-gradient-boosting-2024-10-31",
+        "PWD=/home/ada/work",
+        "authorization_rate=0.93",
         "password: ",
         "",
     ],
@@ -107,12 +123,28 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert redact_text(text) == text
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://ada:hunter2@kfp.example:8443/x", "https://kfp.example:8443/x"),
+        ("https://hunter2@kfp.example", "https://kfp.example"),
+        ("https://kfp.example/?token=hunter2&page=1", "https://kfp.example/?token=***&page=1"),
+        ("http://kfp.example/a@b", "http://kfp.example/a@b"),
+    ],
+)
+def test_an_address_is_shown_without_its_credentials(url: str, shown: str) -> None:
+    assert without_credentials(url) == shown
+
+
 def test_values_are_hidden_by_their_names_however_deep() -> None:
     shown = redact_named(
         {
             "epochs": 3,
             "api_key": "abc",
             "pin_password": 1234,
+            "secret_share": 0.5,
+            "authorization_rate": "0.93",
+            "pwd": "/data/in",
             "use_token": True,
             "empty_secret": "",
             "nested": {"credentials": {"user": "ada"}, "list": [{"token": "x"}, "ftp://u:p@h/"]},
@@ -121,7 +153,10 @@ def test_values_are_hidden_by_their_names_however_deep() -> None:
     assert shown == {
         "epochs": 3,
         "api_key": "***",
-        "pin_password": "***",
+        "pin_password": 1234,
+        "secret_share": 0.5,
+        "authorization_rate": "0.93",
+        "pwd": "/data/in",
         "use_token": True,
         "empty_secret": "",
         "nested": {"credentials": "***", "list": [{"token": "***"}, "ftp://u:***@h/"]},
@@ -130,7 +165,19 @@ def test_values_are_hidden_by_their_names_however_deep() -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["a", "token", "password=", "://a:", "Bearer ", "eyJ", "-----BEGIN PRIVATE KEY-----", "x=", "a.-"],
+    [
+        "a",
+        "token",
+        "password=",
+        "sk-",
+        "sk-a-",
+        "://a:",
+        "Bearer ",
+        "eyJ",
+        "-----BEGIN PRIVATE KEY-----",
+        "x=",
+        "a.-",
+    ],
 )
 def test_a_hostile_text_costs_no_more_than_its_length(piece: str) -> None:
     began = time.process_time()

@@ -155,12 +155,16 @@ def test_secrets_are_not_in_what_is_stored_of_settings() -> None:
     settings = load_settings(
         {"KFBRIDGE_API_TOKEN": "canary-1", "KFBRIDGE_DATABASE_URL": "postgresql://b:canary-2@host/name"},
         overrides={
-            "backends": [{"url": "http://kfp", "token": "canary-3"}],
+            "backends": [
+                {"url": "http://u:canary-6@kfp", "ui_url": "http://canary-7@kfp", "token": "canary-3"}
+            ],
             "content_options": {"s3": {"secret": "canary-4"}},
             "openlineage": {"url": "http://marquez", "token": "canary-5"},
         },
     )
-    assert "canary" not in json.dumps(shown(settings))
+    told = shown(settings)
+    assert "canary" not in json.dumps(told)
+    assert told["backends"][0]["url"] == "http://kfp"
 
 
 @pytest.mark.parametrize(

@@ -33,13 +33,14 @@ from tests.unit.service.harness import Harness, harness
 
 # Looks like nothing: only where it stands tells that it is a secret.
 CANARY = "yellowbird"
+SIGNED = f"https://bucket.example/day?X-Amz-Signature={CANARY}"
 API_TOKEN = f"{CANARY}-api-{'7' * 20}"
 # What has to be kept to send runs and messages, and is shown by nothing: docs/security.md lists it.
 KEPT = {
     *("runs.arguments", "submissions.arguments", "submissions.origin", "runs.origin", "runs.labels"),
     *("submissions.labels", "run_labels.value", "webhooks.secret", "webhooks.url", "tasks.inputs"),
     *("tasks.outputs", "artifacts.uri", "artifacts.uri_key", "artifacts.meta", "datasets.uri"),
-    *("datasets.uri_key",),
+    *("datasets.uri_key", "submissions.inputs"),
 }
 SECRETS = {
     "database_url": f"postgresql://bridge:{CANARY}-db@db.example/bridge",
@@ -81,7 +82,8 @@ def logged(settings: ServiceSettings) -> Iterator[dict[str, io.StringIO]]:
 
 @pytest.fixture
 async def service(database: Database) -> AsyncIterator[Harness]:
-    async with harness(database, backend={"token": f"{CANARY}-kfp"}, **SECRETS) as made:
+    backend = {"token": f"{CANARY}-kfp", "ui_url": f"https://{CANARY}:{CANARY}@kfp.example"}
+    async with harness(database, backend=backend, **SECRETS) as made:
         made.client.headers["Authorization"] = f"Bearer {API_TOKEN}"
         yield made
 
@@ -92,7 +94,7 @@ def pipeline() -> str:
             {"train": handmade.task("train", "comp-train")},
             {"comp-train": handmade.component(executorLabel="exec-train")},
             {"exec-train": handmade.sh("true")},
-            inputs=handmade.parameters(api_key="str", source="str", options="dict", epochs="int"),
+            inputs=handmade.parameters(api_key="str", source="str", options="dict", epochs="int", day="str"),
         )
     )
 
@@ -139,16 +141,24 @@ def poisoned() -> RunMirror:
     return RunMirror(tasks=(root, task), artifacts=(made,))
 
 
-async def poison(service: Harness) -> dict[str, Any]:
-    """Put the canary everywhere; the run that it was put into."""
-    run = await service.submitted(
-        spec=pipeline(),
-        arguments={
+def carelessly() -> dict[str, Any]:
+    """A submission with secrets in it."""
+    return {
+        "spec": pipeline(),
+        "arguments": {
             "api_key": CANARY,
             "source": f"postgresql://u:{CANARY}@db/x",
             "options": {"credentials": {"user": "ada", "word": CANARY}},
             "epochs": 3,
         },
+        "inputs": [{"name": "day", "uri": SIGNED}],
+    }
+
+
+async def poison(service: Harness) -> dict[str, Any]:
+    """Put the canary everywhere; the run that it was put into."""
+    run = await service.submitted(
+        **carelessly(),
         labels={"api-token": CANARY},
         origin={"dag_id": "d", "asset_events": [{"uri": "s3://b/x", "extra": {"secret": CANARY}}]},
     )
@@ -197,6 +207,7 @@ async def every_answer(service: Harness, run: dict[str, Any], hook: dict[str, An
     """Ask every route that reads, and some that refuse, with what they may repeat."""
     api = "/api/v1"
     listed = (await service.client.get(f"{api}/runs/{run['run_id']}/artifacts")).json()["items"]
+    data = (await service.client.get(f"{api}/datasets")).json()["items"]
     known = {
         "run_id": run["run_id"],
         "artifact_id": listed[0]["artifact_id"],
@@ -205,9 +216,13 @@ async def every_answer(service: Harness, run: dict[str, Any], hook: dict[str, An
         "namespace": "airflow",
         "rest": "airflow/etl",
         "alias": "prod",
-        "dataset_id": str(uuid4()),
+        "dataset_id": next(one["dataset_id"] for one in data if "bucket.example/day" in one["uri"]),
     }
-    queries = {"/compare": {"run": [run["run_id"]] * 2}, "/lineage": {"node": f"run:{run['run_id']}"}}
+    other = await service.submitted("other", **carelessly())
+    queries = {
+        "/compare": {"run": [run["run_id"], other["run_id"]]},
+        "/lineage": {"node": f"run:{run['run_id']}"},
+    }
     described = service.app.openapi()["paths"]
     paths = {path for path, methods in described.items() if "get" in methods and path != f"{api}/events"}
     assert len(paths) > 30
@@ -248,6 +263,8 @@ async def test_no_secret_comes_out_anywhere(service: Harness, database: Database
     tables = await service.context.store.read(lambda s: dump(s.connection()))
     assert "train" in told.texts["GET /api/v1/runs/{run_id}/tasks"]
     assert "***" in told.texts["GET /api/v1/runs/{run_id}/logs"]
+    for path in ("datasets", "datasets/{dataset_id}/versions", "compare", "runs/{run_id}/explain", "lineage"):
+        assert "bucket.example/day?X-Amz-Signature=***" in told.texts[f"GET /api/v1/{path}"], path
     assert told.birds() == []
     kept = {where for where, content in tables.items() if CANARY in content}
     assert kept <= KEPT, {where: tables[where][:500] for where in kept - KEPT}

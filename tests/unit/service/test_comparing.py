@@ -53,6 +53,22 @@ async def test_two_runs_side_by_side_differences_first(service: Harness) -> None
     assert found["unknown"] == []
 
 
+async def test_secrets_that_differ_are_told_to_and_stay_secret(service: Harness) -> None:
+    spec = SPEC.replace("epochs", "api_key").replace("NUMBER_INTEGER", "STRING")
+    ids = []
+    for key in ("a", "b"):
+        inputs = [{"name": "flights", "uri": f"https://lake.example/day?X-Amz-Signature=sign-{key}"}]
+        run = await _run(service, key, 0.7, spec=spec, arguments={"api_key": f"bird-{key}"}, inputs=inputs)
+        ids.append(run["run_id"])
+    answer = await service.client.get("/api/v1/compare", params={"run": ids})
+    found = answer.json()
+    row = _section(found, "parameters")["api_key"]
+    assert (row["differs"], row["values"]) == (True, ["***", "***"])
+    assert _section(found, "data")["flights"]["differs"] is False
+    assert "bird-" not in answer.text
+    assert "sign-" not in answer.text
+
+
 async def test_what_nobody_told_is_said_and_differs_from_nothing(service: Harness) -> None:
     inputs = [{"name": "flights", "uri": "s3://lake/day=1"}]
     first = await _run(service, "a", 0.7, inputs=inputs)

@@ -203,3 +203,24 @@ def test_workers_do_not_start_in_a_folder_that_is_not_there(
 )
 def test_where_the_bridge_may_look_for_artifacts(given: dict[str, str], uri: str | None, may: bool) -> None:
     assert ServiceSettings.model_validate(given).may_look(uri) is may
+
+
+def test_no_secret_of_the_settings_is_forgotten() -> None:
+    backend = {
+        "url": "https://ada:bird-1@kfp",
+        "ui_url": "https://bird-2@kfp",
+        "headers": {"X-Gateway": "bird-3"},
+        "client_credentials": {"token_url": "https://sso/t", "client_id": "me", "client_secret": "bird-4"},
+    }
+    settings = ServiceSettings.model_validate(
+        {
+            "api_token": "bird-5",
+            "database_url": "postgresql://bridge:bird-6@db/bridge",
+            "backends": [backend],
+            "telemetry": {"endpoint": "http://otel:4318", "headers": {"X-Key": "bird-7"}},
+            "webhooks": [{"url": "https://hooks.example", "secret": "bird-8"}],
+            "openlineage": {"url": "http://marquez", "token": "bird-9", "headers": {"X-Key": "bird-10"}},
+            "content_options": {"s3": {"key": "public", "secret": "bird-11"}},
+        }
+    )
+    assert sorted(filter(None, settings.secrets())) == sorted(f"bird-{number}" for number in range(1, 12))
