@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,7 +45,30 @@ def record(
     backend: str = "",
 ) -> None:
     """Write down, with the transaction, that ``actor`` did ``action`` (``run.cancel``, …). No secrets."""
-    row = {
+    told = {"data": data, "before": before, "after": after}
+    row = entry(action, actor=actor, run_id=run_id, **told, project=project, backend=backend)
+    record_all(session, [row])
+
+
+def record_all(session: Session, entries: Sequence[Mapping[str, Any]]) -> None:
+    """As ``record``, for what happens together: each made by ``entry``."""
+    if entries:
+        insert_timed(session, AUDIT, "time", [dict(one) for one in entries])
+
+
+def entry(
+    action: str,
+    *,
+    actor: str = "",
+    run_id: UUID | None = None,
+    data: Mapping[str, Any] | None = None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    project: str = "",
+    backend: str = "",
+) -> dict[str, Any]:
+    """A record for ``record_all``."""
+    return {
         "actor": actor,
         "action": action,
         "run_id": run_id,
@@ -55,7 +78,6 @@ def record(
         "project": project,
         "backend": backend,
     }
-    insert_timed(session, AUDIT, "time", [row])
 
 
 def newest(

@@ -44,7 +44,9 @@ def may_send(session: Session, backend: str) -> bool:
     return not is_paused(session, backend)
 
 
-def pause(session: Session, backend: str, *, draining: bool = False, reason: str | None = None) -> Switch:
+def pause(
+    session: Session, backend: str, *, draining: bool = False, reason: str | None = None, actor: str = ""
+) -> Switch:
     """Send nothing new to the backend from now on. Of one that is paused already, ``since`` stays.
 
     A drain begins anew each time it is asked for: its end is told once more.
@@ -67,16 +69,18 @@ def pause(session: Session, backend: str, *, draining: bool = False, reason: str
     found = switch_of(session, backend)
     assert found is not None, "it was just set"
     told = {"draining": draining, "reason": kept}
-    _tell(session, "backend.pause", "backend.paused", backend, told, before=before, after=_state(found))
+    change = {"before": before, "after": _state(found)}
+    _tell(session, ("backend.pause", "backend.paused"), backend, told, actor=actor, **change)
     return found
 
 
-def resume(session: Session, backend: str) -> bool:
+def resume(session: Session, backend: str, *, actor: str = "") -> bool:
     """Send to the backend again; ``False`` if it was not paused."""
     before = _state(switch_of(session, backend))
     if not changed_rows(session, delete(BACKEND_SWITCHES).where(_is(backend))):
         return False
-    _tell(session, "backend.resume", "backend.resumed", backend, {}, before=before, after=_state(None))
+    change = {"before": before, "after": _state(None)}
+    _tell(session, ("backend.resume", "backend.resumed"), backend, {}, actor=actor, **change)
     return True
 
 
@@ -118,15 +122,16 @@ def _state(switch: Switch | None) -> dict[str, Any]:
 
 def _tell(
     session: Session,
-    action: str,
-    event: str,
+    names: tuple[str, str],
     backend: str,
     data: dict[str, Any],
     *,
+    actor: str,
     before: dict[str, Any],
     after: dict[str, Any],
 ) -> None:
-    audit.record(session, action, data=data, before=before, after=after, backend=backend)
+    action, event = names
+    audit.record(session, action, actor=actor, data=data, before=before, after=after, backend=backend)
     outbox.append(session, event, None, {"backend": backend, **data}, backend=backend)
 
 

@@ -57,14 +57,17 @@ class Acceptance:
         self._bounds = QueueBounds(context.store, context.settings)
         self.pipelines = PipelineSource(context.store)
 
-    async def accept(self, request: SubmitRequest, idempotency_key: str | None) -> Accepted:
-        """Record the submission, durably, or find the run that is its answer. Raises ``ProblemError``.
+    async def accept(
+        self, request: SubmitRequest, idempotency_key: str | None, *, actor: str = ""
+    ) -> Accepted:
+        """Record the submission, durably, or find the run that is its answer; ``actor`` asks, for the audit
+        log. Raises ``ProblemError``.
 
         A request with a known key and try is answered before its pipeline is looked at: what was
         accepted once stays accepted.
         """
         identity = self._identify(request, idempotency_key)
-        repeat = await self._repeat_of(request, identity)
+        repeat = await self._repeat_of(request, identity, actor)
         if repeat is not None:
             return repeat
         if self._context.stopping:
@@ -73,10 +76,11 @@ class Acceptance:
         backend = self._backend(request)
         await self._bounds.check(request.project)
         submission, found = await self._prepare(request, identity, backend)
-        accepted = await self._recorder.record(Intent(submission, found, request.skip_if_unchanged))
+        intent = Intent(submission, found, request.skip_if_unchanged, actor)
+        accepted = await self._recorder.record(intent)
         if accepted is None:
             # The run failed between the two looks, and its failed tasks are to be retried.
-            repeat = await self._repeat_of(request, identity)
+            repeat = await self._repeat_of(request, identity, actor)
             assert repeat is not None, "a run that ended does not begin by itself"
             return repeat
         crash_point("accept.after_commit")
@@ -129,7 +133,7 @@ class Acceptance:
         found = await self._store.read(lambda s: submissions.current_runs(s, keys))
         return [found.get(key) for key in keys]
 
-    async def _repeat_of(self, request: SubmitRequest, identity: _Identity) -> Accepted | None:
+    async def _repeat_of(self, request: SubmitRequest, identity: _Identity, actor: str) -> Accepted | None:
         """The answer to a request whose try needs no new run; ``None`` if the whole request is needed."""
         found = await self._find(identity.key)
         if found is None:
@@ -146,7 +150,7 @@ class Acceptance:
             return Accepted(run, replayed=True, warnings=warnings)
         if answer is Answer.RETRY_TASKS:
             await self._store.read(lambda s: refuse_older_generation(s, stored, origin_of(request.origin)))
-            revived = await retry_failed_tasks(self._context, run)
+            revived = await retry_failed_tasks(self._context, run, actor=actor)
             warnings = await self._compared(request, stored, identity)
             await self._record_try(identity, try_number)
             return Accepted(revived, warnings=warnings)

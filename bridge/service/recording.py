@@ -53,11 +53,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A checked request: the submission it makes and the pipeline it found."""
+    """A checked request: the submission it makes, the pipeline it found, and who asks."""
 
     submission: Submission
     found: Found
     skip_if_unchanged: bool = False
+    actor: str = ""
 
 
 class Recorder:
@@ -124,6 +125,8 @@ def _record_new(session: Session, intents: Sequence[Intent]) -> list[Accepted | 
     _store_specs(session, plain, moment)
     # A key that another process is just storing is left out, too.
     written = submissions.add_submissions(session, list(new.values()))
+    told = [(intent.actor, *new[intent.submission.key]) for intent in plain]
+    _audit_submissions(session, [one for one in told if one[1].key in written])
     chosen = {id(intent) for intent in plain if intent.submission.key in written}
     return [Accepted(new[intent.submission.key][1]) if id(intent) in chosen else None for intent in intents]
 
@@ -155,17 +158,17 @@ def _record(session: Session, intent: Intent) -> Accepted | None:
     stored = submissions.find_submission(session, wanted.key)
     current = submissions.current_run(session, wanted.key) if stored else None
     if stored is not None and current is None:
-        return _begin_anew(session, stored, wanted, moment)
+        return _begin_anew(session, intent, stored, wanted, moment)
     if stored is None or current is None:
         found_again = adopt_found_runs(session, wanted)
         if found_again is None:
-            return _first_of_key(session, wanted, moment, skip=intent.skip_if_unchanged)
+            return _first_of_key(session, wanted, moment, intent)
         stored, current = found_again
     answer = answer_repeat(stored, current, wanted.request_digest, wanted.try_number, wanted.on_retry)
     refuse(answer, stored, wanted.try_number)
     if answer is Answer.NEW_RUN:
         refuse_older_generation(session, stored, wanted.origin)
-        return _next_run(session, wanted, moment)
+        return _next_run(session, intent, wanted, moment)
     if answer is Answer.RETRY_TASKS:
         return None
     if answer is not Answer.SAME:
@@ -173,22 +176,25 @@ def _record(session: Session, intent: Intent) -> Accepted | None:
     return Accepted(current, replayed=True, warnings=changed_arguments(stored, wanted))
 
 
-def _begin_anew(session: Session, stored: Submission, wanted: Submission, moment: datetime) -> Accepted:
+def _begin_anew(
+    session: Session, intent: Intent, stored: Submission, wanted: Submission, moment: datetime
+) -> Accepted:
     """The run that answered was another submission's, and was removed with it."""
     if wanted.try_number < stored.try_number:
         refuse(Answer.ZOMBIE, stored, wanted.try_number)
     refuse_older_generation(session, stored, wanted.origin)
-    return _next_run(session, wanted, moment)
+    return _next_run(session, intent, wanted, moment)
 
 
-def _next_run(session: Session, wanted: Submission, moment: datetime) -> Accepted:
+def _next_run(session: Session, intent: Intent, wanted: Submission, moment: datetime) -> Accepted:
     # An adopted run is an attempt of the submission that made it: only this one's own are counted.
     run = _new_run(wanted, submissions.attempts_made(session, wanted.key) + 1, moment)
     submissions.add_attempt(session, replace(wanted, current_run=run.run_id), run)
+    _audit_submissions(session, [(intent.actor, wanted, run)])
     return Accepted(run)
 
 
-def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, skip: bool) -> Accepted:
+def _first_of_key(session: Session, wanted: Submission, moment: datetime, intent: Intent) -> Accepted:
     older = (
         submissions.newest_in_family(session, wanted.family, other_than=wanted.key) if wanted.family else None
     )
@@ -196,7 +202,7 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, ski
         refuse_older_generation(session, wanted, wanted.origin)
     answer = answer_clear(older, wanted.on_clear)
     if older is not None and not older.phase.is_over:
-        _audit_clear(session, older, wanted)
+        _audit_clear(session, older, wanted, intent.actor)
     if answer is ClearAnswer.ADOPT and older is not None:
         submissions.add_adopting_submission(session, wanted, older.run_id)
         warning = "the task was cleared while its run was active; that run was adopted (on_clear=adopt)"
@@ -204,7 +210,7 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, ski
     if older is not None and wanted.on_clear is OnClear.DETACH:
         waiters.forget(session, older.run_id)
     warnings: list[str] = []
-    if skip and answer is ClearAnswer.NEW_RUN:
+    if intent.skip_if_unchanged and answer is ClearAnswer.NEW_RUN:
         unchanged = _last_good_if_unchanged(session, wanted)
         if unchanged is not None:
             submissions.add_adopting_submission(session, wanted, unchanged.run_id)
@@ -215,15 +221,36 @@ def _first_of_key(session: Session, wanted: Submission, moment: datetime, *, ski
     if answer is ClearAnswer.CANCEL_THEN_NEW and older is not None:
         run = replace(run, after_run=older.run_id, queued_at=None)
         reason = "the task was cleared (on_clear=cancel_then_new)"
-        changed = (runs.request_cancel(session, older.run_id, at=moment, reason=reason),)
+        changed = (runs.request_cancel(session, older.run_id, at=moment, reason=reason, actor=intent.actor),)
     submissions.add_submission(session, replace(wanted, current_run=run.run_id), run)
+    _audit_submissions(session, [(intent.actor, wanted, run)])
     return Accepted(run, warnings=warnings, changed=changed)
 
 
-def _audit_clear(session: Session, older: Run, wanted: Submission) -> None:
+def _audit_submissions(session: Session, made: Sequence[tuple[str, Submission, Run]]) -> None:
+    """Who had runs made. Where nobody is asked for a name the submission itself tells all there is."""
+    audit.record_all(
+        session,
+        [
+            audit.entry(
+                "run.submit",
+                actor=actor,
+                run_id=run.run_id,
+                data={"submission_key": str(wanted.key), "try_number": wanted.try_number},
+                project=run.project,
+                backend=run.backend,
+            )
+            for actor, wanted, run in made
+            if actor
+        ],
+    )
+
+
+def _audit_clear(session: Session, older: Run, wanted: Submission, actor: str) -> None:
     audit.record(
         session,
         "run.clear",
+        actor=actor,
         run_id=older.run_id,
         data={
             "on_clear": wanted.on_clear.value,

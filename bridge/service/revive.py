@@ -10,7 +10,7 @@ from bridge.domain.decide import Observation
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.kfp_api.errors import KfpError, KfpInvalid
-from bridge.lineage import runs, submissions
+from bridge.lineage import audit, runs, submissions
 from bridge.lineage.database import now as database_now
 from bridge.lineage.switches import is_paused
 from bridge.service.backends import Backend
@@ -21,8 +21,9 @@ from bridge.service.workers.record import Recorded, observation_of, record
 _RETRYABLE = (RuntimeState.FAILED, RuntimeState.CANCELED)
 
 
-async def retry_failed_tasks(context: Context, run: Run) -> Run:
-    """Ask the backend to go on with the run, and record that it lives. Raises ``ProblemError``.
+async def retry_failed_tasks(context: Context, run: Run, *, actor: str = "") -> Run:
+    """Ask the backend to go on with the run, and record that it lives and that ``actor`` wanted it. Raises
+    ``ProblemError``.
 
     Asking twice is harmless: a run that lives again already is taken as it is.
     """
@@ -59,7 +60,7 @@ async def retry_failed_tasks(context: Context, run: Run) -> Run:
                 retry_after_seconds=error.retry_after_seconds or 5.0,
             ) from error
         raise ProblemError("backend-refused", f"backend {backend.name}: {error.message}") from error
-    return await _record(context, backend, run, seen)
+    return await _record(context, backend, run, seen, actor)
 
 
 def _is_current(session: Session, run: Run) -> bool:
@@ -85,16 +86,32 @@ async def _revive(backend: Backend, run: Run) -> Observation:
     return replace(seen, state=RuntimeState.PENDING) if seen.state is RuntimeState.UNSPECIFIED else seen
 
 
-async def _record(context: Context, backend: Backend, run: Run, seen: Observation) -> Run:
+async def _record(context: Context, backend: Backend, run: Run, seen: Observation, actor: str) -> Run:
     def write(session: Session) -> Recorded:
         stored = runs.get_run(session, run.run_id) or run
         if stored.cancel_requested_at is not None:
             # A wish to stop belongs to the life that ended.
             stored = runs.change_run(session, run.run_id, cancel_requested_at=None)
-        return record(session, stored, seen, database_now(session), backend.policy)
+        recorded = record(session, stored, seen, database_now(session), backend.policy)
+        if recorded.changed and stored.phase.is_over:
+            _audit_retry(session, stored, recorded.run, actor)
+        return recorded
 
     recorded = await context.store.transact(write)
     context.store.announce(recorded.changed)
     context.ring_after(recorded.changed)
     context.wakeups.track(backend.name).ring()
     return recorded.run
+
+
+def _audit_retry(session: Session, before: Run, after: Run, actor: str) -> None:
+    audit.record(
+        session,
+        "run.retry",
+        actor=actor,
+        run_id=before.run_id,
+        before={"phase": before.phase.value, "state": before.state.value},
+        after={"phase": after.phase.value, "state": after.state.value},
+        project=before.project,
+        backend=before.backend,
+    )

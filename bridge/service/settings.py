@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from bridge.service.backend_settings import BackendSettings, PriceSettings, Proj
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.retention_settings import RetentionSettings
 from bridge.service.rooted import is_inside
+from bridge.service.settings_secrets import secrets_in
 from bridge.service.telemetry_settings import TelemetrySettings
 from bridge.service.webhook_settings import WebhookSettings
 
@@ -286,7 +286,7 @@ class ServiceSettings(BaseModel):
         """Every secret that is set, so that none is logged; what token files hold is not among them."""
         options = [pair for kind in self.content_options.values() for pair in kind.items()]
         named = [text for name, text in options if isinstance(text, str) and is_secret_name(name)]
-        return [*_secrets_in(self), *named]
+        return [*secrets_in(self), *named]
 
     def may_look(self, uri: str | None) -> bool:
         """Whether the bridge may look if what a URI names is there: a file whose content it may give, or an
@@ -384,27 +384,6 @@ class ServiceSettings(BaseModel):
 
 
 _NOTHING_OF_ITS_OWN = ProjectSettings()
-
-
-_LOGIN = re.compile(r"[\w+.-]+://([^/?#\s:@]*)(?::([^/?#\s@]*))?@")
-
-
-def _secrets_in(value: Any) -> Iterator[str]:
-    """Everything that is declared as secret, however deep, and what addresses carry to log in with."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _secrets_in(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _secrets_in(one)
-    elif isinstance(value, tuple):
-        for one in value:
-            yield from _secrets_in(one)
-    elif isinstance(value, str) and (login := _LOGIN.match(value)) is not None:
-        # An address with one word alone carries a token.
-        yield login[2] or login[1]
 
 
 def is_loopback(host: str) -> bool:

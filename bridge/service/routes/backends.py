@@ -31,7 +31,7 @@ async def pause(name: _Name, request: Request, context: ContextDep, caller: Call
     _check(context, name)
 
     def write(session: Session) -> None:
-        switches.pause(session, name, draining=body.drain, reason=body.reason)
+        switches.pause(session, name, draining=body.drain, reason=body.reason, actor=caller.actor)
         switches.note_drained(session, name)
 
     await context.store.transact(write)
@@ -43,7 +43,7 @@ async def resume(name: _Name, context: ContextDep, caller: CallerDep) -> Backend
     """Send to the backend again; of one that is not paused nothing changes. Audited."""
     caller.need_everywhere(Action.OPERATE)
     _check(context, name)
-    await context.store.transact(lambda s: switches.resume(s, name))
+    await context.store.transact(lambda s: switches.resume(s, name, actor=caller.actor))
     context.wakeups.submit(name).ring()
     return await _told(context, caller, name)
 

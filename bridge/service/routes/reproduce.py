@@ -51,7 +51,9 @@ async def reproduce(request: Request, context: ContextDep, caller: CallerDep, ru
             detail = f"run {run_id} cannot be made again: " + "; ".join(text for _, text in told)
         raise ProblemError("not-reproducible", detail, errors=told)
     key = request.headers.get("idempotency-key") or f"reproduce {uuid4()}"
-    accepted = await request.app.state.acceptance.accept(request_of(found, pipeline, body), key)
+    accepted = await request.app.state.acceptance.accept(
+        request_of(found, pipeline, body), key, actor=caller.actor
+    )
     answer.run = present(context, request, accepted.run, list(accepted.warnings))
     headers = {"Location": f"/api/v1/runs/{accepted.run.run_id}"}
     if accepted.replayed:

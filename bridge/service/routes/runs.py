@@ -57,7 +57,8 @@ async def submit(request: Request, context: ContextDep, caller: CallerDep) -> Re
         # Without a caller's span the trace begins here.
         origin = body.origin.model_copy(update={TRACEPARENT: parent or current_traceparent()})
         told = body.model_copy(update={"origin": origin})
-        accepted = await request.app.state.acceptance.accept(told, request.headers.get("idempotency-key"))
+        key = request.headers.get("idempotency-key")
+        accepted = await request.app.state.acceptance.accept(told, key, actor=caller.actor)
     if WAITS_HEADER in request.headers:
         await context.waiters.expect(accepted.run)
     waiting = await waiting_warnings(context, accepted.run)
@@ -148,7 +149,7 @@ async def cancel(request: Request, context: ContextDep, caller: CallerDep, run_i
 async def retry(request: Request, context: ContextDep, caller: CallerDep, run_id: UUID) -> RunModel:
     """Let a failed run go on from the tasks that failed, under its own id (KFP's ``:retry``)."""
     run = await stored_run(context, caller, run_id, Action.SUBMIT)
-    return present(context, request, await retry_failed_tasks(context, run))
+    return present(context, request, await retry_failed_tasks(context, run, actor=caller.actor))
 
 
 def _cancel(session: Session, caller: Caller, run_id: UUID, body: CancelRequest) -> Run:

@@ -1,0 +1,55 @@
+"""The audit log names whoever did it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import Session
+
+from bridge.lineage import audit
+from bridge.lineage.database import Database
+from tests.unit.service.harness import Harness, harness
+
+ORIGIN = {"dag_id": "d", "dag_run_id": "r", "task_id": "t", "try_number": 1, "map_index": -1}
+
+
+async def named(service: Harness) -> list[tuple[str, str]]:
+    def read(session: Session) -> list[tuple[str, str]]:
+        return [(one.action, one.actor) for one in reversed(audit.newest(session, limit=50))]
+
+    found: list[tuple[str, str]] = await service.context.store.read(read)
+    return found
+
+
+def asked(started: str, try_number: int = 1) -> dict[str, Any]:
+    return {"origin": {**ORIGIN, "dag_run_start": started, "try_number": try_number}}
+
+
+async def test_who_submitted_retried_cleared_paused_and_resumed_is_named(database: Database) -> None:
+    async with harness(database, api_token="t") as service:
+        service.client.headers["Authorization"] = "Bearer t"
+        run = await service.submitted(None, **asked("2026-01-01T00:00:00Z"))
+        await service.submitted(None, **asked("2026-01-01T00:00:00Z"))
+        failed = await service.ended(await service.submitted("other"), "FAILED")
+        answer = await service.client.post(f"/api/v1/runs/{failed['run_id']}:retry")
+        assert answer.status_code == 202, answer.text
+        again = await service.submitted(None, **asked("2026-01-02T00:00:00Z", 2))
+        assert again["run_id"] != run["run_id"]
+        for verb in ("pause", "resume"):
+            assert (await service.client.post(f"/api/v1/backends/default:{verb}")).status_code == 200
+        found = await named(service)
+    actors = {actor for _, actor in found}
+    assert len(actors) == 1
+    assert "" not in actors
+    assert [action for action, _ in found] == [
+        *("run.submit", "run.submit", "run.retry", "run.clear", "run.cancel", "run.submit"),
+        *("backend.pause", "backend.resume"),
+    ]
+
+
+async def test_where_nobody_is_asked_who_they_are_submissions_are_not_audited(database: Database) -> None:
+    async with harness(database) as service:
+        failed = await service.ended(await service.submitted("first"), "FAILED")
+        for _ in range(2):
+            await service.client.post(f"/api/v1/runs/{failed['run_id']}:retry")
+        assert await named(service) == [("run.retry", "")]
