@@ -129,12 +129,16 @@ def _holds(args: argparse.Namespace, console: Console, database: Database) -> in
 
 def _hold(args: argparse.Namespace, console: Console, database: Database) -> int:
     from bridge.lineage import holds
+    from bridge.lineage.errors import NotStored
 
-    made = database.transact(
-        lambda s: holds.hold(
-            s, reason=args.reason, project=args.project or "", run_id=args.run, actor=_actor()
+    try:
+        made = database.transact(
+            lambda s: holds.hold(
+                s, reason=args.reason, project=args.project or "", run_id=args.run, actor=_actor()
+            )
         )
-    )
+    except NotStored as error:
+        raise CommandError(f"{error}, so nothing was held", exit_code=USAGE) from error
     return _show_holds(args, console, [made])
 
 

@@ -99,6 +99,8 @@ def hash_of(number: int, previous: str, record: AuditRecord) -> str:
 def verify(session: Session, known: Head | None = None) -> Verdict:
     """Follow the chain from its beginning. ``known`` is a head of before, which has to be on it."""
     verdict = Verdict()
+    # Before the entries: the chain may grow while they are read.
+    last = max(counters.last_of(session, _COUNTER), known.number if known else 0)
     newest: datetime | None = None
     for row in _entries(session):
         entry = Head(row["number"], row["hash"])
@@ -115,7 +117,7 @@ def verify(session: Session, known: Head | None = None) -> Verdict:
         if known is not None and known.number == entry.number and known.hash != entry.hash:
             verdict.find(f"entry {entry.number} is not the one that was known: the chain was written anew")
         verdict.head = entry
-    _check_end(session, verdict, known)
+    _check_end(session, verdict, last)
     return verdict
 
 
@@ -130,8 +132,7 @@ def _check_place(verdict: Verdict, row: RowMapping) -> None:
         )
 
 
-def _check_end(session: Session, verdict: Verdict, known: Head | None) -> None:
-    last = max(counters.last_of(session, _COUNTER), known.number if known else 0)
+def _check_end(session: Session, verdict: Verdict, last: int) -> None:
     if last > verdict.head.number:
         verdict.find(f"entry {verdict.head.number + 1} to {last}, the end of the chain, was removed")
     verdict.waiting = session.scalars(select(func.count()).select_from(AUDIT_WAITING)).one()

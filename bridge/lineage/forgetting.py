@@ -12,7 +12,7 @@ from sqlmodel import Session
 from bridge.domain.states import RunPhase
 from bridge.lineage.bulk import changed_rows
 from bridge.lineage.engine import may_write
-from bridge.lineage.holds import held_runs
+from bridge.lineage.holds import event_is_held, held_runs
 from bridge.lineage.retention import Place
 from bridge.lineage.tables import (
     COUNTERS,
@@ -36,19 +36,18 @@ def old_events(
     limit: int = 1000,
 ) -> tuple[list[int], int | None]:
     """The next events written before that which everybody has read, by their row, and the row to go on
-    after (``None``: there are no more). Those of runs that are held stay.
+    after (``None``: there are no more). Those that are held stay.
 
     ``readers`` are the counters of who reads the outbox inside of the bridge; webhooks read it too.
     """
     rows = session.execute(
-        select(OUTBOX.c.id, OUTBOX.c.number, OUTBOX.c.run_id)
+        select(OUTBOX.c.id, OUTBOX.c.number, event_is_held().label("held"))
         .where(OUTBOX.c.id > after, OUTBOX.c.time < before, OUTBOX.c.number <= _read_by_all(session, readers))
         .order_by(OUTBOX.c.id)
         .limit(limit)
     ).all()
     owed = _owed(session, [row.number for row in rows])
-    held = held_runs(session, list({row.run_id for row in rows if row.run_id is not None}))
-    going = [row.id for row in rows if row.number not in owed and row.run_id not in held]
+    going = [row.id for row in rows if row.number not in owed and not row.held]
     return going, rows[-1].id if len(rows) == limit else None
 
 

@@ -13,7 +13,8 @@ from sqlmodel import Session
 from bridge.lineage import audit
 from bridge.lineage.bulk import changed_rows, in_pieces
 from bridge.lineage.columns import database_time
-from bridge.lineage.tables import LEGAL_HOLDS, RUNS
+from bridge.lineage.errors import NotStored
+from bridge.lineage.tables import LEGAL_HOLDS, OUTBOX, RUNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,11 @@ class Hold:
 def hold(
     session: Session, *, reason: str, project: str = "", run_id: UUID | None = None, actor: str = ""
 ) -> Hold:
-    """Hold a run, a project or, where neither is given, everything. Audited."""
+    """Hold a run, a project or, where neither is given, everything. Audited. Raises ``NotStored`` for a run
+    that there is not: nothing of it would be kept."""
+    known = select(RUNS.c.id).where(RUNS.c.run_id == run_id)
+    if run_id is not None and session.execute(known).first() is None:
+        raise NotStored(f"there is no run {run_id}")
     row = {"backend": "", "project": project, "run_id": run_id, "reason": reason}
     number = session.scalars(
         insert(LEGAL_HOLDS).values(**row, since=database_time()).returning(LEGAL_HOLDS.c.id)
@@ -96,6 +101,17 @@ def run_is_held() -> ColumnElement[bool]:
         select(LEGAL_HOLDS.c.id)
         .where(LEGAL_HOLDS.c.released_at.is_(None), or_(LEGAL_HOLDS.c.run_id == RUNS.c.run_id, whole))
         .correlate(RUNS)
+    )
+
+
+def event_is_held() -> ColumnElement[bool]:
+    """The same as a condition on ``outbox``: what is told of a project and of no run that is stored is held
+    with the project, what is told of no project with everything."""
+    whole = LEGAL_HOLDS.c.run_id.is_(None) & LEGAL_HOLDS.c.project.in_(["", OUTBOX.c.project])
+    return exists(
+        select(LEGAL_HOLDS.c.id)
+        .where(LEGAL_HOLDS.c.released_at.is_(None), or_(LEGAL_HOLDS.c.run_id == OUTBOX.c.run_id, whole))
+        .correlate(OUTBOX)
     )
 
 

@@ -100,7 +100,8 @@ class Outgoing:
             follow_redirects=False,
             trust_env=False,
             transport=transport,
-            limits=httpx.Limits(max_connections=_MOST_CONNECTIONS),
+            # Connections are pooled by address: one that was made for another name must not be used again.
+            limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=0),
         )
 
     async def __aenter__(self) -> Outgoing:

@@ -35,6 +35,9 @@ def is_inside(path: Path, roots: Sequence[Path]) -> bool:
 
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+# A folder on the way is only passed: it need not be readable, and nothing but a folder is opened by it. Linux
+# alone has O_PATH.
+_WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def _root_of(real: Path, roots: Sequence[Path]) -> Path:
@@ -45,10 +48,12 @@ def _root_of(real: Path, roots: Sequence[Path]) -> Path:
 
 
 def _below(root: Path, real: Path) -> int:
-    reached = os.open(root, _FLAGS)
+    parts = real.relative_to(root).parts
+    reached = os.open(root, _WAY if parts else _FLAGS)
     try:
-        for part in real.relative_to(root).parts:
-            following = os.open(part, _FLAGS | os.O_NOFOLLOW, dir_fd=reached)
+        for number, part in enumerate(parts, 1):
+            flags = _FLAGS if number == len(parts) else _WAY
+            following = os.open(part, flags | os.O_NOFOLLOW, dir_fd=reached)
             os.close(reached)
             reached = following
     except OSError:

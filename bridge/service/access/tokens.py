@@ -45,6 +45,9 @@ class DatabaseTokens:
         token_id, secret = parts
         known = self._known.get(token_id)
         stored = known[0] if known else await self._find(token_id)
+        if known is not None and stored is not None and not _is_of(stored, secret):
+            # It may have been rotated since, and who has the new secret must not have to wait.
+            known, stored = None, await self._find(token_id)
         if known is None:
             self._known.keep(token_id, stored)
         if stored is None or not stored.in_force or not _is_of(stored, secret):

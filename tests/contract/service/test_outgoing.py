@@ -136,3 +136,29 @@ async def test_an_artifact_at_an_http_address_is_looked_for_through_the_same_gua
     assert "link-local" in (metadata.error or "")
     assert elsewhere is None
     assert len(server.requests) == 1
+
+
+async def test_a_connection_made_for_one_name_is_not_used_for_another() -> None:
+    connections = 0
+
+    async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(OK)
+                await writer.drain()
+        except asyncio.IncompleteReadError:
+            pass  # The caller went away.
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(answering, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    try:
+        async with guard(Resolver([["127.0.0.1"]])) as outgoing:
+            for name in ("one.example", "other.example"):
+                assert (await outgoing.get(f"http://{name}:{port}/", {})).text == "hi"
+    finally:
+        listening.close()
+    assert connections == 2

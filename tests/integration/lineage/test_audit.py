@@ -3,17 +3,18 @@ named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import RowMapping, select, text
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlmodel import Session
 
 from bridge.lineage import audit, audit_chain, holds, switches
 from bridge.lineage.audit_chain import Head, Verdict
 from bridge.lineage.database import Database
+from bridge.lineage.errors import NotStored
 from bridge.lineage.tables import AUDIT
 from tests.support.lineage_samples import T0, a_submission, some_uuid, submit
 
@@ -193,3 +194,24 @@ def test_what_is_held_stays_held_until_it_is_released(database: Database) -> Non
     assert database.read(holds.list_holds) == []
     actions = [one.action for one in database.read(lambda s: audit.newest(s, limit=2))]
     assert actions == ["hold.release", "hold.set"]
+
+
+def test_a_hold_on_a_run_that_there_is_not_is_refused(database: Database) -> None:
+    with pytest.raises(NotStored):
+        database.transact(lambda s: holds.hold(s, reason="case 17", run_id=some_uuid(7)))
+    assert database.read(holds.list_holds) == []
+
+
+def test_a_chain_that_grows_while_it_is_read_is_whole(
+    database: Database, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted(database, 3)
+    read_entries = audit_chain._entries
+
+    def and_then_some(session: Session) -> Iterator[RowMapping]:
+        yield from read_entries(session)
+        noted(other, 2)
+
+    monkeypatch.setattr(audit_chain, "_entries", and_then_some)
+    found = verified(database)
+    assert (found.head.number, found.findings) == (3, [])

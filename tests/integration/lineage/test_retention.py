@@ -388,6 +388,27 @@ def test_many_edges_go_a_few_at_a_time(database: Database, monkeypatch: pytest.M
     assert left(database, ARTIFACTS) == 0
 
 
+@pytest.mark.parametrize(("held", "kept"), [("", 3), ("fraud", 2)])
+def test_events_of_what_is_held_stay_whether_or_not_there_is_a_run(
+    database: Database, held: str, kept: int
+) -> None:
+    def tell(session: Session) -> None:
+        outbox.append(session, "backend.paused", None, {}, backend="local")
+        outbox.append(session, "alias.moved", None, {}, project="fraud")
+        outbox.append(session, "run.settled", uuid4(), {}, project="fraud")
+
+    settings = RetentionSettings(events_days=30)
+    database.transact(tell)
+    database.transact(outbox.number_events)
+    database.transact(lambda s: s.execute(update(OUTBOX).values(time=_OLD)))
+    made = database.transact(lambda s: holds.hold(s, reason="case 17", project=held))
+    clean(database, settings, readers=())
+    assert left(database, OUTBOX) == kept
+    database.transact(lambda s: holds.release(s, made.number))
+    clean(database, settings, readers=())
+    assert left(database, OUTBOX) == 0
+
+
 def test_one_process_at_a_time_removes(database: Database, other: Database) -> None:
     ended(database, 9, days=1)
     ended(database, 1)

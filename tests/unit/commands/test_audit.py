@@ -40,6 +40,8 @@ def test_the_log_is_listed_verified_and_what_was_changed_is_named(kfbridge: Shel
 def test_a_hold_is_set_listed_and_released(kfbridge: Shell, audited: Database) -> None:
     assert kfbridge("audit", "hold", "--project", "fraud").code == 2
     assert kfbridge("audit", "hold", "--reason", "case 17").code == 2
+    unknown = kfbridge("audit", "hold", "--run", "0" * 32, "--reason", "case 17")
+    assert (unknown.code, "there is no run" in unknown.err) == (2, True)
     made = kfbridge("audit", "hold", "--project", "fraud", "--reason", "case 17", "--json")
     number = str(made.json["items"][0]["number"])
     assert "project fraud" in kfbridge("audit", "holds").out

@@ -117,6 +117,18 @@ async def test_a_rotated_token_has_a_new_secret(service: Harness, both_for: floa
     assert (await looks.principal_of(old) is not None) is old_counts
 
 
+async def test_a_rotated_token_counts_at_once_although_the_old_one_is_kept(service: Harness) -> None:
+    database = service.context.store.database
+    old = made(database)
+    looks = DatabaseTokens(service.context.store, 300.0)
+    assert await looks.principal_of(old) is not None
+    _, new = database.transact(
+        lambda s: tokens.rotate_token(s, old.split("_")[1], both_for=timedelta(seconds=0))
+    )
+    assert await looks.principal_of(new) is not None
+    assert await looks.principal_of(old) is None
+
+
 async def test_a_use_is_noted_and_not_again_at_once(
     service: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,3 +56,19 @@ def test_a_link_that_comes_after_the_judgement_is_not_followed(
     with pytest.raises(OSError, match="in"):
         read(root / "in" / "model", root)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_folders_on_the_way_are_passed_and_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    really, flags = os.open, []
+
+    def noting(path: str | Path, how: int, *, dir_fd: int | None = None) -> int:
+        flags.append(how)
+        return really(path, how, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", noting)
+    assert read(root / "in" / "model", root) == b"a model"
+    assert [bool(how & os.O_PATH) for how in flags] == [True, True, False]
+    with opened(root, [root]) as folder:
+        assert [one.name for one in os.scandir(folder)] == ["in"]
+    with pytest.raises(NotADirectoryError):
+        read(root / "in" / "model" / "x", root)
