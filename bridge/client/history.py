@@ -44,7 +44,8 @@ class RunBrief(Message):
 
 class ArtifactBrief(Message):
     """An artifact in a list. ``run`` is the first that put it out, its task ``task_path`` under ``key``;
-    ``None`` if nothing is known to have made it. ``content`` is as of ``ArtifactModel``."""
+    ``None`` if nothing is known to have made it. ``project`` is the one that had it first, empty if that does
+    not exist for the caller. ``content`` is as of ``ArtifactModel``."""
 
     artifact_id: UUID
     type: str

@@ -21,7 +21,7 @@ from bridge.domain.lineage import Artifact, Direction, Run
 from bridge.lineage.columns import Uid, UtcTime
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.cursors import make_cursor, page_size, parse_key, parse_moment, read_cursor
-from bridge.lineage.reading import artifact_from_row
+from bridge.lineage.reading import artifact_from_row, artifact_is_of
 from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, RUNS, TASKS
 
 # How many candidates a page is looked for in.
@@ -171,7 +171,7 @@ def _typed(keys: tuple[Any, ...]) -> list[Any]:
 def _conditions(where: ArtifactFilter, window: Any) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if where.projects:
-        found.append(ARTIFACTS.c.project.in_(where.projects))
+        found.append(artifact_is_of(where.projects))
     if where.text:
         columns = (ARTIFACTS.c.name, ARTIFACTS.c.uri, ARTIFACTS.c.digest)
         text = where.text.lower()

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, literal, select, union_all
+from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, or_, select, union_all
 from sqlmodel import Session
 
 from bridge.domain.lineage import (
@@ -98,20 +98,35 @@ def get_artifact(
     it is of one of these, and its uses in their runs."""
     found = select(ARTIFACTS).where(ARTIFACTS.c.artifact_id == artifact_id)
     if projects:
-        found = found.where(ARTIFACTS.c.project.in_(projects))
+        found = found.where(artifact_is_of(projects))
     row = session.execute(found).mappings().first()
     if row is None:
         return None
     used = _uses(ARTIFACT_USES.c.artifact == row["id"])
     if projects:
         used = used.where(RUNS.c.project.in_(projects))
-    uses = session.execute(used.order_by(ARTIFACT_USES.c.id.desc()).limit(_MAX_USES)).mappings()
+    uses = session.execute(used.order_by(ARTIFACT_USES.c.id.desc()).limit(_MAX_USES)).mappings().all()
+    own = {row["project"]} if not projects or row["project"] in projects else set()
     return StoredArtifact(
         artifact=artifact_from_row(row),
         backend=row["backend"],
         project=row["project"],
         uses=tuple((use["run_uid"], _use(use)) for use in uses),
+        projects=tuple(sorted(own | {use["use_project"] for use in uses})),
     )
+
+
+def artifact_is_of(projects: Collection[str]) -> ColumnElement[bool]:
+    """Whether an artifact is of one of the projects: the backend has one for all who make the same, so it is
+    of those whose runs use it as well as of that which mirrored it first."""
+    # Not EXISTS: a planner may turn it around and read all uses there are.
+    used = (
+        select(literal(1))
+        .where(ARTIFACT_USES.c.artifact == ARTIFACTS.c.id, ARTIFACT_USES.c.project.in_(projects))
+        .limit(1)
+        .correlate(ARTIFACTS)
+    )
+    return or_(ARTIFACTS.c.project.in_(projects), func.coalesce(used.scalar_subquery(), 0) == 1)
 
 
 def _uses(where: Any) -> Select[Any]:
@@ -119,6 +134,7 @@ def _uses(where: Any) -> Select[Any]:
         select(
             ARTIFACTS,
             RUNS.c.run_id.label("run_uid"),
+            RUNS.c.project.label("use_project"),
             TASKS.c.task_id.label("use_task_id"),
             TASKS.c.path.label("use_task_path"),
             ARTIFACT_USES.c.key.label("use_key"),

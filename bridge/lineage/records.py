@@ -316,9 +316,11 @@ class MirrorCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredArtifact:
-    """An artifact with where it belongs and every use of it, in whichever run."""
+    """An artifact with where it belongs and every use of it, in whichever run. ``projects`` are those that it
+    is of, as far as they were asked for: the one that mirrored it first and those of the runs that use it."""
 
     artifact: Artifact
     backend: str
     project: str
     uses: tuple[tuple[UUID, ArtifactUse], ...] = ()
+    projects: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from sqlmodel import Session
 from bridge.domain.graph import NodeKind
 from bridge.lineage.bulk import in_pieces
 from bridge.lineage.columns import UtcTime
+from bridge.lineage.reading import artifact_is_of
 from bridge.lineage.tables import ARTIFACTS, DATASET_VERSIONS, DATASETS, JOB_RUNS, RUNS, TASKS
 
 # A node as one number, its kind in the last digit: hashed a hundred thousand times for a large graph.
@@ -254,7 +255,8 @@ def of_projects(session: Session, keys: Collection[Key], projects: Collection[st
     for kind, numbers in by_kind(keys).items():
         key, project = _PROJECT_OF[kind]
         for piece in in_pieces(numbers):
-            statement = select(key).where(key.in_(piece), project.in_(projects))
+            mine = artifact_is_of(projects) if kind is _ARTIFACT else project.in_(projects)
+            statement = select(key).where(key.in_(piece), mine)
             if kind is _DATA:
                 statement = statement.join(DATASETS, DATASETS.c.id == DATASET_VERSIONS.c.dataset)
             found.update(key_of(kind, number) for number in session.scalars(statement))

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from bridge.domain.uris import normalise_uri
 from bridge.service.admission_settings import AdmissionSettings
 from bridge.service.kube_settings import KubernetesSettings
 
@@ -51,6 +52,26 @@ class ProjectSettings(BaseModel):
         description="The KFP namespaces its runs may go to; the first that a backend follows is the default "
         "of its submissions there. Empty: any.",
     )
+    content_roots: tuple[Path, ...] = Field(
+        default=(), description="Folders of its artifacts' content, instead of the general content_roots."
+    )
+    content_stores: tuple[str, ...] = Field(
+        default=(),
+        description="Beginnings of s3 and gs URIs of its artifacts' content, instead of the general ones.",
+    )
+
+    @field_validator("content_stores")
+    @classmethod
+    def _stores_in_one_spelling(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return stores_in_one_spelling(value)
+
+
+def stores_in_one_spelling(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Beginnings of URIs of objects, normalised. Raises ``ValueError`` for what is none."""
+    for one in value:
+        if not one.startswith(("s3://", "gs://")) or one in ("s3://", "gs://"):
+            raise ValueError(f"{one!r} is no beginning of an s3 or gs URI: s3://bucket, gs://bucket/path")
+    return tuple(normalise_uri(one) for one in value)
 
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")

@@ -36,13 +36,14 @@ class Contents:
     ) -> None:
         await self._outgoing.__aexit__()
 
-    async def look(self, uri: str) -> ContentLook | None:
-        """What is there now; ``None`` where the settings do not let the bridge look."""
+    async def look(self, uri: str, project: str = "") -> ContentLook | None:
+        """What is there now, of an artifact of the project; ``None`` where the settings do not let the
+        bridge look."""
         try:
             # In a thread, since the links of a file system that is away are followed in it.
-            if not await self._stores.ask(uri, lambda: self._settings.may_look(uri)):
+            if not await self._stores.ask(uri, lambda: self._settings.may_look(uri, project)):
                 return None
-            error = await self._look(uri)
+            error = await self._look(uri, project)
         except (NothingThere, StoreTrouble, AddressRefused) as refused:
             error = str(refused)
         except TimeoutError:
@@ -53,9 +54,9 @@ class Contents:
             return ContentLook(state=ContentState.AVAILABLE)
         return ContentLook(state=ContentState.UNAVAILABLE, error=error[:_MAX_ERROR_CHARS])
 
-    async def _look(self, uri: str) -> str | None:
+    async def _look(self, uri: str, project: str) -> str | None:
         if uri.partition("://")[0] not in ("http", "https"):
-            return None if await self._stores.is_there(uri) else "there is nothing"
+            return None if await self._stores.is_there(uri, project) else "there is nothing"
         status = (await self._outgoing.get(uri, _FIRST_BYTE)).status
         empty = status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE
         return None if httpx.codes.is_success(status) or empty else f"HTTP {status}"

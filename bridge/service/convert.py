@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -331,8 +331,11 @@ _UIDS = {
 _NODE_TEXTS = ("type", "uri", "version", "state", "dag_id", "dag_run_id", "task_id")
 
 
-def graph_record(graph: LineageGraph, airflow_url: str | None) -> dict[str, object]:
-    """A ``LineageGraphModel`` as plain values: making tens of thousands of messages takes too long."""
+def graph_record(
+    graph: LineageGraph, airflow_url: str | None, projects: Collection[str] = ()
+) -> dict[str, object]:
+    """A ``LineageGraphModel`` as plain values: making tens of thousands of messages takes too long. With
+    ``projects`` no other is named."""
     nodes = []
     for one in graph.nodes:
         record: dict[str, object] = {
@@ -341,7 +344,7 @@ def graph_record(graph: LineageGraph, airflow_url: str | None) -> dict[str, obje
             "depth": one.depth,
             # Of data its URI.
             "name": redact_uri(one.name),
-            "project": one.project,
+            "project": one.project if not projects or one.project in projects else "",
         }
         for name in _NODE_TEXTS:
             value = getattr(one, name)

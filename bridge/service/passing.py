@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,16 +39,18 @@ async def pass_on(
     artifact: Artifact,
     headers: Mapping[str, str],
     *,
+    projects: Collection[str] = ("",),
     preview_bytes: int | None = None,
 ) -> Response:
-    """The answer to a request for an artifact's content. Raises ``ProblemError``."""
+    """The answer to a request for an artifact's content. It may be given if it may as that of one of the
+    ``projects``, which are those of the artifact that the caller sees. Raises ``ProblemError``."""
     uri = artifact.uri
     if not uri:
         raise ProblemError("not-found", "the artifact has no URI, so it has no content")
     try:
         # Links of a file system that is away are followed in it.
-        await stores.ask(uri, lambda: _check_readable(settings, uri))
-        found = await stores.find(uri)
+        project = await stores.ask(uri, lambda: _readable_in(settings, uri, projects))
+        found = await stores.find(uri, project)
         etag = f'"{found.stamp}"'
         if etag in _tags(headers.get("if-none-match")):
             return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
@@ -70,15 +72,22 @@ async def pass_on(
     return StreamingResponse(body, status_code=200 if part.whole else 206, headers=common)
 
 
-def _check_readable(settings: ServiceSettings, uri: str) -> None:
+def _readable_in(settings: ServiceSettings, uri: str, projects: Collection[str]) -> str:
+    """The project as whose content it may be given."""
     try:
         path = local_path(uri)
     except ValueError:
         path = None
-    if path is not None and not settings.may_pass_on(Path(path)):
-        raise NothingThere(f"{uri} lies outside content_roots, so it is not passed on")
-    if path is None and not settings.may_read_store(uri):
+    for project in projects:
+        if (
+            settings.may_read_store(uri, project)
+            if path is None
+            else settings.may_pass_on(Path(path), project)
+        ):
+            return project
+    if path is None:
         raise NothingThere(f"the content of {uri} is not passed through (content_stores); read it there")
+    raise NothingThere(f"{uri} lies outside content_roots, so it is not passed on")
 
 
 def _wanted(found: Found, headers: Mapping[str, str], etag: str) -> Part:

@@ -113,6 +113,7 @@ async def graded(context: Context, recipe: Recipe, pipeline: Pipeline | None, *,
 
 async def _look_at_all(context: Context, recipe: Recipe, most_bytes: int) -> list[InputNow]:
     left = most_bytes
+    may_read = partial(context.settings.may_pass_on, project=recipe.run.project)
     found = []
     for item in recipe.inputs:
         plain = InputNow(
@@ -124,7 +125,7 @@ async def _look_at_all(context: Context, recipe: Recipe, most_bytes: int) -> lis
         seconds = context.settings.content_read_seconds + left / _BYTES_PER_SECOND
         try:
             now, read = await context.stores.threads.ask(
-                partial(_look, context, plain, item.version_kind, left), seconds
+                partial(_look, may_read, plain, item.version_kind, left), seconds
             )
         except TimeoutError:
             now, read = replace(plain, unseen=f"it was not read within {seconds:.0f} s"), 0
@@ -135,18 +136,18 @@ async def _look_at_all(context: Context, recipe: Recipe, most_bytes: int) -> lis
     return found
 
 
-def _look(context: Context, item: InputNow, kind: str | None, most_bytes: int) -> tuple[InputNow, int]:
+def _look(may_read: MayRead, item: InputNow, kind: str | None, most_bytes: int) -> tuple[InputNow, int]:
     """The input as it is now, and how many bytes were read."""
     place = local_path(item.uri)
     if place is None:
         return replace(item, unseen="it is not on this machine"), 0
     path = Path(place)
-    if not context.settings.may_pass_on(path):
+    if not may_read(path):
         return replace(item, unseen="the setting content_roots does not allow it"), 0
     try:
         if not path.exists():
             return replace(item, gone=True), 0
-        return _measure(item, path, kind, most_bytes, context.settings.may_pass_on)
+        return _measure(item, path, kind, most_bytes, may_read)
     except NotWalked as error:
         return replace(item, unseen=str(error)), 0
     except OSError as error:

@@ -22,7 +22,12 @@ from bridge.domain.redaction import is_secret_name
 from bridge.domain.uris import local_path, normalise_uri
 from bridge.service.access.settings import OidcSettings, TokenReviewSettings
 from bridge.service.admission_settings import AdmissionSettings
-from bridge.service.backend_settings import BackendSettings, PriceSettings, ProjectSettings
+from bridge.service.backend_settings import (
+    BackendSettings,
+    PriceSettings,
+    ProjectSettings,
+    stores_in_one_spelling,
+)
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.retention_settings import RetentionSettings
 from bridge.service.rooted import is_inside
@@ -288,9 +293,9 @@ class ServiceSettings(BaseModel):
         named = [text for name, text in options if isinstance(text, str) and is_secret_name(name)]
         return [*secrets_in(self), *named]
 
-    def may_look(self, uri: str | None) -> bool:
-        """Whether the bridge may look if what a URI names is there: a file whose content it may give, or an
-        address on one of ``content_hosts``."""
+    def may_look(self, uri: str | None, project: str = "") -> bool:
+        """Whether the bridge may look if what a URI of the project names is there: a file whose content it
+        may give, or an address on one of ``content_hosts``."""
         try:
             path = local_path(uri) if uri else None
             parts = urlsplit(uri or "")
@@ -298,8 +303,8 @@ class ServiceSettings(BaseModel):
         except ValueError:
             return False
         if path is not None:
-            return self.may_pass_on(Path(path))
-        if uri and self.may_read_store(uri):
+            return self.may_pass_on(Path(path), project)
+        if uri and self.may_read_store(uri, project):
             return True
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return False
@@ -307,22 +312,26 @@ class ServiceSettings(BaseModel):
             not self.content_hosts and is_loopback(self.host)
         )
 
-    def may_read_store(self, uri: str) -> bool:
-        """Whether the object that a URI names may be read and given to callers."""
+    def may_read_store(self, uri: str, project: str = "") -> bool:
+        """Whether the object that a URI of the project names may be read and given to callers."""
         try:
             normal = normalise_uri(uri)
         except ValueError:
             return False
         if urlsplit(normal).scheme not in ("s3", "gs"):
             return False
-        places = [place.rstrip("/") for place in self.content_stores]
+        places = [place.rstrip("/") for place in self._project(project).content_stores or self.content_stores]
         return any(normal == place or normal.startswith(place + "/") for place in places)
 
-    def may_pass_on(self, path: Path) -> bool:
-        """Whether a file's content may be given to callers; links are followed before it is judged."""
-        if not self.content_roots:
-            return is_loopback(self.host)
-        return is_inside(path, self.content_roots)
+    def roots_of(self, project: str) -> tuple[Path, ...]:
+        """The folders of the project's content; empty if the settings name none."""
+        return self._project(project).content_roots or self.content_roots
+
+    def may_pass_on(self, path: Path, project: str = "") -> bool:
+        """Whether a file's content may be given to callers as the project's; links are followed before it is
+        judged."""
+        roots = self.roots_of(project)
+        return is_inside(path, roots) if roots else is_loopback(self.host)
 
     def may_reach_private(self) -> bool:
         """Whether requests to addresses that callers name may go to networks of one's own."""
@@ -333,10 +342,7 @@ class ServiceSettings(BaseModel):
     @field_validator("content_stores")
     @classmethod
     def _stores_in_one_spelling(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            if not one.startswith(("s3://", "gs://")) or one in ("s3://", "gs://"):
-                raise ValueError(f"{one!r} is no beginning of an s3 or gs URI: s3://bucket, gs://bucket/path")
-        return tuple(normalise_uri(one) for one in value)
+        return stores_in_one_spelling(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> ServiceSettings:
@@ -366,21 +372,23 @@ class ServiceSettings(BaseModel):
 
     def share_of(self, project: str) -> Share:
         """What the project may have of each backend."""
-        own = self.projects.get(project, _NOTHING_OF_ITS_OWN)
+        own = self._project(project)
         return Share(own.max_active_runs or self.max_active_runs, own.weight)
 
     def admission_of(self, project: str) -> AdmissionSettings:
         """The rules that the project's pipelines have to keep."""
-        return self.projects.get(project, _NOTHING_OF_ITS_OWN).admission.over(self.admission)
+        return self._project(project).admission.over(self.admission)
 
     def namespaces_of(self, project: str) -> tuple[str, ...]:
         """The namespaces that the project's runs may go to; empty: any."""
-        return self.projects.get(project, _NOTHING_OF_ITS_OWN).namespaces
+        return self._project(project).namespaces
 
     def max_queued_of(self, project: str) -> int:
         """How many of the project's runs may wait in the queue."""
-        own = self.projects.get(project, _NOTHING_OF_ITS_OWN)
-        return own.max_queued_runs or self.max_queued_runs
+        return self._project(project).max_queued_runs or self.max_queued_runs
+
+    def _project(self, name: str) -> ProjectSettings:
+        return self.projects.get(name, _NOTHING_OF_ITS_OWN)
 
 
 _NOTHING_OF_ITS_OWN = ProjectSettings()

@@ -46,13 +46,15 @@ class StoreTrouble(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A content that is there. ``stamp`` changes when it does; ``path`` is the store's own name of it."""
+    """A content that is there. ``stamp`` changes when it does; ``path`` is the store's own name of it,
+    ``roots`` are the folders out of which no link of it may lead."""
 
     uri: str
     protocol: str
     path: str
     size: int
     stamp: str
+    roots: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,14 +70,15 @@ class Stores:
         self.threads = PatientThreads(_THREADS)
         self._systems: dict[str, Any] = {}
 
-    async def find(self, uri: str) -> Found:
-        """What is there; the settings have said that it may be read.
+    async def find(self, uri: str, project: str = "") -> Found:
+        """What is there; the settings have said that it may be read as the project's.
 
         Raises ``NothingThere`` and ``StoreTrouble``.
         """
         protocol, path = _place(uri)
         if protocol == _FILE:
-            return await self.ask(uri, lambda: self._find_file(uri, Path(path)))
+            roots = self._settings.roots_of(project)
+            return await self.ask(uri, lambda: self._find_file(uri, Path(path), roots))
         told = await self.ask(uri, lambda: self._system(protocol).info(path))
         if told.get("type") == "directory":
             raise NothingThere(f"{uri} is a directory, which has no content of its own")
@@ -85,14 +88,15 @@ class Stores:
         digest = hashlib.sha256(stamp.encode()).hexdigest()[:32]
         return Found(uri, protocol, path, int(told["size"]), digest)
 
-    async def is_there(self, uri: str) -> bool:
+    async def is_there(self, uri: str, project: str = "") -> bool:
         """Whether there is a file, an object or a directory.
 
         Raises ``NothingThere`` for a URI of another kind, and ``StoreTrouble``.
         """
         protocol, path = _place(uri)
         if protocol == _FILE:
-            return await self.ask(uri, lambda: self._is_file_there(uri, Path(path)))
+            roots = self._settings.roots_of(project)
+            return await self.ask(uri, lambda: _is_file_there(uri, Path(path), roots))
         there: bool = await self.ask(uri, lambda: self._system(protocol).exists(path))
         return there
 
@@ -146,27 +150,21 @@ class Stores:
             text = f"{uri}: {type(error).__name__}: {error}"
             raise StoreTrouble(text[:_MAX_ERROR_CHARS]) from error
 
-    def _find_file(self, uri: str, path: Path) -> Found:
+    def _find_file(self, uri: str, path: Path, roots: tuple[Path, ...]) -> Found:
         # Only to look into some devices does something.
         if not stat.S_ISREG(path.stat().st_mode):
             what = "a directory, which has no content of its own" if path.is_dir() else "no file"
             raise NothingThere(f"{uri} is {what}")
-        with opened(path, self._settings.content_roots) as file:
+        with opened(path, roots) as file:
             told = os.fstat(file)
             if not stat.S_ISREG(told.st_mode):
                 raise NothingThere(f"{uri} is no file any more")
         stamp = f"{told.st_mtime_ns} {told.st_dev} {told.st_ino} {told.st_size}"
         digest = hashlib.sha256(stamp.encode()).hexdigest()[:32]
-        return Found(uri, _FILE, str(path), told.st_size, digest)
-
-    def _is_file_there(self, uri: str, path: Path) -> bool:
-        roots = self._settings.content_roots
-        if roots and not is_inside(path, roots):
-            raise OutsideRoots(uri)
-        return path.exists()
+        return Found(uri, _FILE, str(path), told.st_size, digest, roots)
 
     def _read_file(self, found: Found, start: int, length: int) -> bytes:
-        with opened(Path(found.path), self._settings.content_roots) as file:
+        with opened(Path(found.path), found.roots) as file:
             return os.pread(file, length, start)
 
     def _system(self, protocol: str) -> Any:
@@ -188,3 +186,9 @@ def _place(uri: str) -> tuple[str, str]:
     if protocol is None:
         raise NothingThere(f"the content of {uri} is not passed through; read it there")
     return protocol, f"{parts.netloc}{unquote(parts.path)}"
+
+
+def _is_file_there(uri: str, path: Path, roots: tuple[Path, ...]) -> bool:
+    if roots and not is_inside(path, roots):
+        raise OutsideRoots(uri)
+    return path.exists()

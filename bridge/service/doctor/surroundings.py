@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import chain
 
 from bridge.service.doctor.findings import Finding, error, ok, warning
 from bridge.service.settings import ServiceSettings, is_loopback
@@ -40,14 +41,20 @@ def check_versions(settings: ServiceSettings) -> Iterator[Finding]:
 
 def needed_packages(settings: ServiceSettings) -> Iterator[tuple[str, str, str, str]]:
     """What the settings ask for beyond the service's own: package, module, why, and the extra that has it."""
-    if any(place.startswith("s3://") for place in settings.content_stores):
+    if any(place.startswith("s3://") for place in _stores(settings)):
         yield "s3fs", "s3fs", "content_stores names S3", "s3"
-    if any(place.startswith("gs://") for place in settings.content_stores):
+    if any(place.startswith("gs://") for place in _stores(settings)):
         yield "gcsfs", "gcsfs", "content_stores names Google Cloud Storage", "gcs"
     if settings.telemetry is not None:
         yield "opentelemetry-sdk", "opentelemetry.sdk", "traces are to be sent", "telemetry"
     if any(backend.kubernetes.enabled for backend in settings.backends):
         yield "kubernetes", "kubernetes", "a backend's cluster is to be asked", "service"
+
+
+def _stores(settings: ServiceSettings) -> list[str]:
+    """Those of all projects and of single ones."""
+    places = (settings.content_stores, *(one.content_stores for one in settings.projects.values()))
+    return list(dict.fromkeys(chain.from_iterable(places)))
 
 
 def check_access(settings: ServiceSettings) -> Iterator[Finding]:
@@ -76,7 +83,8 @@ def check_access(settings: ServiceSettings) -> Iterator[Finding]:
 
 async def check_content(settings: ServiceSettings) -> AsyncIterator[Finding]:
     """Whether the folders and stores of artifacts can be read."""
-    for root in settings.content_roots:
+    roots = (settings.content_roots, *(one.content_roots for one in settings.projects.values()))
+    for root in dict.fromkeys(chain.from_iterable(roots)):
         if not root.is_dir():
             to_do = "make or mount the folder, or take it out of content_roots."
             yield error("content.roots", "artifacts", f"there is no folder {root}", to_do)
@@ -86,7 +94,7 @@ async def check_content(settings: ServiceSettings) -> AsyncIterator[Finding]:
         else:
             yield ok("content.roots", "artifacts", f"{root} can be read")
     stores = Stores(settings)
-    for place in settings.content_stores:
+    for place in _stores(settings):
         yield await _check_store(stores, place)
 
 

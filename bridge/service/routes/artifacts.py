@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -114,7 +115,12 @@ async def content(
     none. It is sent so that a browser shows or stores it and runs nothing of it."""
     stored = await _stored(context, caller, artifact_id)
     return await pass_on(
-        context.stores, context.settings, stored.artifact, request.headers, preview_bytes=preview
+        context.stores,
+        context.settings,
+        stored.artifact,
+        request.headers,
+        projects=stored.projects,
+        preview_bytes=preview,
     )
 
 
@@ -143,7 +149,7 @@ def _brief(listed: ListedArtifact, caller: Caller, now: datetime) -> ArtifactBri
         digest=artifact.digest,
         created_at=artifact.created_at,
         content=artifact.content.state.value if artifact.content else None,
-        project=listed.project,
+        project=listed.project if caller.sees(listed.project) else "",
         backend=listed.backend,
         run=brief(listed.run, now) if listed.run and caller.sees(listed.run.project) else None,
         task_path=listed.task_path,
@@ -169,13 +175,13 @@ async def _graph(context: Context, caller: Caller, node: str, query: GraphQuery)
     if found is None:
         raise ProblemError("not-found", f"there is no {node.replace(':', ' ')}")
     airflow_url = context.settings.airflow_url
-    text = await anyio.to_thread.run_sync(_as_json, found, airflow_url)
+    text = await anyio.to_thread.run_sync(_as_json, found, airflow_url, caller.projects)
     return Response(text, media_type="application/json")
 
 
-def _as_json(graph: LineageGraph, airflow_url: str | None) -> bytes:
+def _as_json(graph: LineageGraph, airflow_url: str | None, projects: Collection[str]) -> bytes:
     with collector_paused:
-        return to_json(graph_record(graph, airflow_url))
+        return to_json(graph_record(graph, airflow_url, projects))
 
 
 async def _stored(context: Context, caller: Caller, artifact_id: UUID) -> StoredArtifact:

@@ -50,7 +50,7 @@ class ContentWorker(ClaimWorker):
         run_id = claim.run.run_id
         async with kept(self._store, claim, self._context.settings.lease_seconds):
             unseen = await self._store.read(lambda s: contents.unseen_contents(s, run_id, _MOST_ARTIFACTS))
-            looks = await self._look(unseen)
+            looks = await self._look(unseen, claim.run.project)
             looked = claim.failures + 1
             again = looked < _MOST_LOOKS and any(
                 one.state is ContentState.UNAVAILABLE for one in looks.values()
@@ -65,12 +65,12 @@ class ContentWorker(ClaimWorker):
 
             await self._store.transact(write, repeatable=True)
 
-    async def _look(self, uris: Mapping[int, str]) -> dict[int, ContentLook]:
+    async def _look(self, uris: Mapping[int, str], project: str) -> dict[int, ContentLook]:
         gate = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
         async def look(uri: str) -> ContentLook | None:
             async with gate:
-                return await self._contents.look(uri)
+                return await self._contents.look(uri, project)
 
         found = await asyncio.gather(*(look(uri) for uri in uris.values()))
         return {key: one for key, one in zip(uris, found, strict=True) if one is not None}

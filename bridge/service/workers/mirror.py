@@ -135,7 +135,9 @@ class MirrorWorker(ClaimWorker):
             state = MirrorState.COMPLETE if reading is not None else await self._why_nothing(run)
             tails = await self._tails(run, reading)
             seen = await read_pods(self._backend.cluster, run)
-            look = reading is not None and any(self._may_look(one.uri) for one in reading.artifacts)
+            look = reading is not None and any(
+                self._may_look(one.uri, run.project) for one in reading.artifacts
+            )
             return End(claim, reading, state, tails, seen, look)
         except (KfpError, MetadataNotThere) as error:
             await self._failed(claim, error)

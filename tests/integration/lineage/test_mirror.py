@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import StatementError
 from sqlmodel import Session
 
+from bridge.domain.graph import NodeKind
 from bridge.domain.lineage import Artifact, Direction, Metric, MetricBlob, Run, RunError, RunMirror
 from bridge.domain.states import RuntimeState
+from bridge.lineage.artifacts import ArtifactFilter, list_artifacts
 from bridge.lineage.database import Database
 from bridge.lineage.errors import NotStored
+from bridge.lineage.graph import lineage_of
 from bridge.lineage.mirror import (
     artifacts_of,
     blobs_of,
@@ -137,6 +141,31 @@ def test_an_artifact_that_two_runs_use_is_one_row(database: Database) -> None:
     assert {run_id for run_id, _ in stored.uses} == {first.run_id, second.run_id}
     assert {use.direction for _, use in stored.uses} == {Direction.INPUT, Direction.OUTPUT}
     assert database.read(lambda session: get_artifact(session, some_uuid(1))) is None
+
+
+def test_an_artifact_is_of_every_project_whose_runs_use_it(database: Database) -> None:
+    submissions = [a_submission(project=project) for project in ("first", "second")]
+    runs = database.transact(lambda session: [submit(session, one) for one in submissions])
+    for run in runs:
+        database.transact(lambda session, run=run: store_mirror(session, run.run_id, a_mirror()))
+    (artifact,) = database.read(lambda session: artifacts_of(session, runs[1].run_id))
+    assert artifact.artifact_id is not None
+    node = f"artifact:{artifact.artifact_id}"
+
+    def seen(session: Session, *projects: str) -> tuple[tuple[str, ...] | None, set[UUID], int, set[str]]:
+        stored = get_artifact(session, artifact.artifact_id or some_uuid(1), projects)
+        listed, _ = list_artifacts(session, ArtifactFilter(projects=projects))
+        graph = lineage_of(session, node, projects=projects)
+        told = {one.project for one in graph.nodes if one.kind is not NodeKind.ARTIFACT} if graph else set()
+        uses = {run_id for run_id, _ in stored.uses} if stored else set()
+        return stored.projects if stored else None, uses, len(listed), told
+
+    for run in runs:
+        found = database.read(lambda session, run=run: seen(session, run.project))
+        assert found == ((run.project,), {run.run_id}, 1, {run.project})
+    assert database.read(lambda session: seen(session, "third")) == (None, set(), 0, set())
+    every = database.read(seen)
+    assert every == (("first", "second"), {run.run_id for run in runs}, 1, {"first", "second"})
 
 
 def test_a_metadata_store_that_starts_again_does_not_overwrite_the_old_artifacts(database: Database) -> None:
