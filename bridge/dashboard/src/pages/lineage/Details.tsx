@@ -39,7 +39,7 @@ export function Details({ node, pool, opened, asking, expand, choose }: Props) {
         {node.uri && <Fact name="Address"><bdi className="mono">{plain(node.uri)}</bdi> <Copy value={node.uri} what="address" /></Fact>}
         {node.version && <Fact name={node.kind === "run" ? "Digest" : "Version"}><bdi className="mono">{plain(node.version)}</bdi></Fact>}
         {node.at && <Fact name={node.kind === "dataset" ? "Written" : "At"}><When at={node.at} both /></Fact>}
-        {node.project !== "default" && <Fact name="Project"><bdi>{plain(node.project)}</bdi></Fact>}
+        {node.project !== "" && node.project !== "default" && <Fact name="Project"><bdi>{plain(node.project)}</bdi></Fact>}
       </dl>
       <div className={classes["acts"]}>
         {!opened && !start && <Button size="compact-sm" variant="default" loading={asking} leftSection={<Icon name="plus" size={13} />} onClick={() => expand(node.id)}>Go on from here</Button>}
