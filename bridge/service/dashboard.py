@@ -35,6 +35,7 @@ ROUTES = (
     "/pipelines/{name}",
     "/compare",
     "/lineage",
+    "/cost",
     "/oncall",
     "/artifacts",
     "/artifacts/{artifact_id}",
