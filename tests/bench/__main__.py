@@ -22,6 +22,7 @@ from tests.bench import (
     local_speed,
     mirroring,
     overhead,
+    pages,
     querying,
     recording,
     waiting,
@@ -37,7 +38,7 @@ def main() -> int:
         "--only",
         choices=(
             *("accepting", "mirroring", "recording", "overhead", "load", "waiting", "local", "comparing"),
-            *("backfill", "following", "querying"),
+            *("backfill", "following", "querying", "pages"),
         ),
         help="one of them alone",
     )
@@ -48,7 +49,7 @@ def main() -> int:
         )
     following.add_options(parser)
     parser.add_argument(
-        "--size", type=int, default=querying.Setting().runs, help="querying: runs in the database"
+        "--size", type=int, default=querying.Setting().runs, help="querying, pages: runs in the database"
     )
     parser.add_argument(
         "--mlflow-runs",
@@ -56,13 +57,17 @@ def main() -> int:
         default=querying.Setting().mlflow_runs,
         help="querying: runs in MLflow's database, 0 for without MLflow",
     )
-    parser.add_argument("--keep", type=Path, help="querying: a folder where the seeded databases stay")
+    parser.add_argument("--keep", type=Path, help="querying, pages: a folder where the seeded databases stay")
+    parser.add_argument(
+        "--times", type=int, default=pages.TIMES, help=f"pages: so often each (default: {pages.TIMES})"
+    )
     parser.add_argument("--plans", type=Path, help="querying: a page to write the query plans to")
     options = parser.parse_args()
     # So that what was started is stopped also when this is ended from outside.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     setting = comparing.Setting(options.runs, options.seconds, options.slots)
     queries = querying.Setting(options.size, options.keep, options.mlflow_runs, options.plans)
+    looks = pages.Setting(options.size, options.keep, options.times)
     figures: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, Python {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="kfbridge-bench-") as folder:
         home = Path(folder)
@@ -78,10 +83,11 @@ def main() -> int:
             ("comparing", lambda place: comparing.measure(place, setting)),
             ("following", lambda place: following.measure(place, following.scene_of(options))),
             ("querying", lambda place: querying.measure(place, queries)),
+            ("pages", lambda place: pages.measure(place, looks)),
         )
         for name, measure in benches:
             # A million runs take a quarter of an hour to make: only for who asks for it.
-            if options.only == name or (options.only is None and name != "querying"):
+            if options.only == name or (options.only is None and name not in ("querying", "pages")):
                 print(f"measuring: {name}", file=sys.stderr, flush=True)
                 place = home / name
                 place.mkdir()
@@ -158,6 +164,8 @@ def _table(figures: dict[str, Any]) -> str:
     )
     if "querying" in figures:
         lines += querying.table(figures["querying"])
+    if "pages" in figures:
+        lines += pages.table(figures["pages"])
     if "comparing" in figures:
         lines += comparing.table(figures["comparing"])
     lines += following.table(figures.get("following", {}))

@@ -9,14 +9,12 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 from sqlalchemy import select
 
 from bridge.lineage.database import Database
@@ -25,10 +23,9 @@ from bridge.lineage.listing import list_runs
 from bridge.lineage.tables import ARTIFACTS
 from bridge.service.filters import RunQuery, to_filter, to_order
 from tests.bench import mlflow_search, querying_plans
-from tests.bench.seeding import seed
+from tests.bench.histories import seeded_databases
 from tests.bench.seeding_rows import History, dag_name, pipeline_name
 from tests.bench.servers import bridge_service
-from tests.support.postgres import running_postgres
 
 TIMES = 40
 PAGES = 6
@@ -96,8 +93,8 @@ def measure(home: Path, setting: Setting) -> dict[str, Any]:
     figures: dict[str, Any] = {"runs": setting.runs}
     plans: dict[str, Mapping[str, Any]] = {}
     mlflow = mlflow_search.install(home / "mlflow") if setting.mlflow_runs else None
-    with _databases(home, setting) as urls:
-        for name, url in urls.items():
+    with seeded_databases(home, setting.runs, setting.keep) as databases:
+        for name, url in ((name, one.url) for name, one in databases.items()):
             database = Database(url, pool_size=2)
             figures[name] = {
                 "directly": _directly(database),
@@ -111,33 +108,6 @@ def measure(home: Path, setting: Setting) -> dict[str, Any]:
     if setting.plans is not None:
         querying_plans.write(setting.plans, setting.runs, plans)
     return figures
-
-
-@contextmanager
-def _databases(home: Path, setting: Setting) -> Iterator[dict[str, str]]:
-    folder = setting.keep or home
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"history-{setting.runs}.db"
-    if not file.exists():
-        seed(f"sqlite:///{file}", History(runs=setting.runs))
-    with running_postgres(folder=setting.keep and setting.keep / "postgresql") as server:
-        # What PostgreSQL's own documentation advises for a machine with some memory.
-        server.execute("ALTER SYSTEM SET shared_buffers = '2GB'")
-        server.stop()
-        server.start()
-        name = f"history_{setting.runs}"
-        with psycopg.connect(server.url("postgres")) as connection:
-            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
-        if not known:
-            server.execute(f'CREATE DATABASE "{name}"')
-            seed(server.url(name), History(runs=setting.runs))
-        urls = {"SQLite": f"sqlite:///{file}", "PostgreSQL": server.url(name)}
-        for url in urls.values():
-            # One that was kept may be older than this program.
-            database = Database(url)
-            database.migrate()
-            database.close()
-        yield urls
 
 
 def _directly(database: Database) -> dict[str, dict[str, float]]:
@@ -216,7 +186,11 @@ def graph_start(database: Database, direction: str) -> str:
     place = {"up": 0, "down": history.layers * history.width - 1, "both": history.layers * history.width // 2}
     key = database.read(
         lambda session: session.scalars(
-            select(ARTIFACTS.c.artifact_id).order_by(ARTIFACTS.c.id.desc()).offset(place[direction]).limit(1)
+            select(ARTIFACTS.c.artifact_id)
+            .where(ARTIFACTS.c.type == "system.Model")
+            .order_by(ARTIFACTS.c.id.desc())
+            .offset(place[direction])
+            .limit(1)
         ).one()
     )
     return f"artifact:{key}"
