@@ -8,6 +8,7 @@ looked for any further: the page is short then, and its cursor goes on after the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -57,25 +58,42 @@ def list_artifacts(
     """A page and the next one's cursor. Raises ``CursorError``."""
     limit = page_size(limit)
     listing: _Listing = _OfPipeline(where.pipeline) if where.pipeline is not None else _OfAll(where.type)
-    inner = listing.candidates(cursor)
-    window = inner.limit(WINDOW).subquery("candidates")
-    statement = (
-        select(ARTIFACTS, *(column.label(f"by_{column.name}") for column in window.c))
+    rows: list[RowMapping] = []
+    for size in _sizes(limit):
+        inner = listing.candidates(cursor)
+        rows += session.execute(_found_among(inner, size, where, listing, limit + 1 - len(rows))).mappings()
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            cursor = make_cursor(listing.kind, *(last[f"by_{name}"] for name in listing.order))
+            break
+        end = session.execute(inner.offset(size - 1).limit(1)).mappings().first()
+        if end is None:
+            cursor = None
+            break
+        cursor = make_cursor(listing.kind, *(end[name] for name in listing.order))
+    return _with_makers(session, rows[:limit]), cursor
+
+
+def _sizes(limit: int) -> Iterator[int]:
+    """How many candidates are looked at, few at first: a planner that is asked for thousands reads whole
+    tables for them, and mostly a few pages' worth hold a page."""
+    left, size = WINDOW, 4 * limit
+    while left > 0:
+        yield min(size, left)
+        left, size = left - size, 4 * size
+
+
+def _found_among(
+    candidates: Select[Any], size: int, where: ArtifactFilter, listing: _Listing, wanted: int
+) -> Select[Any]:
+    window = candidates.limit(size).subquery("candidates")
+    return (
+        select(ARTIFACTS, *(window.c[name].label(f"by_{name}") for name in listing.order))
         .join(window, window.c.artifact == ARTIFACTS.c.id)
         .where(*_conditions(where, window))
         .order_by(*(window.c[name].desc() for name in listing.order))
-        .limit(limit + 1)
+        .limit(wanted)
     )
-    rows = list(session.execute(statement).mappings())
-    following = None
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        following = make_cursor(listing.kind, *(last[f"by_{name}"] for name in listing.order))
-    else:
-        end = session.execute(inner.offset(WINDOW - 1).limit(1)).mappings().first()
-        if end is not None:
-            following = make_cursor(listing.kind, *(end[name] for name in listing.order))
-    return _with_makers(session, rows[:limit]), following
 
 
 class _Listing(ABC):
@@ -119,7 +137,11 @@ class _OfPipeline(_Listing):
         """What the newest runs put out first."""
         keys = (RUNS.c.created_at, RUNS.c.run_id, ARTIFACT_USES.c.id)
         found = (
-            select(ARTIFACT_USES.c.artifact, keys[0], keys[1], keys[2].label("use"))
+            select(
+                *(ARTIFACT_USES.c.artifact, keys[0], keys[1], keys[2].label("use")),
+                # Here, or PostgreSQL asks it of every artifact there is.
+                _first_use(ARTIFACT_USES.c.artifact).label("made_by"),
+            )
             .select_from(RUNS)
             .join(ARTIFACT_USES, ARTIFACT_USES.c.run == RUNS.c.id)
             .where(
@@ -158,17 +180,17 @@ def _conditions(where: ArtifactFilter, window: Any) -> list[ColumnElement[bool]]
         if where.type is not None:
             found.append(ARTIFACTS.c.type == where.type)
         # Runs that take it from the cache put it out again; it stands where it was made.
-        found.append(window.c.use == _first_use())
+        found.append(window.c.use == window.c.made_by)
     return found
 
 
-def _first_use() -> Any:
+def _first_use(artifact: ColumnElement[Any]) -> Any:
     """The use that made the artifact: the first one not taken from the cache; of old runs the newest may be
     stored first. If all that are known are from the cache, the first of them."""
     uses, tasks = ARTIFACT_USES.alias("first_use"), TASKS.alias("first_task")
     first = (
         select(uses.c.id)
-        .where(uses.c.artifact == ARTIFACTS.c.id, uses.c.direction == Direction.OUTPUT.value)
+        .where(uses.c.artifact == artifact, uses.c.direction == Direction.OUTPUT.value)
         .order_by(uses.c.id)
         .limit(1)
     )
@@ -181,7 +203,9 @@ def _with_makers(session: Session, rows: list[RowMapping]) -> list[ListedArtifac
     keys = [row["id"] for row in rows]
     uses = {
         key: use
-        for key, use in session.execute(select(ARTIFACTS.c.id, _first_use()).where(ARTIFACTS.c.id.in_(keys)))
+        for key, use in session.execute(
+            select(ARTIFACTS.c.id, _first_use(ARTIFACTS.c.id)).where(ARTIFACTS.c.id.in_(keys))
+        )
         if use is not None
     }
     made = {
