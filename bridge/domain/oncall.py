@@ -13,7 +13,7 @@ _MOST_SPREAD = 0.25
 _GRACE = 0.5
 _LEAST_GRACE = timedelta(minutes=10)
 # A pipeline that has been silent for so many of its intervals was ended, not forgotten.
-_MOST_INTERVALS = 10
+MOST_INTERVALS = 10
 _LEAST_INTERVAL = timedelta(minutes=5)
 
 _GROUPS = {
@@ -61,6 +61,6 @@ def overdue(started: Sequence[datetime], now: datetime) -> Overdue | None:
     late = now - (moments[-1] + every)
     if spread > every * _MOST_SPREAD or late < max(every * _GRACE, _LEAST_GRACE):
         return None
-    if late > every * _MOST_INTERVALS:
+    if late > every * MOST_INTERVALS:
         return None
     return Overdue(every=every, expected_at=moments[-1] + every, late=late)

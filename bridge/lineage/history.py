@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, true
+from sqlalchemy import Select, func, select, true
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run
@@ -23,7 +24,7 @@ from bridge.lineage.tables import METRICS, PIPELINE_VERSIONS, PIPELINES, RUNS, T
 
 MAX_VERSIONS = 20
 MAX_KEYS = 200
-# Of the newest runs that much is looked at for the names of metrics.
+# So many runs are looked at for the names of metrics.
 _RUNS_FOR_KEYS = 20
 _MAX_TASK_ROWS = 20_000
 
@@ -118,9 +119,20 @@ def values_of(
 
 def keys_of(session: Session, run_ids: Sequence[UUID]) -> list[str]:
     """The keys of metrics that the first 20 of these runs have, by name, at most 200."""
-    inside = select(RUNS.c.id).where(RUNS.c.run_id.in_(run_ids[:_RUNS_FOR_KEYS]))
-    statement = select(METRICS.c.key).where(METRICS.c.run.in_(inside)).distinct()
-    return sorted(session.scalars(statement))[:MAX_KEYS]
+    return sorted(session.scalars(_keys(run_ids)))[:MAX_KEYS]
+
+
+def keys_spelt(session: Session, run_ids: Sequence[UUID], names: Collection[str]) -> list[str]:
+    """Of the keys that the first 20 of these runs have those that are one of the names, with ``_`` for
+    each ``-``."""
+    spelt = func.replace(METRICS.c.key, "-", "_")
+    return sorted(session.scalars(_keys(run_ids).where(spelt.in_(names))).all())
+
+
+def _keys(run_ids: Sequence[UUID]) -> Select[Any]:
+    first = list(dict.fromkeys(run_ids))[:_RUNS_FOR_KEYS]
+    inside = select(RUNS.c.id).where(RUNS.c.run_id.in_(first))
+    return select(METRICS.c.key).where(METRICS.c.run.in_(inside)).distinct()
 
 
 def grid_of(session: Session, run_ids: Collection[UUID]) -> tuple[Mapping[UUID, list[GridTask]], bool]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Integer, Row, func, select
+from sqlalchemy import Integer, Row, func, select, true
 from sqlalchemy import text as sql
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run
+from bridge.domain.oncall import MIN_RUNS, MOST_INTERVALS
 from bridge.domain.states import RunPhase, RuntimeState
-from bridge.lineage.columns import CleanText, UtcTime
+from bridge.lineage.columns import CleanText, Uid, UtcTime
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.tables import PIPELINES, RUNS
 from bridge.lineage.tables.running import OPEN_PHASES
@@ -24,9 +26,11 @@ from bridge.lineage.tables.running import OPEN_PHASES
 MAX_FAILURES = 300
 MAX_OPEN = 200
 MAX_PIPELINES = 100
+MAX_LOOKED_AT = 2000
 _AT_ONCE = 50
 _GOOD_RUNS = 12
 _RECENT_RUNS = 16
+_NEWEST_OF_NAME = 100
 # A run that fails within the window was hardly submitted longer before it.
 _LONGEST_RUN = timedelta(days=14)
 
@@ -93,31 +97,84 @@ def _of_each(
         yield from session.execute(statement.columns(place=Integer(), **columns), given)
 
 
-def newest_pipelines(session: Session, project: str | None) -> tuple[list[PipelineKey], bool]:
-    """The pipelines that were heard of last, at most 100, and whether there are more."""
-    statement = select(PIPELINES.c.project, PIPELINES.c.name).order_by(PIPELINES.c.id.desc())
+def silent_pipelines(session: Session, project: str | None, now: datetime) -> tuple[list[PipelineKey], bool]:
+    """The pipelines whose next run may be overdue by how their last five good runs followed each other, those
+    silent for the fewest of their intervals first: at most 100, and whether some were left out.
+
+    Pipelines with fewer good runs come last. Of more than 2,000 pipelines the newest are looked at.
+    """
+    columns = RUNS.c
+    # Spelt and ordered as the partial index of good runs is.
+    good = (
+        select(columns.created_at)
+        .where(columns.project == PIPELINES.c.project, columns.pipeline_name == PIPELINES.c.name)
+        .where(columns.good == true())
+        .order_by(columns.created_at.desc())
+        .limit(1)
+    )
+    newest, earlier = good.scalar_subquery(), good.offset(MIN_RUNS - 1).scalar_subquery()
+    statement = (
+        select(PIPELINES.c.project, PIPELINES.c.name, newest.label("newest"), earlier.label("earlier"))
+        .order_by(PIPELINES.c.id.desc())
+        .limit(MAX_LOOKED_AT + 1)
+    )
     if project is not None:
         statement = statement.where(PIPELINES.c.project == project)
-    rows = session.execute(statement.limit(MAX_PIPELINES + 1)).all()
-    return [(row.project, row.name) for row in rows[:MAX_PIPELINES]], len(rows) > MAX_PIPELINES
+    rows = session.execute(statement).all()
+    silent = {
+        (row.project, row.name): _intervals(row.newest, row.earlier, now) for row in rows[:MAX_LOOKED_AT]
+    }
+    keys = sorted(
+        (key for key, count in silent.items() if count is not None), key=lambda key: silent[key] or 0
+    )
+    more = len(keys) > MAX_PIPELINES or len(rows) > MAX_LOOKED_AT
+    return keys[:MAX_PIPELINES], more
+
+
+def _intervals(newest: datetime | None, earlier: datetime | None, now: datetime) -> float | None:
+    """For how many of its intervals a pipeline was silent; ``None`` where nothing can be overdue."""
+    if newest is None or earlier is None:
+        return float(MOST_INTERVALS)
+    interval = (newest - earlier) / (MIN_RUNS - 1)
+    if not interval:
+        return None
+    # A mean of four intervals is not the median of more; and runs that failed may have started since.
+    count = (now - newest) / interval
+    return count if 0.5 < count < 3 * MOST_INTERVALS else None
 
 
 def recent_starts(
     session: Session, pipelines: Sequence[PipelineKey]
 ) -> dict[PipelineKey, list[tuple[datetime, str | None]]]:
-    """When the newest runs of each pipeline were submitted, newest first, each with its DagRun's id: of the
-    newest 16 of that name those that are of the project."""
-    part = (
-        "SELECT {place} AS place, n.created_at, n.dag_run_id"  # noqa: S608
-        " FROM (SELECT r.created_at, r.dag_run_id, r.project"
-        " FROM runs AS r WHERE r.pipeline_name = :name_{place}"
-        f" ORDER BY r.created_at DESC, r.run_id DESC LIMIT {_RECENT_RUNS}) AS n"
-        " WHERE n.project = :project_{place}"
+    """When the newest 16 runs of each pipeline were submitted, newest first, each with its DagRun's id.
+
+    Where other projects have so many runs of a pipeline of that name that the newest 100 hold fewer than 16
+    of the project, the project's good runs stand for those further back.
+    """
+    columns = "r.run_id, r.created_at, r.dag_run_id, r.project FROM runs AS r WHERE r.pipeline_name"
+    of_name = (
+        f"SELECT * FROM (SELECT {{place}} AS place, n.* FROM (SELECT {columns} = :name_{{place}}"  # noqa: S608
+        f" ORDER BY r.created_at DESC, r.run_id DESC LIMIT {_NEWEST_OF_NAME}) AS n"
+        f" WHERE n.project = :project_{{place}} LIMIT {_RECENT_RUNS}) AS p{{place}}"
     )
-    found: dict[PipelineKey, list[tuple[datetime, str | None]]] = {}
-    for row in _of_each(session, part, pipelines, created_at=UtcTime(), dag_run_id=CleanText()):
-        found.setdefault(pipelines[row.place], []).append((row.created_at, row.dag_run_id))
-    return {key: sorted(starts, key=_submitted, reverse=True) for key, starts in found.items()}
+    good = "r.good" if session.get_bind().dialect.name == "postgresql" else "r.good = 1"
+    good_ones = (
+        f"SELECT * FROM (SELECT {{place}} AS place, {columns} = :name_{{place}}"  # noqa: S608
+        f" AND r.project = :project_{{place}} AND {good}"
+        f" ORDER BY r.created_at DESC LIMIT {_RECENT_RUNS}) AS p{{place}}"
+    )
+    types: dict[str, TypeEngine[Any]] = {"run_id": Uid(), "created_at": UtcTime(), "dag_run_id": CleanText()}
+    found: dict[PipelineKey, dict[UUID, tuple[datetime, str | None]]] = {key: {} for key in pipelines}
+    for row in _of_each(session, of_name, pipelines, **types):
+        found[pipelines[row.place]][row.run_id] = (row.created_at, row.dag_run_id)
+    mixed = [key for key in pipelines if len(found[key]) < _RECENT_RUNS]
+    for row in _of_each(session, good_ones, mixed, **types):
+        found[mixed[row.place]][row.run_id] = (row.created_at, row.dag_run_id)
+    return {
+        key: sorted(starts.values(), key=_submitted, reverse=True)[:_RECENT_RUNS]
+        for key, starts in found.items()
+        if starts
+    }
 
 
 def _submitted(start: tuple[datetime, str | None]) -> datetime:

@@ -27,7 +27,7 @@ def read_oncall(session: Session, project: str | None, window: timedelta, now: d
     """The answer, as of ``now``."""
     failed, more_failed = oncall.failures_since(session, now - window, project)
     going, more_open = oncall.open_runs(session, project)
-    pipelines, more_pipelines = oncall.newest_pipelines(session, project)
+    pipelines, more_pipelines = oncall.silent_pipelines(session, project, now)
     return OnCallModel(
         since=now - window,
         now=now,

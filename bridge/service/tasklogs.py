@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 
 from bridge.domain.lineage import Run, Task
 from bridge.kfp_api.errors import KfpError, KfpNotFound
@@ -51,7 +51,7 @@ async def after(backend: Backend | None, run: Run, task: Task, skip: int) -> byt
 
 async def follow(
     context: Context, backend: Backend | None, run: Run, task: Task, skip: int
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """What the log has after its first ``skip`` bytes, and what comes, until the task has ended.
 
     It is opened before this returns, so that what keeps it from being read is a ``ProblemError``.
@@ -61,31 +61,29 @@ async def follow(
     if context.followed_logs >= MOST_FOLLOWED:
         told = f"{MOST_FOLLOWED} logs are followed already"
         raise ProblemError("overloaded", told, retry_after_seconds=10.0)
-    pieces = _pieces(backend, run, task.pod_name, skip, follow=True)
-    first = asyncio.ensure_future(anext(pieces, None))
-    # Those that come while this one is opened are refused, too.
-    context.followed_logs += 1
+    followed = _followed(context, _pieces(backend, run, task.pod_name, skip, follow=True))
     try:
-        # A refusal comes at once; a task that is silent does not.
-        await asyncio.wait([first], timeout=_STOP_CHECK_SECONDS)
-    finally:
-        context.followed_logs -= 1
-    if first.done() and (error := first.exception()) is not None:
-        if isinstance(error, KfpNotFound):
-            raise ProblemError("not-found", f"task {task.path} has no log (any more)") from error
-        if isinstance(error, KfpError):
-            raise _unavailable(run, error) from error
-        raise error
-    return _followed(context, pieces, first)
+        # Begun here, so that it is ended for certain, too, when nobody reads on.
+        await anext(followed)
+    except KfpNotFound as error:
+        raise ProblemError("not-found", f"task {task.path} has no log (any more)") from error
+    except KfpError as error:
+        raise _unavailable(run, error) from error
+    return followed
 
 
-async def _followed(
-    context: Context, pieces: AsyncGenerator[bytes, None], coming: asyncio.Future[bytes | None]
-) -> AsyncIterator[bytes]:
+async def _followed(context: Context, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """An empty piece once the log is open, then the log. Raises ``KfpError`` if it cannot be opened."""
     context.followed_logs += 1
     loop = asyncio.get_running_loop()
-    heard_at = loop.time()
+    coming = asyncio.ensure_future(anext(pieces, None))
     try:
+        # A refusal comes at once; a task that is silent does not.
+        await asyncio.wait([coming], timeout=_STOP_CHECK_SECONDS)
+        if coming.done():
+            coming.result()
+        yield b""
+        heard_at = loop.time()
         while not context.stopping and loop.time() - heard_at < MOST_SILENCE_SECONDS:
             done, _ = await asyncio.wait([coming], timeout=_STOP_CHECK_SECONDS)
             if not done:

@@ -61,16 +61,19 @@ def read_trend(
     newest run's gate if that judges the number."""
     newest, more = history.runs_of_pipeline(session, project, pipeline, before=before, limit=limit)
     runs = list(reversed(newest))
-    earlier: list[Run] = []
-    if runs:
-        found = history.good_runs(session, project, pipeline, before=runs[0].created_at, limit=window)
-        earlier = list(reversed(found))
+    found = (
+        history.good_runs(session, project, pipeline, before=runs[0].created_at, limit=window) if runs else []
+    )
+    earlier = list(reversed(found))
     expression = _gate_of(session, newest) if rule is None else rule if rule != "median" else None
     gate = part_about(expression, name) if expression else None
     ids = [run.run_id for run in [*earlier, *runs]]
     metrics: Mapping[UUID, Mapping[str, float]] = {}
     if gate is not None:
-        metrics = history.values_of(session, ids, _keys_named(gate, history.keys_of(session, ids[::-1])))
+        measured = [run.run_id for run in [*newest, *found] if run.is_good]
+        metrics = history.values_of(
+            session, ids, history.keys_spelt(session, [*measured, *ids[::-1]], _named(gate))
+        )
     if is_seconds(name):
         values = {
             run.run_id: seconds for run in [*earlier, *runs] if (seconds := _seconds(run, name)) is not None
@@ -113,9 +116,8 @@ def part_about(expression: str, name: str) -> Gate | None:
         return None
 
 
-def _keys_named(gate: Gate, known: Sequence[str]) -> list[str]:
-    named = {path.replace("-", "_") for one in gate.conjuncts for path in (*one.paths, *one.last_good_paths)}
-    return [key for key in known if key.replace("-", "_") in named]
+def _named(gate: Gate) -> set[str]:
+    return {path.replace("-", "_") for one in gate.conjuncts for path in (*one.paths, *one.last_good_paths)}
 
 
 def _seconds(run: Run, name: str) -> float | None:

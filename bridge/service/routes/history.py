@@ -37,6 +37,7 @@ _Project = Annotated[str, Query(min_length=1, max_length=255)]
 _Name = Annotated[str, Path(max_length=255)]
 _GRID_ROWS = 60
 _RUNS_FOR_USUAL = 30
+_GOOD_FOR_KEYS = 10
 
 
 class TrendQuery(BaseModel):
@@ -134,7 +135,8 @@ def _read(
             for one in versions
         ],
         aliases=[shown_alias(alias) for alias in aliases.list_aliases(session, project, name)],
-        metrics=history.keys_of(session, ids),
+        # Runs that failed measured nothing, and the newest may all have failed.
+        metrics=history.keys_of(session, [*(run.run_id for run in good[:_GOOD_FOR_KEYS]), *ids]),
         owner=owner_of(newest),
         runbook=runbook_of(newest),
         duration=usual_model(good),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlmodel import Session
 
 from bridge.domain.lineage import RunError
@@ -54,7 +55,7 @@ def test_what_was_sent_and_goes_on(database: Database) -> None:
 
 def test_how_long_good_runs_took_and_when_runs_were_submitted(database: Database) -> None:
     database.transact(_fill)
-    keys, more = database.read(lambda s: oncall.newest_pipelines(s, None))
+    keys, more = database.read(lambda s: oncall.silent_pipelines(s, None, T0))
     assert set(keys) == {("default", PIPELINE.name), ("fraud", "other"), ("fraud", "never-run")}
     assert not more
     took = database.read(lambda s: oncall.good_seconds(s, keys))
@@ -66,3 +67,45 @@ def test_how_long_good_runs_took_and_when_runs_were_submitted(database: Database
     assert {dag_run_id for _, dag_run_id in starts["fraud", "other"]} == {"scheduled__2013-01-06"}
     assert database.read(lambda s: oncall.good_seconds(s, [])) == {}
     assert database.read(lambda s: oncall.recent_starts(s, [])) == {}
+
+
+def test_another_project_with_the_same_pipeline_does_not_hide_when_runs_were_submitted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oncall, "_NEWEST_OF_NAME", 3)
+
+    def fill(session: Session) -> None:
+        ours = many_runs(session, 2, project="fraud")
+        change_run(session, ours[0].run_id, **end(ours[0]))
+        for number in range(5):
+            submit(session, a_submission(created_at=T0 + timedelta(hours=1 + number)))
+
+    database.transact(fill)
+    keys = [("fraud", PIPELINE.name), ("default", PIPELINE.name)]
+    starts = database.read(lambda s: oncall.recent_starts(s, keys))
+    assert [at for at, _ in starts[keys[0]]] == [T0]
+    assert [at for at, _ in starts[keys[1]]] == [T0 + timedelta(hours=number) for number in (5, 4, 3)]
+
+
+def test_of_many_pipelines_those_are_looked_at_whose_next_run_may_be_overdue(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oncall, "MAX_PIPELINES", 2)
+    every = timedelta(days=1)
+
+    def fill(session: Session) -> None:
+        # Those that were registered last are in time, or were ended long ago.
+        for name, last in (("late", 2.0), ("later", 4.0), ("in time", 0.3), ("ended", 60.0)):
+            ensure_pipeline(session, "default", name, at=T0)
+            for number in range(6):
+                run = a_submission(
+                    pipeline=replace(PIPELINE, name=name), created_at=T0 - every * (last + number)
+                )
+                stored = submit(session, run)
+                change_run(session, stored.run_id, **end(stored))
+        ensure_pipeline(session, "default", "never run", at=T0)
+
+    database.transact(fill)
+    keys, more = database.read(lambda s: oncall.silent_pipelines(s, None, T0))
+    assert (keys, more) == ([("default", "late"), ("default", "later")], True)
+    assert database.read(lambda s: oncall.silent_pipelines(s, "fraud", T0)) == ([], False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bridge.lineage import history
 from tests.unit.service.harness import Harness, mirror_of
 
 URL = "/api/v1/pipelines/training"
@@ -95,6 +96,20 @@ async def test_a_gate_compares_with_the_good_run_before(service: Harness) -> Non
     await _runs(service, 0.70, 0.69, 0.5, 0.66, gate="train.auc >= last_good - 0.05")
     found = await _trend(service)
     assert [point["regression"] for point in found["points"]] == [False, False, True, False]
+
+
+async def test_marks_stay_where_the_newest_runs_all_failed(
+    service: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_RUNS_FOR_KEYS", 2)
+    await _runs(service, 0.70, 0.69, 0.5, gate="train.auc >= last_good - 0.05")
+    for number in range(3):
+        run = await service.submitted(f"failed {number}")
+        await service.ended(run, "FAILED", mirror=mirror_of("FAILED"))
+    found = await _trend(service, rule="train.auc >= last_good - 0.05")
+    assert [point["regression"] for point in found["points"]] == [False, False, True, None, None, None]
+    answer = await service.client.get("/api/v1/pipelines/training", params={"limit": 3})
+    assert "train.auc" in answer.json()["metrics"]
 
 
 async def test_how_long_runs_took_is_a_trend_too(service: Harness) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from bridge.lineage.reading import tasks_of
 from bridge.service import tasklogs
+from bridge.service.routes.common import stored_run
 from tests.support.fake_kfp import API
 from tests.unit.service.harness import Harness
 
@@ -74,3 +77,17 @@ async def test_no_more_are_followed_than_there_is_room_for(service: Harness) -> 
     await service.client.get(path, params={"follow": True})
     assert service.context.followed_logs == 0
     assert service.kfp.requests.count(("GET", f"{API}/runs")) >= 1
+
+
+async def test_a_log_that_nobody_reads_on_is_let_go(service: Harness) -> None:
+    path = await logged(service)
+    run = await stored_run(service.context, UUID(path.split("/")[4]))
+    (task,) = [
+        one for one in await service.context.store.read(lambda s: tasks_of(s, run.run_id)) if one.pod_name
+    ]
+    backend = service.context.backends[run.backend]
+    followed = await tasklogs.follow(service.context, backend, run, task, 0)
+    assert service.context.followed_logs == 1
+    # As of an answer that its reader left before its first byte.
+    await followed.aclose()
+    assert service.context.followed_logs == 0
