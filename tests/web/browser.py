@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
 
 THEMES = ("light", "dark")
 SIZES = {"phone": (375, 812), "desk": (1280, 800)}
+# What is expected has a time of its own, which by default is too short for a busy machine.
+_PATIENCE_MS = 30_000
+expect.set_options(timeout=_PATIENCE_MS)
 # Without these a Chromium asks its maker's hosts for things at every start.
 _ARGUMENTS = (
     "--headless",
@@ -70,7 +73,7 @@ def new_context(
         java_script_enabled=script,
         has_touch=size == "phone",
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(_PATIENCE_MS)
     return context
 
 

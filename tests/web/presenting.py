@@ -1,4 +1,4 @@
-"""A pipeline whose one task puts out what can be looked at: a report, a table, JSON, an image, bytes."""
+"""A pipeline whose one task puts out what can be looked at: a report, tables, JSON, an image, bytes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ REPORT = """<!doctype html><title>Report</title><style>p { color: rgb(1, 2, 3) }
 </script>
 """
 TABLE = "day,carrier,late\n" + "".join(f"2013-01-{day:02},UA,{day * 7}\n" for day in range(1, 31))
+# Columns day, carrier and late, three rows: what pyarrow writes with snappy and without statistics.
+_PARQUET = base64.b64decode(
+    "UEFSMRUAFSQVKCwVBhUAFQYVBhwAAAASRAIAAAAGAVo9AABbPQAAXD0AABUAFTAVMiwVBhUAFQYVBhwAAAAYFAIAAAAGAQEG"
+    "NFVBAgAAAEFBAgAAAFVBFQAVLBUwLBUGFQAVBhUGHAAAABZUAgAAAAMFBwAAAAAAAAAVAAAAAAAAABUEGUw1ABgGc2NoZW1h"
+    "FQYAFQIlAhgDZGF5JQxMbAAAABUMJQIYB2NhcnJpZXIlAEwcAAAAFQQlAhgEbGF0ZQAWBhkcGTwmABwVAhklBgAZGANkYXkV"
+    "AhYGFkoWTiYISRwVABUAFQIAPCkGGSYABgAAACYAHBUMGSUGABkYB2NhcnJpZXIVAhYGFlYWWCZWSRwVABUAFQIAPBYMGQYZ"
+    "JgAGAAAAJgAcFQQZJQYAGRgEbGF0ZRUCFgYWUhZWJq4BSRwVABUAFQIAPCkGGSYCBAAAABbyARYGJggW/AEAKCBwYXJxdWV0"
+    "LWNwcC1hcnJvdyB2ZXJzaW9uIDI2LjAuMRk8HAAAHAAAHAAAAAsBAABQQVIx"
+)
 FACTS = json.dumps({"rows": 842, "late": {"share": 0.31, "most": ["EWR", "JFK"]}})
 
 
@@ -39,6 +48,7 @@ _CONTENTS = {
     "report": ("HTML", REPORT.encode()),
     "flights": ("Dataset", TABLE.encode()),
     "facts": ("Artifact", FACTS.encode()),
+    "partition": ("Dataset", _PARQUET),
     "chart": ("Artifact", _png()),
     "model": ("Model", b"\x80\x05pickled\x00"),
     "nothing": ("Artifact", b""),

@@ -21,8 +21,6 @@ from deploy.laptop.stack import Stack
 from tests.web.browser import THEMES, new_context
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(500)]
-# Airflow's pages ask its API for one thing after the other.
-expect.set_options(timeout=30_000)
 
 _LARGEST_BYTES = 200 * 1024
 HELLO, GROUP, ETL = "hello_kubeflow", "flights_as_tasks", "flights_etl"

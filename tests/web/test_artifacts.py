@@ -62,7 +62,7 @@ def test_models_come_first_and_filters_stand_in_the_address(look: OpenView, worl
     page.get_by_text("All", exact=True).click()
     page.get_by_role("link", name="presents").first.click()
     expect(page).to_have_url(f"{world.url}/artifacts?type=any&pipeline=presents")
-    expect(rows(page)).to_have_count(6)
+    expect(rows(page)).to_have_count(7)
     page.get_by_role("searchbox", name="Search").fill("Present/FLIGHTS")
     expect(page).to_have_url(f"{world.url}/artifacts?type=any&pipeline=presents&text=Present%2FFLIGHTS")
     expect(rows(page)).to_have_count(1)
@@ -104,7 +104,7 @@ def test_the_keyboard_alone_leads_to_an_artifact_and_to_its_run(
     view = look()
     page = view.page
     view.open("/artifacts?type=any&pipeline=presents")
-    expect(rows(page)).to_have_count(6)
+    expect(rows(page)).to_have_count(7)
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox", name="Search")).to_be_focused()
     page.keyboard.press("Escape")
@@ -113,7 +113,8 @@ def test_the_keyboard_alone_leads_to_an_artifact_and_to_its_run(
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     maker = page.get_by_role("list", name="Tasks that put it out").get_by_role("link")
-    expect(maker).to_have_attribute("href", made["run"])
+    expect(maker.first).to_have_attribute("href", made["run"])
+    expect(maker.last).to_have_attribute("href", "/pipelines/presents?project=default")
     assert view.problems() == []
 
 
@@ -121,6 +122,8 @@ def test_html_is_drawn_and_runs_nothing(look: OpenView, made: Made) -> None:
     view = look()
     page = view.page
     page.add_init_script("addEventListener('message', (event) => { window.heard = event.data; })")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.frame.parent_frame else None)
     view.open(made["report"])
     told = page.frame_locator("iframe").locator("#told")
     expect(told).to_have_text("still")
@@ -129,6 +132,9 @@ def test_html_is_drawn_and_runs_nothing(look: OpenView, made: Made) -> None:
     assert page.evaluate("window.heard") is None
     assert page.evaluate("document.title").startswith("report")
     assert page.evaluate("window.policyViolations") == []
+    settled(page)
+    # Drawn once, however much else of the page comes later.
+    assert len(asked) == 1
 
 
 def test_what_can_be_looked_at_is_shown(look: OpenView, made: Made) -> None:
@@ -139,6 +145,11 @@ def test_what_can_be_looked_at_is_shown(look: OpenView, made: Made) -> None:
     expect(table).to_have_count(31)
     expect(table.nth(1)).to_have_text("2013-01-01UA7")
     expect(page.get_by_text("30 rows")).to_be_visible()
+    view.open(made["partition"])
+    expect(page.get_by_role("region", name="The table partition").get_by_role("row")).to_have_text(
+        ["daycarrierlate", "2013-01-01UA7", "2013-01-02AA", "2013-01-03UA21"]
+    )
+    expect(page.get_by_text("Parquet, 3 rows, 3 columns.")).to_be_visible()
     view.open(made["facts"])
     expect(page.get_by_label("The text facts")).to_contain_text('"share": 0.31')
     view.open(made["chart"])

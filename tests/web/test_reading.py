@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -169,6 +170,10 @@ def test_a_broken_run_is_understood_without_leaving_its_page(look: OpenView, wor
     assert links[0].endswith("uyl6PyNK")
     assert links[1].startswith("https://airflow.example.com/dags/delay_model/runs/asset_triggered__2013")
     assert "/#/runs/details/" in links[2]
+    place = page.get_by_role("navigation", name="Place").get_by_role("link").last
+    expect(place).to_have_attribute("href", "/pipelines/delays?project=default")
+    lineage = page.get_by_role("main").get_by_role("link", name="Lineage")
+    expect(lineage).to_have_attribute("href", f"/lineage?node=run:{world.runs['broken']['run_id']}")
     page.get_by_role("button", name="Retry").click()
     command = page.get_by_role("dialog").get_by_role("group").inner_text()
     assert "/api/v2/dags/delay_model/clearTaskInstances" in command
@@ -255,7 +260,7 @@ def test_an_artifact_is_previewed_as_text(look: OpenView, world: World) -> None:
     page = view.page
     view.open(world.fill("/runs/{judged}?tab=artifacts"))
     page.get_by_role("button", name="flights").click()
-    expect(page.get_by_label("Beginning of the content")).to_contain_text("2013-02-28,842")
+    expect(page.get_by_label("The text flights")).to_contain_text("2013-02-28,842")
 
 
 def test_a_run_from_a_dag_names_job_data_and_gate(look: OpenView, world: World) -> None:
@@ -269,6 +274,35 @@ def test_a_run_from_a_dag_names_job_data_and_gate(look: OpenView, world: World) 
     expect(data).to_contain_text("flights_etl.load_day")
     grade = re.compile("exact|same-spec|impossible")
     expect(page.get_by_role("heading", name="Run it again")).to_contain_text(grade)
+
+
+def test_a_run_is_reproduced_from_its_page(look: OpenView, world: World) -> None:
+    view = look()
+    page = view.page
+    view.open(world.path("nasty"))
+    page.get_by_role("button", name=re.compile("Reproduce (exact|same-spec)")).click()
+    dialog = page.get_by_role("dialog", name="Run it again")
+    expect(dialog).to_contain_text(re.compile("exact|same-spec"))
+    # Both presses of an impatient reader are one run.
+    dialog.get_by_role("button", name="Run it again").dblclick()
+    expect(dialog).to_have_count(0)
+    expect(page).not_to_have_url(f"{world.url}{world.path('nasty')}")
+    expect(page.get_by_role("list", name="Identity")).to_contain_text("hello")
+    made = world.client.get(f"/api/v1{urlsplit(page.url).path}").json()
+    assert made["arguments"] == world.runs["nasty"]["arguments"]
+    assert view.problems() == []
+    assert view.accessibility() == []
+
+
+def test_the_keys_are_told(look: OpenView) -> None:
+    view = look()
+    view.open("/lineage")
+    settled(view.page, "h1")
+    view.page.keyboard.press("?")
+    keys = view.page.get_by_role("dialog", name="Keys")
+    expect(keys).to_contain_text("Go on from the node")
+    expect(keys).to_contain_text("Choose the run for a comparison")
+    assert view.accessibility() == []
 
 
 def _names(page: Page) -> list[str]:

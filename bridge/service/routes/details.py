@@ -144,6 +144,8 @@ async def explained(request: Request, context: Context, run_id: UUID) -> Explain
         unknown=[
             *explanation.unknown,
             *([] if pipeline else ["the compiled pipeline, so images and packages too"]),
+            # KFP's API (v2beta1) does not tell it of itself, nor of the time of a run.
+            f"the version of backend {explanation.run.backend}",
         ],
     )
 

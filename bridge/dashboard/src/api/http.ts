@@ -53,9 +53,15 @@ export async function getHead(path: string, most: number, signal?: AbortSignal):
   return { bytes: new Uint8Array(await answer.arrayBuffer()), total: total ? Number(total) : null, type: answer.headers.get("Content-Type") ?? "" };
 }
 
+/** A part of an artifact's content: the bytes from `start` until before `end`. */
+export async function getPart(path: string, start: number, end: number, signal?: AbortSignal): Promise<ArrayBuffer> {
+  const answer = await ask(address(path), { headers: { Range: `bytes=${start}-${end - 1}` }, signal: signal ?? null });
+  return answer.arrayBuffer();
+}
+
 /** A change. The header tells the service that its own page asks: no form of another site can send it. */
-export async function postJson<T>(path: string, body: unknown = {}): Promise<T> {
-  const headers = { Accept: "application/json", "Content-Type": "application/json", "KFBridge-Page": "1" };
+export async function postJson<T>(path: string, body: unknown = {}, more: Readonly<Record<string, string>> = {}): Promise<T> {
+  const headers = { ...more, Accept: "application/json", "Content-Type": "application/json", "KFBridge-Page": "1" };
   const answer = await ask(address(path), { method: "POST", headers, body: JSON.stringify(body) });
   return (await answer.json()) as T;
 }

@@ -19,6 +19,7 @@ export type Metric = Whole<Schemas["MetricModel"]>;
 export type MetricBlob = Whole<Schemas["MetricBlobModel"]>;
 export type Metrics = Whole<Schemas["MetricsModel"]>;
 export type Explanation = Whole<Schemas["ExplainModel"]>;
+export type Reproduction = Whole<Schemas["ReproductionModel"]>;
 export type Status = Whole<Schemas["StatusModel"]>;
 export type BackendStatus = Whole<Schemas["BackendStatus"]>;
 export type QueueStatus = Whole<Schemas["QueueStatus"]>;

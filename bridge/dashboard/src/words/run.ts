@@ -41,6 +41,9 @@ export function askedBy(run: Run): string {
   return known ?? (run.submission_key ? "a direct submission" : "found on the backend");
 }
 
+/** How well a run can be had again, as a colour family; the word tells it, too. */
+export const GRADE_TONES = { exact: "good", "same-spec": "wait", impossible: "bad" } as const;
+
 /** Whether the run may still be stopped. */
 export function canCancel(run: Run): boolean {
   return !run.over && run.cancel_requested_at === null && !["ENDED", "REJECTED", "ABANDONED", "LOST"].includes(run.phase);

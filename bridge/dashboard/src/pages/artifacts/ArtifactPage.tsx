@@ -90,17 +90,20 @@ function UseSections({ artifact, children }: { artifact: Artifact; children: Rea
   const runs = new Map((data?.items ?? []).map((run) => [run.run_id, run]));
   const outputs = artifact.uses.filter((use) => use.direction === "OUTPUT");
   const inputs = artifact.uses.filter((use) => use.direction === "INPUT");
-  if (ids.length > 0 && isPending) return <><Section title="Made by"><Lines number={1} /></Section>{children}</>;
+  const waits = ids.length > 0 && isPending;
+  // The content keeps its place all along: a page that is drawn there would be loaded a second time.
   return (
     <>
       {error && <Notice tone="bad">What is known of the runs could not be asked for: {error.message}.</Notice>}
       <Section title="Made by">
-        {outputs.length > 0 ? <Uses uses={[...outputs].reverse()} runs={runs} label="Tasks that put it out" again="from the cache" /> : <p className="muted">Nothing that the bridge knows of: it was there before.</p>}
+        {waits ? <Lines number={1} /> : outputs.length > 0 ? <Uses uses={[...outputs].reverse()} runs={runs} label="Tasks that put it out" again="from the cache" /> : <p className="muted">Nothing that the bridge knows of: it was there before.</p>}
       </Section>
       {children}
-      <Section title="Used by">
-        {inputs.length > 0 ? <Uses uses={inputs} runs={runs} label="Tasks that read it" /> : <p className="muted">No task has read it.</p>}
-      </Section>
+      {!waits && (
+        <Section title="Used by">
+          {inputs.length > 0 ? <Uses uses={inputs} runs={runs} label="Tasks that read it" /> : <p className="muted">No task has read it.</p>}
+        </Section>
+      )}
     </>
   );
 }

@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { lazy, Suspense } from "react";
 
 import { contentQuery, PREVIEW_BYTES } from "../../api/artifactQueries";
 import { address, ApiError } from "../../api/http";
@@ -10,14 +11,27 @@ import { count, plain, sentence } from "../../words/text";
 import { shownOf, type Shown } from "./content";
 import { nameOf } from "./names";
 import classes from "./Preview.module.css";
+import { Sheet } from "./Sheet";
+
+const Parquet = lazy(() => import("./Parquet"));
 
 /** The beginning of what an artifact holds, as far as the bridge can read it. */
 export function Preview({ artifact }: { artifact: Artifact }) {
+  if (artifact.content === "unavailable") return <Note>{artifact.content_error ? `It is not there: ${plain(artifact.content_error)}.` : "It is not there."}</Note>;
+  if (!/^(file|s3|gs):/.test(artifact.uri ?? "")) return <Note>The bridge does not pass it on; read it at its address.</Note>;
+  return <Beginning artifact={artifact} />;
+}
+
+function Note({ children }: { children: React.ReactNode }) {
+  return <p className={`panel ${classes["note"] ?? ""}`}><Icon name="unknown" /> <span>{children}</span></p>;
+}
+
+function Beginning({ artifact }: { artifact: Artifact }) {
   const { data: head, error, isPending } = useQuery(contentQuery(artifact.artifact_id));
   if (isPending) return <Lines number={1} height={160} />;
   if (head === undefined) {
     const told = error instanceof ApiError ? error.problem.detail : error.message;
-    return <p className={`panel ${classes["note"] ?? ""}`}><Icon name="unknown" /> <span>{sentence(plain(told))}.</span></p>;
+    return <Note>{sentence(plain(told))}.</Note>;
   }
   const shown = shownOf(head, artifact.type, artifact.uri ?? "");
   return (
@@ -43,31 +57,19 @@ function Content({ shown, artifact }: { shown: Shown; artifact: Artifact }) {
   const name = nameOf(artifact);
   switch (shown.kind) {
     case "empty":
-      return <p className={`panel ${classes["note"] ?? ""}`}><Icon name="unknown" /> <span>It is empty.</span></p>;
+      return <Note>It is empty.</Note>;
     case "binary":
-      return <p className={`panel ${classes["note"] ?? ""}`}><Icon name="unknown" /> <span>{shown.what}: nothing to show here.</span></p>;
+      return <Note>{shown.what}: nothing to show here.</Note>;
+    case "parquet":
+      return <Suspense fallback={<Lines number={1} height={160} />}><Parquet id={artifact.artifact_id} size={shown.size} name={name} /></Suspense>;
     case "image":
       return <figure className={`panel ${classes["image"] ?? ""}`}><img src={address(place)} alt={`The image ${plain(name)}`} /></figure>;
     case "html":
       // What a component wrote is drawn there, and is of no origin: it runs nothing and reaches nothing.
       return <iframe className={`panel ${classes["frame"] ?? ""}`} sandbox="" src={address(place)} title={`The page ${plain(name)}`} referrerPolicy="no-referrer" />;
     case "table":
-      return <Table rows={shown.rows} name={name} />;
+      return <Sheet rows={shown.rows} name={name} />;
     case "text":
       return <pre className={`panel ${classes["text"] ?? ""}`} tabIndex={0} aria-label={`The text ${plain(name)}`}>{plain(shown.text)}</pre>;
   }
-}
-
-function Table({ rows, name }: { rows: string[][]; name: string }) {
-  const [head = [], ...body] = rows;
-  return (
-    <div className={`panel ${classes["sheet"] ?? ""}`} tabIndex={0} role="region" aria-label={`The table ${plain(name)}`} data-scrolls>
-      <table>
-        <thead><tr>{head.map((one, index) => <th key={index} scope="col">{plain(one)}</th>)}</tr></thead>
-        <tbody>
-          {body.map((row, index) => <tr key={index}>{row.map((one, at) => <td key={at}>{plain(one)}</td>)}</tr>)}
-        </tbody>
-      </table>
-    </div>
-  );
 }

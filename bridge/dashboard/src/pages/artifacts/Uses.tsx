@@ -36,7 +36,7 @@ export function Uses({ uses, runs, label, again }: Props) {
                 </p>
                 <p className="muted small">
                   <bdi className="mono">{plain(use.task_path)}</bdi> as <bdi className="mono">{plain(use.key)}</bdi>
-                  {run && <>, asked for by <bdi>{plain(askedBy(run))}</bdi>, <When at={run.created_at} /></>}
+                  {run && <> of <Link to="/pipelines/$name" params={{ name: run.pipeline.name }} search={{ project: run.project }}><bdi>{plain(run.pipeline.name)}</bdi></Link>, asked for by <bdi>{plain(askedBy(run))}</bdi>, <When at={run.created_at} /></>}
                 </p>
               </div>
               {run && <State name={run.state} />}

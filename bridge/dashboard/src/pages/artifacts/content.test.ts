@@ -11,7 +11,8 @@ describe("what is shown of a content", () => {
   it("is told by its bytes where nothing else tells", () => {
     expect(shownOf(head(""), "system.Artifact", "")).toEqual({ kind: "empty" });
     expect(shownOf(head("a\u0000b"), "system.Model", "")).toEqual({ kind: "binary", what: "Not text" });
-    expect(shownOf(head("PAR1…"), "system.Dataset", "").kind).toBe("binary");
+    expect(shownOf(head("PAR1…", { total: 900 }), "system.Dataset", "")).toEqual({ kind: "parquet", size: 900 });
+    expect(shownOf(head("PAR1…", { total: null }), "system.Dataset", "").kind).toBe("binary");
     expect(shownOf(head("x", { type: "image/png" }), "system.Artifact", "").kind).toBe("image");
     expect(shownOf(head("<p>hi</p>"), "system.HTML", "file:///report").kind).toBe("html");
     expect(shownOf(head("a model"), "system.Model", "")).toEqual({ kind: "text", text: "a model", more: false });

@@ -5,6 +5,7 @@ export type Shown =
   | { kind: "empty" }
   | { kind: "html" }
   | { kind: "image" }
+  | { kind: "parquet"; size: number }
   | { kind: "table"; rows: string[][]; more: boolean }
   | { kind: "text"; text: string; more: boolean }
   | { kind: "binary"; what: string };
@@ -17,7 +18,7 @@ export function shownOf(head: Head, type: string, uri: string): Shown {
   if (head.bytes.length === 0) return { kind: "empty" };
   if (head.type.startsWith("image/")) return { kind: "image" };
   if (startsWith(head.bytes, "\u0089PNG")) return { kind: "binary", what: "A PNG image whose address does not end in .png" };
-  if (startsWith(head.bytes, "PAR1")) return { kind: "binary", what: "A Parquet file" };
+  if (startsWith(head.bytes, "PAR1")) return head.total === null ? { kind: "binary", what: "A Parquet file" } : { kind: "parquet", size: head.total };
   const more = head.total !== null && head.total > head.bytes.length;
   const text = textOf(head.bytes);
   if (text === null) return { kind: "binary", what: "Not text" };

@@ -3,23 +3,33 @@ import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 
 import type { Run } from "../../api/messages";
-import { lastGoodQuery } from "../../api/queries";
+import { explainQuery, lastGoodQuery } from "../../api/queries";
 import { Icon } from "../../parts/Icon";
-import { canCancel } from "../../words/run";
+import { Tag } from "../../parts/State";
+import { canCancel, GRADE_TONES } from "../../words/run";
 import classes from "./Actions.module.css";
 
 const ActionDialog = lazy(() => import("./ActionDialog"));
+const ReproduceDialog = lazy(() => import("./ReproduceDialog"));
 
 /** What a person can do about the run. */
 export function Actions({ run }: { run: Run }) {
-  const [asking, setAsking] = useState<"cancel" | "retry" | null>(null);
+  const [asking, setAsking] = useState<"cancel" | "retry" | "reproduce" | null>(null);
   const { data: good } = useQuery({ ...lastGoodQuery(run), enabled: run.over });
+  const { data: explained } = useQuery({ ...explainQuery(run.run_id), enabled: run.over });
+  const grade = explained?.reproducibility?.grade;
   return (
     <div className={classes["actions"]}>
       {good && <Button component="a" href={`/compare?run=${good.run_id}&run=${run.run_id}`} variant="default" leftSection={<Icon name="compare" />}>Compare with last good</Button>}
       {run.state === "FAILED" && run.over && <Button variant="default" leftSection={<Icon name="retry" />} onClick={() => setAsking("retry")}>Retry</Button>}
+      {run.over && <Button variant="default" leftSection={<Icon name="run" />} rightSection={grade && <Tag tone={GRADE_TONES[grade]}>{grade}</Tag>} onClick={() => setAsking("reproduce")}>Reproduce</Button>}
+      <Button component="a" href={`/lineage?node=run:${run.run_id}`} variant="default" leftSection={<Icon name="lineage" />}>Lineage</Button>
       {canCancel(run) && <Button variant="default" leftSection={<Icon name="stop" size={14} />} onClick={() => setAsking("cancel")}>Cancel</Button>}
-      {asking && <Suspense><ActionDialog run={run} what={asking} close={() => setAsking(null)} /></Suspense>}
+      {asking && (
+        <Suspense>
+          {asking === "reproduce" ? <ReproduceDialog run={run} close={() => setAsking(null)} /> : <ActionDialog run={run} what={asking} close={() => setAsking(null)} />}
+        </Suspense>
+      )}
     </div>
   );
 }

@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 
 import { usePolling } from "../../api/live";
@@ -9,9 +10,10 @@ import { Lines, Trouble } from "../../parts/feedback";
 import { Icon } from "../../parts/Icon";
 import { Tag } from "../../parts/State";
 import { Copy } from "../../parts/Copy";
+import { Pairs } from "../../parts/Pairs";
 import { plain, shortType } from "../../words/text";
+import { Preview } from "../artifacts/Preview";
 import classes from "./ArtifactsTab.module.css";
-import { Preview } from "./Preview";
 
 interface Row {
   artifact: Artifact;
@@ -48,12 +50,18 @@ function Item({ row: { artifact, use } }: { row: Row }) {
         {use.direction === "INPUT" && <Tag tone="run">read</Tag>}
         <bdi className="muted">{plain(use.task_path)}</bdi>
         <span className={classes["links"]}>
-          <a href={`/lineage?node=artifact:${artifact.artifact_id}`}>Lineage</a>
+          <Link to="/artifacts/$artifactId" params={{ artifactId: artifact.artifact_id }}>Uses</Link>
+          <Link to="/lineage" search={{ node: `artifact:${artifact.artifact_id}` }}>Lineage</Link>
           {!gone && artifact.uri?.startsWith("file:") && <a href={path}>Content</a>}
         </span>
       </div>
       {artifact.uri && <p className={classes["uri"]}><bdi className="mono">{plain(artifact.uri)}</bdi> <Copy value={artifact.uri} what="URI" /></p>}
-      {open && <Preview artifact={artifact} />}
+      {open && (
+        <div className={classes["preview"]}>
+          <Preview artifact={artifact} />
+          <Pairs title="Metadata" values={artifact.metadata} />
+        </div>
+      )}
     </li>
   );
 }

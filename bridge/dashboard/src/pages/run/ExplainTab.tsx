@@ -8,11 +8,9 @@ import { Lines, Trouble } from "../../parts/feedback";
 import { Tag } from "../../parts/State";
 import { When } from "../../parts/time";
 import { number } from "../../words/number";
-import { jobOf, reproduceCommand } from "../../words/run";
+import { GRADE_TONES, jobOf, reproduceCommand } from "../../words/run";
 import { plain, sentence } from "../../words/text";
 import classes from "./ExplainTab.module.css";
-
-const GRADE_TONES = { exact: "good", "same-spec": "wait", impossible: "bad" } as const;
 
 /** How the run came to be: data, code, parameters, environment, parent; and how to have it again. */
 export default function ExplainTab({ run }: { run: Run }) {

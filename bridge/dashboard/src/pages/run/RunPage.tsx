@@ -53,7 +53,7 @@ function Whole({ run, failed }: { run: Run; failed: Error | null }) {
     <>
       <nav className={classes["crumbs"]} aria-label="Place">
         <Link to="/">Runs</Link> <span aria-hidden="true">/</span>{" "}
-        <Link to="/" search={{ pipeline: run.pipeline.name }}><bdi>{plain(run.pipeline.name)}</bdi></Link>
+        <Link to="/pipelines/$name" params={{ name: run.pipeline.name }} search={{ project: run.project }}><bdi>{plain(run.pipeline.name)}</bdi></Link>
       </nav>
       <Heading run={run} />
       {failed && <Notice tone="bad">The page could not be brought up to date: {failed.message}.</Notice>}
