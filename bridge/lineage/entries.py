@@ -6,7 +6,7 @@ piece, so that whoever sorts a piece by further keys has the whole order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,16 +152,18 @@ def measured(session: Session, metric: MetricFilter) -> Candidates:
     return Candidates(session, select(METRICS.c.run).where(*wanted).order_by(METRICS.c.value))
 
 
-def worded(session: Session, words: Sequence[str]) -> Candidates | None:
-    """Runs with those of the words that tell few; ``None`` if none does. Each is the beginning of a word."""
-    telling = _telling(session, words)
+def worded(session: Session, words: Sequence[str], names: Sequence[str] = ()) -> Candidates | None:
+    """Runs with those of the words that tell few; ``None`` if none does. Each is the beginning of a word;
+    those of ``names`` are words."""
+    asked = {word: is_whole(word) for word in words} | dict.fromkeys(names, True)
+    telling = _telling(session, asked)
     if not telling:
         return None
     postgresql = session.get_bind().dialect.name == "postgresql"
     parts = []
     for word in telling:
         quoted = f"'{word}'" if postgresql else f'"{word}"'
-        parts.append(quoted if is_whole(word) else f"{quoted}:*" if postgresql else f"{quoted}*")
+        parts.append(quoted if asked[word] else f"{quoted}:*" if postgresql else f"{quoted}*")
     if postgresql:
         words_of_run = table("run_words", column("run"))
         found = select(words_of_run.c.run).where(text("run_words.words @@ CAST(:asked AS tsquery)"))
@@ -171,7 +173,7 @@ def worded(session: Session, words: Sequence[str]) -> Candidates | None:
     return Worded(session, found.params(asked=" AND ".join(parts)))
 
 
-def _telling(session: Session, words: Sequence[str]) -> list[str]:
+def _telling(session: Session, words: Mapping[str, bool]) -> list[str]:
     """The words that hardly any of the newest runs has.
 
     An index adds up all runs that have a word before it can leave any out.
@@ -179,7 +181,7 @@ def _telling(session: Session, words: Sequence[str]) -> list[str]:
     newest = select(RUNS.c.words).order_by(RUNS.c.created_at.desc(), RUNS.c.run_id.desc())
     sample = [f"{text} " for text in session.scalars(newest.limit(_SAMPLE))]
     most = max(1.0, len(sample) * _TELLING_SHARE)
-    asked = {word: f" {word} " if is_whole(word) else f" {word}" for word in words}
+    asked = {word: f" {word} " if whole else f" {word}" for word, whole in words.items()}
     return [word for word, part in asked.items() if sum(part in text for text in sample) <= most]
 
 

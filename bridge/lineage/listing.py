@@ -20,7 +20,7 @@ from bridge.domain.lineage import Run
 from bridge.lineage import entries
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.cursors import make_cursor, page_size, parse_moment, parse_number, read_cursor
-from bridge.lineage.narrowing import is_wordless, names_few, prefixes, search_words
+from bridge.lineage.narrowing import is_wordless, name_words, names_few, prefixes, search_words
 from bridge.lineage.paging import Page, Place
 from bridge.lineage.records import MetricFilter, RunFilter, RunOrder
 from bridge.lineage.ways import Few, Follow, Walk, Way
@@ -114,7 +114,7 @@ def _ways(page: Page) -> Iterator[Way]:
         else:
             yield Walk(page, ())
     words = search_words(where)
-    if words and (worded := entries.worded(session, words)) is not None:
+    if words and (worded := entries.worded(session, words, name_words(where))) is not None:
         yield Few(page, worded, ordered)
 
 

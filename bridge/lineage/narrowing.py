@@ -15,6 +15,7 @@ Columns = Any
 Prefix = tuple[tuple[str, Any], ...]
 # Columns that lead to few runs first; each has an index that goes on with created_at and run_id.
 _LEADING = ("dag_id", "pipeline_name", "experiment")
+_MOST_NAME_WORDS = 10
 
 
 def conditions(where: RunFilter, columns: Columns) -> list[ColumnElement[bool]]:
@@ -49,6 +50,13 @@ def search_words(where: RunFilter) -> list[str]:
     """The beginnings of words that every matching run has; a team and a user are among a run's words too."""
     texts = (where.text, where.team, where.user)
     return list(dict.fromkeys(word for text in texts if text for word in words_in(text)))
+
+
+def name_words(where: RunFilter) -> list[str]:
+    """Words that every matching run has because of its pipeline's name. With those of a text they lead to few
+    runs where either leads to many."""
+    # A run keeps its first words only: its own name's and then its pipeline's.
+    return list(dict.fromkeys(words_in(where.pipeline or "")))[:_MOST_NAME_WORDS]
 
 
 def is_wordless(where: RunFilter) -> bool:
