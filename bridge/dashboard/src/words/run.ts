@@ -41,6 +41,11 @@ export function askedBy(run: Run): string {
   return known ?? (run.submission_key ? "a direct submission" : "found on the backend");
 }
 
+/** Reasons that say something each: two components with the same image have the same to say. */
+export function distinct<T extends { detail: string }>(reasons: readonly T[]): T[] {
+  return [...new Map(reasons.map((one) => [one.detail, one])).values()];
+}
+
 /** How well a run can be had again, as a colour family; the word tells it, too. */
 export const GRADE_TONES = { exact: "good", "same-spec": "wait", impossible: "bad" } as const;
 

@@ -44,5 +44,6 @@ function told(value: unknown): string {
   if (value instanceof Date) return value.toISOString().replace("T00:00:00.000Z", "");
   if (value instanceof Uint8Array) return bytes(value.length);
   if (typeof value === "object") return JSON.stringify(value, (_, one: unknown) => (typeof one === "bigint" ? Number(one) : one));
-  return String(value);
+  if (typeof value === "string") return value;
+  return typeof value === "number" || typeof value === "bigint" || typeof value === "boolean" ? value.toString() : "";
 }

@@ -67,6 +67,12 @@ function Drawn({ trend, fading }: { trend: TrendModel; fading: boolean }) {
   return (
     <div className={`panel ${classes["chart"] ?? ""}`} data-fading={fading || undefined}>
       <Suspense fallback={<Lines number={1} height={HEIGHT} />}><Chart label={label} height={HEIGHT} option={option} press={press} /></Suspense>
+      <ul className={classes["legend"]} aria-label="What is drawn">
+        <li><i data-sign="value" aria-hidden="true" /> <bdi>{plain(trend.name)}</bdi>, hollow where the run was not good</li>
+        <li><i data-sign="median" aria-hidden="true" /> median of good runs</li>
+        {trend.rule.kind === "median" && <li><i data-sign="usual" aria-hidden="true" /> usual</li>}
+        {trend.regressions > 0 && <li><i data-sign="regression" aria-hidden="true" /> regression</li>}
+      </ul>
     </div>
   );
 }

@@ -38,6 +38,12 @@ describe("a trend", () => {
     expect(drawn.get("usual")?.map((one) => (one === null ? null : (one as number).toFixed(2)))).toEqual(["0.04", "0.04", null]);
   });
 
+  it("is made of what the chart can draw", () => {
+    const option = trendOption(TREND, () => "#000");
+    expect((option["series"] as { type: string }[]).map((one) => one.type)).toEqual(["line", "line", "line", "line", "line"]);
+    expect(Object.keys(option)).not.toContain("legend");
+  });
+
   it("draws no range where the gate judges", () => {
     expect(series({ ...TREND, rule: { ...TREND.rule, kind: "gate" } }).has("usual")).toBe(false);
   });

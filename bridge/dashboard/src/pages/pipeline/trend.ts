@@ -31,8 +31,7 @@ export function trendOption(trend: Trend, colour: Colour): EChartsCoreOption {
   const line = { type: "line", symbol: "none", silent: true, emphasis: { disabled: true } };
   const banded = trend.rule.kind === "median";
   return {
-    grid: { left: 8, right: 16, top: 16, bottom: 44, containLabel: true },
-    legend: { bottom: 0, left: 0, itemWidth: 16, itemHeight: 9, textStyle: { color: dim }, data: [name, "median of good runs", ...(banded ? [{ name: "usual", icon: "roundRect" }] : []), "regression"] },
+    grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
     tooltip: {
       trigger: "axis",
       formatter: (shown: { axisValue: string }[]) => {
@@ -67,7 +66,7 @@ export function trendOption(trend: Trend, colour: Colour): EChartsCoreOption {
         type: "line", name, connectNulls: true, color: colour("--run-bar"), lineStyle: { width: 2 }, z: 2,
         data: points.map((point) => ({ value: point.value, symbol: point.good ? "circle" : "emptyCircle" })), symbolSize: 7,
       },
-      { type: "scatter", name: "regression", symbol: "diamond", symbolSize: 15, color: colour("--bad-bar"), data: points.map((point) => (point.regression ? point.value : null)), z: 3 },
+      { type: "line", name: "regression", lineStyle: { opacity: 0 }, symbol: "diamond", symbolSize: 15, color: colour("--bad-bar"), data: points.map((point) => (point.regression ? point.value : null)), z: 3 },
     ],
   };
 }

@@ -8,7 +8,7 @@ import { Lines, Trouble } from "../../parts/feedback";
 import { Tag } from "../../parts/State";
 import { When } from "../../parts/time";
 import { number } from "../../words/number";
-import { GRADE_TONES, jobOf, reproduceCommand } from "../../words/run";
+import { distinct, GRADE_TONES, jobOf, reproduceCommand } from "../../words/run";
 import { plain, sentence } from "../../words/text";
 import classes from "./ExplainTab.module.css";
 
@@ -23,7 +23,7 @@ export default function ExplainTab({ run }: { run: Run }) {
         <h3>Run it again {one.reproducibility && <Tag tone={GRADE_TONES[one.reproducibility.grade]}>{one.reproducibility.grade}</Tag>}</h3>
         {one.reproducibility?.grade === "impossible" ? null : <Command text={reproduceCommand(run, window.location.origin)} label="command that runs it again" />}
         {(one.reproducibility?.reasons.length ?? 0) > 0 && (
-          <ul className={classes["reasons"]}>{one.reproducibility?.reasons.map((reason) => <li key={`${reason.kind} ${reason.name}`}><Tag>{reason.effect}</Tag> <bdi>{plain(reason.detail)}</bdi></li>)}</ul>
+          <ul className={classes["reasons"]}>{distinct(one.reproducibility?.reasons ?? []).map((reason) => <li key={`${reason.kind} ${reason.name}`}><Tag>{reason.effect}</Tag> <bdi>{plain(reason.detail)}</bdi></li>)}</ul>
         )}
       </section>
       <section>

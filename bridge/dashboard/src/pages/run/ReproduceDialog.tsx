@@ -8,7 +8,7 @@ import type { Reproduction, Run } from "../../api/messages";
 import { Dialog } from "../../parts/Dialog";
 import { Lines, Notice } from "../../parts/feedback";
 import { Tag } from "../../parts/State";
-import { GRADE_TONES } from "../../words/run";
+import { distinct, GRADE_TONES } from "../../words/run";
 import { plain } from "../../words/text";
 import classes from "./Actions.module.css";
 
@@ -47,7 +47,7 @@ export default function ReproduceDialog({ run, close }: { run: Run; close: () =>
         {found ? (
           <div>
             <p><Tag tone={GRADE_TONES[found.grade]}>{found.grade}</Tag> {MEANING[found.grade]}</p>
-            <ul className={classes["reasons"]}>{found.reasons.map((reason) => <li key={`${reason.kind} ${reason.name}`}><bdi>{plain(reason.detail)}</bdi></li>)}</ul>
+            <ul className={classes["reasons"]}>{distinct(found.reasons).map((reason) => <li key={`${reason.kind} ${reason.name}`}><bdi>{plain(reason.detail)}</bdi></li>)}</ul>
           </div>
         ) : graded.isPending && <Lines number={2} />}
         <div className={classes["buttons"]}>

@@ -14,10 +14,13 @@ export interface Box {
   height: number;
 }
 
+/** From left to right, or from the top down where there is no width for it. */
+export type Direction = "LR" | "TB";
+
 /** The box of each node, by path, in one plane; those of open groups hold those of what is in them. */
-export function layout(graph: Graph): Map<string, Box> {
+export function layout(graph: Graph, direction: Direction): Map<string, Box> {
   const drawing = new dagre.graphlib.Graph({ compound: true });
-  drawing.setGraph({ rankdir: "LR", nodesep: 28, ranksep: 56, marginx: 8, marginy: 8 });
+  drawing.setGraph({ rankdir: direction, nodesep: 28, ranksep: 56, marginx: 8, marginy: 8 });
   drawing.setDefaultEdgeLabel(() => ({}));
   for (const node of graph.nodes) {
     drawing.setNode(node.path, node.open ? {} : { ...NODE });
