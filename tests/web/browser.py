@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Response, expect, sync_playwright
 
 THEMES = ("light", "dark")
 SIZES = {"phone": (375, 812), "desk": (1280, 800)}
@@ -90,6 +90,7 @@ class View:
         self.page.on("dialog", self._refuse)
         self.page.on("response", self._note_response)
         self.page.on("console", self._note_console)
+        self.page.on("requestfailed", self._note_lost)
 
     def open(self, path: str) -> Response:
         """Go to a path of the service."""
@@ -122,6 +123,11 @@ class View:
     def _note_response(self, answer: Response) -> None:
         if answer.status >= 400 and not answer.request.is_navigation_request():
             self.complaints.append(f"{answer.status} for {answer.url}")
+
+    def _note_lost(self, request: Request) -> None:
+        # Questions are broken off when a page is left; what a page is made of is not.
+        if "/assets/" in request.url:
+            self.complaints.append(f"lost: {request.url}: {request.failure}")
 
     def _refuse(self, dialog: Any) -> None:
         self.complaints.append(f"dialog: {dialog.message}")

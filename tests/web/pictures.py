@@ -27,7 +27,6 @@ _PICTURES = {
     "metrics": ("metrics", 860),
     "pipeline": ("pipeline", 900),
     "lineage": ("lineage", 860),
-    "on call": ("on-call", 860),
 }
 
 
