@@ -25,7 +25,6 @@ _PICTURES = {
     "broken": ("run", 860),
     "graph": ("graph", 860),
     "metrics": ("metrics", 860),
-    "pipeline": ("pipeline", 900),
     "lineage": ("lineage", 860),
 }
 
