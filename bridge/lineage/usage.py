@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -130,6 +131,16 @@ class Total:
     hours: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """``items``: by key, of the keys whose runs took longest; ``truncated``: there are more keys; ``whole``:
+    what all of them add up to, with the key ``""``."""
+
+    items: list[Total]
+    truncated: bool
+    whole: list[Total]
+
+
 def totals(
     session: Session,
     by: By,
@@ -138,50 +149,40 @@ def totals(
     *,
     projects: Collection[str] = (),
     pipeline: str | None = None,
-) -> tuple[list[Total], bool]:
-    """The totals of the months from ``first`` to ``last`` by key, and whether keys were left out.
+) -> Totals:
+    """The totals of the months from ``first`` to ``last``, of at most 200 keys.
 
-    Of more than 200 keys those whose runs took longest are given.
+    The table is read once: its rows are many, its groups few.
     """
     columns = USAGE_TOTALS.c
-    where = _within(first, last, projects, pipeline)
     key = columns[by]
-    longest = (
-        select(key)
-        .where(*where, columns.resource == RUN)
-        .group_by(key)
-        .order_by(func.sum(columns.hours).desc(), key)
-        .limit(MAX_ITEMS + 1)
-    )
-    keys = list(session.scalars(longest))
-    shown = keys[:MAX_ITEMS]
     statement = (
         select(key.label("key"), columns.backend, columns.resource)
         .add_columns(*_SUMS)
-        .where(*where, key.in_(shown))
+        .where(*_within(first, last, projects, pipeline))
         .group_by(key, columns.backend, columns.resource)
     )
     found = [Total(**row) for row in session.execute(statement).mappings()]
-    return found, len(keys) > MAX_ITEMS
+    length: dict[str, float] = defaultdict(float)
+    for one in found:
+        if one.resource == RUN:
+            length[one.key] += one.hours
+    longest = sorted(length, key=lambda name: (-length[name], name))
+    shown = set(longest[:MAX_ITEMS])
+    items = [one for one in found if one.key in shown]
+    return Totals(items=items, truncated=len(longest) > MAX_ITEMS, whole=_summed(found))
 
 
-def whole(
-    session: Session,
-    first: str,
-    last: str,
-    *,
-    projects: Collection[str] = (),
-    pipeline: str | None = None,
-) -> list[Total]:
-    """What ``totals`` adds up to, with the keys that it leaves out; the key is ``""``."""
-    columns = USAGE_TOTALS.c
-    statement = (
-        select(columns.backend, columns.resource)
-        .add_columns(*_SUMS)
-        .where(*_within(first, last, projects, pipeline))
-        .group_by(columns.backend, columns.resource)
-    )
-    return [Total(key="", **row) for row in session.execute(statement).mappings()]
+def _summed(found: Sequence[Total]) -> list[Total]:
+    runs: dict[tuple[str, str], int] = defaultdict(int)
+    hours: dict[tuple[str, str], float] = defaultdict(float)
+    for one in found:
+        runs[one.backend, one.resource] += one.runs
+        hours[one.backend, one.resource] += one.hours
+    return [
+        Total(key="", backend=backend, resource=resource, runs=runs[backend, resource], hours=amount)
+        for (backend, resource), amount in hours.items()
+    ]
 
 
 def _within(

@@ -45,18 +45,17 @@ class CostQuery(BaseModel):
 async def cost(context: ContextDep, query: Annotated[CostQuery, Query()]) -> CostModel:
     """Hours of cores, memory and accelerators by pipeline, team, project or month, and what they cost."""
 
-    def read(session: Session) -> tuple[list[usage.Total], bool, list[usage.Total], int, str, str]:
+    def read(session: Session) -> tuple[usage.Totals, int, str, str]:
         this = database_now(session).strftime("%Y-%m")
         begin, end = query.first or query.last or this, query.last or this
         if begin > end:
             told = f"from={begin} is after to={end}"
             raise ProblemError("invalid-request", told, errors=[("/from", told)])
         projects = tuple(query.project)
-        found, more = usage.totals(session, query.by, begin, end, projects=projects, pipeline=query.pipeline)
-        whole = usage.whole(session, begin, end, projects=projects, pipeline=query.pipeline)
-        return found, more, whole, usage.events_to_count(session), begin, end
+        found = usage.totals(session, query.by, begin, end, projects=projects, pipeline=query.pipeline)
+        return found, usage.events_to_count(session), begin, end
 
-    found, more, whole, pending, begin, end = await context.store.read(read)
+    found, pending, begin, end = await context.store.read(read)
     prices = prices_of(context.settings)
     return CostModel(
         by=query.by,
@@ -67,9 +66,9 @@ async def cost(context: ContextDep, query: Annotated[CostQuery, Query()]) -> Cos
             PriceModel(backend=backend or None, resource=resource, per_hour=price)
             for (backend, resource), price in sorted(prices.per_hour.items())
         ],
-        items=cost_items(found, prices),
-        total=cost_total(whole, prices),
-        truncated=more,
+        items=cost_items(found.items, prices),
+        total=cost_total(found.whole, prices),
+        truncated=found.truncated,
         pending=pending,
     )
 

@@ -44,8 +44,8 @@ def _count(database: Database, **hours: float) -> int:
 def _totals(
     database: Database, by: usage.By = "pipeline", **more: object
 ) -> dict[tuple[str, str], tuple[int, float]]:
-    found, _ = database.read(lambda s: usage.totals(s, by, "2013-01", "2013-12", **more))  # type: ignore[arg-type]
-    return {(one.key, one.resource): (one.runs, one.hours) for one in found}
+    found = database.read(lambda s: usage.totals(s, by, "2013-01", "2013-12", **more))  # type: ignore[arg-type]
+    return {(one.key, one.resource): (one.runs, one.hours) for one in found.items}
 
 
 def test_a_run_is_counted_once_when_it_settles(database: Database) -> None:
@@ -117,9 +117,23 @@ def test_months_and_pipelines_add_up(database: Database) -> None:
     assert _totals(database, "month") == {("2013-01", "run"): (2, 2.0), ("2013-02", "run"): (2, 2.0)}
     assert _totals(database, pipeline="b") == {("b", "run"): (1, 1.0)}
     assert _totals(database, projects=("other",)) == {}
-    whole = database.read(lambda s: usage.whole(s, "2013-01", "2013-02", pipeline="a"))
-    assert [(one.resource, one.runs, one.hours) for one in whole] == [("run", 3, 3.0)]
-    assert database.read(lambda s: usage.whole(s, "2013-01", "2013-02", projects=("other",))) == []
+    found = database.read(lambda s: usage.totals(s, "month", "2013-01", "2013-02", pipeline="a"))
+    assert [(one.key, one.resource, one.runs, one.hours) for one in found.whole] == [("", "run", 3, 3.0)]
+    none = database.read(lambda s: usage.totals(s, "month", "2013-01", "2013-02", projects=("other",)))
+    assert (none.items, none.truncated, none.whole) == ([], False, [])
+
+
+def test_of_many_keys_the_longest_are_told_and_all_are_summed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MAX_ITEMS", 2)
+    for pipeline, hours in (("a", 1.0), ("b", 3.0), ("c", 3.0), ("d", 2.0)):
+        database.transact(lambda s, pipeline=pipeline: _settled(s, pipeline=pipeline))
+        _count(database, run=hours, cpu=10 - hours)
+    found = database.read(lambda s: usage.totals(s, "pipeline", "2013-01", "2013-12"))
+    assert {one.key for one in found.items} == {"b", "c"}
+    assert found.truncated
+    assert {(one.resource, one.runs, one.hours) for one in found.whole} == {("run", 4, 9.0), ("cpu", 4, 31.0)}
 
 
 def test_costs_are_a_view_with_the_backends_own_price_first(database: Database) -> None:
