@@ -34,6 +34,7 @@ ROUTES = (
     "/pipelines/{name}",
     "/compare",
     "/lineage",
+    "/cost",
     "/oncall",
     "/artifacts",
     "/artifacts/{artifact_id}",

@@ -28,6 +28,7 @@ PLACES = {
     "logs": ("/runs/{failed}?tab=logs", "[data-testid=log] >> nth=1"),
     "events": ("/runs/{failed}?tab=events", "text=settled"),
     "status": ("/backends", "article"),
+    "cost": ("/cost", "table"),
     "on call": ("/oncall", "article"),
     "explain": ("/runs/{refused}?tab=explain", "text=Run it again"),
     "pipelines": ("/pipelines", "td ol"),

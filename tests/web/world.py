@@ -22,6 +22,16 @@ _TURN = "\N{RIGHT-TO-LEFT OVERRIDE}"
 _MARKUP = "<script>alert('x')</script><img src=x onerror=alert(1)>&lt;b&gt;"
 NASTY_NAME = (_MARKUP + " ליל טוב مرحبا " + f"{_TURN}txt.exe " + "unbroken" * 40)[:255]
 AIRFLOW_URL = "https://airflow.example.com"
+# What an hour costs; memory has no price.
+_SETTINGS = """
+currency = "EUR"
+[[prices]]
+resource = "cpu"
+per_hour = 0.04
+[[prices]]
+resource = "nvidia.com/gpu"
+per_hour = 3.0
+"""
 FAILURE = "no flights on 2013-02-30"
 
 
@@ -56,9 +66,12 @@ class World:
 @contextmanager
 def make_world(folder: Path) -> Iterator[World]:
     """Starts backend and service, makes the runs and waits for them; ends both afterwards."""
+    settings = folder / "bridge.toml"
+    settings.write_text(_SETTINGS)
+    environment = {"KFBRIDGE_AIRFLOW_URL": AIRFLOW_URL, "KFBRIDGE_CONFIG": str(settings)}
     with (
         start_local_backend(folder / "local", max_parallel=4) as backend,
-        start_service(folder / "service", backend.url, env={"KFBRIDGE_AIRFLOW_URL": AIRFLOW_URL}) as service,
+        start_service(folder / "service", backend.url, env=environment) as service,
         httpx.Client(base_url=service.url, timeout=60) as client,
     ):
         world = World(service.url, client, {}, f"sqlite:///{folder / 'service' / 'bridge.db'}")

@@ -7,6 +7,7 @@ import { Shell } from "./app/Shell";
 import { Lines } from "./parts/feedback";
 import { readArtifactsSearch } from "./pages/artifacts/search";
 import { readCompareSearch } from "./pages/compare/search";
+import { readCostSearch } from "./pages/cost/search";
 import { readLineageSearch } from "./pages/lineage/search";
 import { readPipelineSearch } from "./pages/pipeline/search";
 import { readPipelinesSearch } from "./pages/pipelines/search";
@@ -42,6 +43,13 @@ const status = createRoute({
   getParentRoute: () => root,
   path: "/backends",
   component: lazyRouteComponent(() => import("./pages/status/StatusPage"), "StatusPage"),
+});
+
+const cost = createRoute({
+  getParentRoute: () => root,
+  path: "/cost",
+  validateSearch: readCostSearch,
+  component: lazyRouteComponent(() => import("./pages/cost/CostPage"), "CostPage"),
 });
 
 const artifacts = createRoute({
@@ -86,7 +94,7 @@ const lineage = createRoute({
 });
 
 const tree = root.addChildren([
-  runs, run, pipelines, pipeline, compare, lineage, artifacts, artifact, onCall, status,
+  runs, run, pipelines, pipeline, compare, lineage, artifacts, artifact, onCall, cost, status,
 ]);
 
 export function makeRouter(queries: QueryClient) {

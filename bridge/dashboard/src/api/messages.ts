@@ -44,6 +44,10 @@ export type OnCall = Whole<Schemas["OnCallModel"]>;
 export type FailureGroup = Whole<Schemas["FailureGroup"]>;
 export type StuckRun = Whole<Schemas["StuckRun"]>;
 export type MissingRun = Whole<Schemas["MissingRun"]>;
+export type Cost = Whole<Schemas["CostModel"]>;
+export type CostItem = Whole<Schemas["CostItem"]>;
+export type RunCost = Whole<Schemas["RunCostModel"]>;
+export type Usage = Whole<Schemas["UsageModel"]>;
 export type RunQuery = NonNullable<operations["list_runs_api_v1_runs_get"]["parameters"]["query"]>;
 
 export interface Page<T> {

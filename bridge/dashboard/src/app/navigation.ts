@@ -6,5 +6,6 @@ export const PAGES = [
   { to: "/lineage", name: "Lineage", exact: false },
   { to: "/oncall", name: "On call", exact: false },
   { to: "/artifacts", name: "Artifacts", exact: false },
+  { to: "/cost", name: "Cost", exact: false },
   { to: "/backends", name: "Status", exact: false },
 ] as const;

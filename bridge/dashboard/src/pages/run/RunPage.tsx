@@ -10,6 +10,7 @@ import { Lines, Notice, Trouble } from "../../parts/feedback";
 import { StaleBackends } from "../../parts/StaleBackends";
 import { useTitle } from "../../parts/useTitle";
 import { plain, stateWord } from "../../words/text";
+import { CostSection } from "./CostSection";
 import { Failure } from "./Failure";
 import { GateVerdict } from "./GateVerdict";
 import { Heading } from "./Heading";
@@ -84,6 +85,7 @@ function Whole({ run, failed }: { run: Run; failed: Error | null }) {
           </Tabs.Panel>
         ))}
       </Tabs>
+      <CostSection run={run} />
     </>
   );
 }
