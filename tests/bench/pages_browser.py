@@ -74,7 +74,7 @@ def _asked(browser: Browser, url: str) -> set[str]:
     places = (
         *(f"{here}?tab={tab}" for tab in tabs),
         *("/", "/pipelines", f"/pipelines/{run['pipeline']['name']}?project={run['project']}"),
-        *("/artifacts", "/oncall", "/backends", f"/lineage?node=run:{run['run_id']}", "/compare"),
+        *("/artifacts", "/oncall", "/cost", "/backends", f"/lineage?node=run:{run['run_id']}", "/compare"),
     )
     context = new_context(browser, url)
     context.on("request", note)

@@ -64,7 +64,7 @@ def test_what_was_used_is_told_with_its_price(
     expect(page.get_by_role("link", name="delay-train")).to_have_attribute("href", "/?pipeline=delay-train")
     assert view.accessibility() == []
     assert view.problems() == []
-    page.get_by_label("Project").select_option("labs")
+    page.get_by_role("combobox", name="Project").select_option("labs")
     link = page.get_by_role("link", name="delay-train")
     expect(link).to_have_attribute("href", "/pipelines/delay-train?project=labs")
     expect(page.get_by_role("link", name="load")).to_have_count(0)
@@ -146,7 +146,7 @@ def test_a_run_tells_what_each_of_its_tasks_used(look: OpenView, world: World, t
     view.open(world.path("judged"))
     section = page.get_by_role("region", name="Cost")
     expect(section).to_contain_text("no price")
-    expect(section).to_contain_text("h of tasks that did not say what they ask for")
+    expect(section).to_contain_text("Unknown: hours of tasks that did not say what they ask for")
     told = world.client.get(f"/api/v1{world.path('judged')}/cost").json()
     expect(section.get_by_role("list").get_by_role("listitem")).to_have_count(len(told["tasks"]))
     assert view.accessibility() == []

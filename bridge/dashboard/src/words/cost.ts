@@ -1,5 +1,8 @@
 /** Hours and money in words. */
 
+/** What is meant by unknown hours. */
+export const UNKNOWN_HOURS = "hours of tasks that did not say what they ask for";
+
 /** A number of hours in the digits that matter. */
 export function hours(value: number): string {
   if (value > 0 && value < 0.01) return "< 0.01";

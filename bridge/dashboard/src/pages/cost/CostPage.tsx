@@ -16,6 +16,9 @@ import { COLUMNS, HEADS, type Column } from "./rows";
 import { KINDS, readCostSearch, type CostSearch } from "./search";
 import { Totals } from "./Totals";
 
+// Which projects there are seldom changes.
+const NAMES_MS = 300_000;
+
 /** What runs used and what that cost, by pipeline, team, project or month. */
 export function CostPage() {
   useTitle("Cost");
@@ -23,7 +26,7 @@ export function CostPage() {
   const navigate = useNavigate({ from: "/cost" });
   const months = { from: search.from, to: search.to };
   const found = useQuery(costQuery({ by: search.by ?? "pipeline", ...months, project: search.project }));
-  const projects = useQuery(costQuery({ by: "project", ...months }));
+  const projects = useQuery({ ...costQuery({ by: "project", ...months }), refetchInterval: false, staleTime: NAMES_MS });
   const names = (projects.data?.items ?? []).map((one) => one.key).toSorted();
   const change = (next: Partial<Record<keyof CostSearch, string | undefined>>) => void navigate({ search: readCostSearch({ ...search, ...next }) });
   return (
@@ -34,8 +37,10 @@ export function CostPage() {
           onChange={(by) => { change({ by, sort: undefined }); }} />
         <span className={classes["months"]}>
           <MonthField label="From month" value={search.from ?? found.data?.first_month ?? ""} apply={(from) => { change({ from }); }} />
-          <span className="muted" aria-hidden="true">to</span>
-          <MonthField label="To month" value={search.to ?? found.data?.last_month ?? ""} apply={(to) => { change({ to, from: search.from ?? found.data?.first_month }); }} />
+          <span className={classes["months"]}>
+            <span className="muted" aria-hidden="true">to</span>
+            <MonthField label="To month" value={search.to ?? found.data?.last_month ?? ""} apply={(to) => { change({ to, from: search.from ?? found.data?.first_month }); }} />
+          </span>
         </span>
         <NativeSelect aria-label="Project" value={search.project ?? ""} onChange={(event) => { change({ project: event.currentTarget.value }); }}
           data={[{ value: "", label: "All projects" }, ...new Set([...names, ...(search.project ? [search.project] : [])])]} />

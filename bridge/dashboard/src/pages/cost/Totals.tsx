@@ -1,6 +1,6 @@
 import type { Usage } from "../../api/messages";
 import { Facts } from "../../parts/Facts";
-import { hours, money } from "../../words/cost";
+import { hours, money, UNKNOWN_HOURS } from "../../words/cost";
 import { plain } from "../../words/text";
 import classes from "./CostPage.module.css";
 
@@ -14,10 +14,11 @@ export function Totals({ usage, currency, label }: { usage: Usage; currency: str
         ["CPU", `${hours(usage.cpu_hours)} core h`],
         ["Memory", `${hours(usage.memory_gib_hours)} GiB h`],
         ["GPU", <span key="gpu">{hours(usage.gpu_hours)} h{accelerators.length > 0 && <span className={`muted small ${classes["under"] ?? ""}`}>{accelerators.map(([name, value]) => `${plain(name)} ${hours(value)}`).join(", ")}</span>}</span>],
-        ["Unknown", <span key="unknown" title="Hours of tasks that did not say what they ask for">{hours(usage.unknown_hours)} h</span>],
+        ["Unknown", `${hours(usage.unknown_hours)} h`],
         ["Runs took", `${hours(usage.run_hours)} h`],
       ]} />
       {usage.unpriced.length > 0 && <p className="muted small">No price is set for <bdi>{usage.unpriced.map(plain).join(", ")}</bdi>{usage.cost !== null && "; the cost is without it"}.</p>}
+      {usage.unknown_hours > 0 && <p className="muted small">Unknown: {UNKNOWN_HOURS}.</p>}
     </div>
   );
 }

@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 
 import { runCostQuery } from "../../api/costQueries";
 import type { Run, RunCost, Usage } from "../../api/messages";
-import { hours, money } from "../../words/cost";
+import { hours, money, UNKNOWN_HOURS } from "../../words/cost";
 import { count, plain } from "../../words/text";
 import { span } from "../../words/time";
 import classes from "./CostSection.module.css";
@@ -26,8 +26,9 @@ function Found({ cost, over }: { cost: RunCost; over: boolean }) {
   return (
     <>
       <p className="tabular">
-        {total.cost === null ? <span className="muted">no price</span> : <strong>{money(total.cost, currency)}</strong>}{over ? "" : " so far"}: {used(total) || "no hours yet"}
+        {total.cost === null ? "no price" : <strong>{money(total.cost, currency)}</strong>}{over ? "" : " so far"}: {used(total) || "no hours yet"}
         {total.unpriced.length > 0 && <span className="muted small"> No price is set for <bdi>{total.unpriced.map(plain).join(", ")}</bdi>.</span>}
+        {total.unknown_hours > 0 && <span className="muted small"> Unknown: {UNKNOWN_HOURS}.</span>}
       </p>
       {tasks.length > 0 && (
         <details open={tasks.length <= OPEN_TASKS}>
@@ -53,7 +54,7 @@ function used(usage: Usage): string {
   const parts: [number, string][] = [
     [usage.cpu_hours, "core h"], [usage.memory_gib_hours, "GiB h"],
     ...Object.entries(usage.accelerator_hours).map(([name, value]): [number, string] => [value, `${plain(name)} h`]),
-    [usage.unknown_hours, "h of tasks that did not say what they ask for"],
+    [usage.unknown_hours, "h unknown"],
   ];
   return parts.filter(([value]) => value > 0).map(([value, unit]) => `${hours(value)} ${unit}`).join(", ");
 }
