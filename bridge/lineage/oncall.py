@@ -25,12 +25,12 @@ from bridge.lineage.tables.running import OPEN_PHASES
 
 MAX_FAILURES = 300
 MAX_OPEN = 200
-MAX_PIPELINES = 100
+MAX_PIPELINES = 64
 MAX_LOOKED_AT = 2000
 _AT_ONCE = 50
 _GOOD_RUNS = 12
-_RECENT_RUNS = 16
-_NEWEST_OF_NAME = 100
+_RECENT_RUNS = 12
+_NEWEST_OF_NAME = 50
 # A run that fails within the window was hardly submitted longer before it.
 _LONGEST_RUN = timedelta(days=14)
 
@@ -94,12 +94,12 @@ def _of_each(
         statement = sql(" UNION ALL ".join(part.format(place=place) for place in places))
         given = {f"project_{place}": pipelines[place][0] for place in places}
         given |= {f"name_{place}": pipelines[place][1] for place in places}
-        yield from session.execute(statement.columns(place=Integer(), **columns), given)
+        yield from session.execute(statement.columns(place=Integer(), **columns), given).all()
 
 
 def silent_pipelines(session: Session, project: str | None, now: datetime) -> tuple[list[PipelineKey], bool]:
     """The pipelines whose next run may be overdue by how their last five good runs followed each other, those
-    silent for the fewest of their intervals first: at most 100, and whether some were left out.
+    silent for the fewest of their intervals first: at most 64, and whether some were left out.
 
     Pipelines with fewer good runs come last. Of more than 2,000 pipelines the newest are looked at.
     """
@@ -146,9 +146,9 @@ def _intervals(newest: datetime | None, earlier: datetime | None, now: datetime)
 def recent_starts(
     session: Session, pipelines: Sequence[PipelineKey]
 ) -> dict[PipelineKey, list[tuple[datetime, str | None]]]:
-    """When the newest 16 runs of each pipeline were submitted, newest first, each with its DagRun's id.
+    """When the newest 12 runs of each pipeline were submitted, newest first, each with its DagRun's id.
 
-    Where other projects have so many runs of a pipeline of that name that the newest 100 hold fewer than 16
+    Where other projects have so many runs of a pipeline of that name that the newest 50 hold fewer than 12
     of the project, the project's good runs stand for those further back.
     """
     columns = "r.run_id, r.created_at, r.dag_run_id, r.project FROM runs AS r WHERE r.pipeline_name"
