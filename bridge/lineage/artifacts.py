@@ -25,7 +25,7 @@ from bridge.lineage.reading import artifact_from_row
 from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, RUNS, TASKS
 
 # How many candidates a page is looked for in.
-WINDOW = 5000
+WINDOW = 2000
 _OF_ALL, _OF_PIPELINE = "artifacts", "artifacts-of-pipeline"
 
 
