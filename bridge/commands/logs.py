@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 1.0
 _SHOWN_TASKS = 20
+# By so much of what was printed last its place in the end of a log is found again.
+_RECOGNISED_CHARACTERS, _LEAST_RECOGNISED = 4096, 32
 
 
 def register(commands: Any) -> None:
@@ -71,16 +73,30 @@ class _Printer:
         self._json = args.json
         self._console = console
         self._printed: dict[str, int] = {}
+        self._last: dict[str, str] = {}
         self._rest: dict[str, str] = {}
         self.several = args.follow and not args.task
         self.printed = False
 
     def add(self, path: str, text: str) -> None:
-        """The log of a task as far as it is now."""
-        begin = self._printed.get(path, 0)
+        """The log of a task as far as it is now, or its end where it is long."""
+        begin = self._new_in(path, text)
         self._rest[path] = ""
         self.feed(path, text[begin:])
-        self._printed[path] = len(text) - len(self._rest[path])
+        printed = self._printed[path] = len(text) - len(self._rest[path])
+        self._last[path] = text[max(0, printed - _RECOGNISED_CHARACTERS) : printed]
+
+    def _new_in(self, path: str, text: str) -> int:
+        begin, last = self._printed.get(path, 0), self._last.get(path, "")
+        if text[:begin].endswith(last):
+            return begin
+        # A bridge gives the end of a long log: what is new comes after what was printed last.
+        while len(last) >= _LEAST_RECOGNISED:
+            found = text.rfind(last)
+            if found >= 0:
+                return found + len(last)
+            last = last[len(last) // 2 + 1 :]
+        return 0
 
     def feed(self, path: str, piece: str) -> None:
         """What comes next in the log of a task."""

@@ -242,6 +242,26 @@ def test_a_followed_log_prints_each_line_once(
     assert kfbridge("logs", "latest", "train", "-f").out == "one\ntwo\nthree\n"
 
 
+def test_of_a_long_log_that_is_followed_no_line_is_left_out_or_told_twice(
+    kfbridge: Shell, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bridge.add(make_run())
+    bridge.tasks[run.run_id] = [make_task("train", "RUNNING", kind="container")]
+    lines = [f"line {number}\n" for number in range(3000)]
+    # A bridge tells the end alone: here as many lines as these.
+    ends = iter([lines[:1000], lines[400:1400], lines[1200:2200], lines[2000:]])
+
+    def goes_on(_: float) -> None:
+        bridge.log["train"] = "".join(next(ends))
+        if bridge.log["train"].endswith(lines[-1]):
+            bridge.runs[run.run_id] = run.model_copy(update=over())
+
+    goes_on(0)
+    monkeypatch.setattr("bridge.commands.logs.time.sleep", goes_on)
+    out = kfbridge("logs", "latest", "-f").out
+    assert out == "".join(f"train | {line}" for line in lines)
+
+
 def test_an_interrupted_log_is_exit_code_130(
     kfbridge: Shell, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
