@@ -27,7 +27,7 @@ ROUTES = frozenset(
         *("/runs", "/runs/{}", "/runs/{}/tasks", "/runs/{}/plan", "/runs/{}/metrics", "/runs/{}/artifacts"),
         *("/runs/{}/explain", "/runs/{}/logs", "/runs/{}/spec", "/compare", "/oncall", "/status"),
         *("/quarantine", "/webhooks", "/pipelines", "/pipelines/{}", "/pipelines/{}/metrics"),
-        *("/artifacts", "/artifacts/{}", "/artifacts/{}/content", "/lineage"),
+        *("/artifacts", "/artifacts/{}", "/artifacts/{}/content", "/lineage", "/cost", "/runs/{}/cost"),
     )
 )
 _MANY = 40
