@@ -181,7 +181,9 @@ def test_24_metadata_that_was_collected_is_expired_and_not_none(
     with stage.serving() as service:
         run = service.wait(service.submit(waits(go), key="k"), state="RUNNING")
         eventually(lambda: service.items(run, "tasks"), "its tasks are read while it goes on")
-        stage.proxy.when("POST", r"/ml_metadata\..*/GetContextByTypeAndName$", collected, times=None)
+        # Asked about one run, and about several together.
+        for method in ("GetContextByTypeAndName", "GetExecutions"):
+            stage.proxy.when("POST", rf"/ml_metadata\..*/{method}$", collected, times=None)
         never = service.submit(needs(stage.folder / "nothing"), key="none")
         Path(f"{stage.folder / 'nothing'}.go").touch()
         # It ended a moment ago and there is nothing: it has none.
