@@ -190,7 +190,7 @@ def _of_task(words: Describing, task: Task, before: Told | None) -> Iterator[Owe
     never_ran = task.state is RuntimeState.SKIPPED and not task.cached
     if not task.path or never_ran or (end is None and task.state is not RuntimeState.RUNNING):
         return
-    began = task.started_at or task.created_at or words.run.started_at or words.run.created_at
+    began = _began(words.run, task)
     ended = task.finished_at or began
     told = before
     if told is None or (told.event.is_end and _began_again(told, began, is_over=end is not None)):
@@ -205,11 +205,14 @@ def _of_abandoned_task(words: Describing, task: Task, before: Told | None) -> It
     """A task that began and whose end nobody knows: its run is over, so nothing more will be told of it."""
     if before is None or before.event.is_end:
         return
-    run = words.run
-    began = task.started_at or task.created_at or run.created_at
+    began = _began(words.run, task)
     # Not before it began: that would be another try.
-    at = max(began, run.finished_at or run.settled_at or run.observed_at or began)
+    at = max(began, words.run.over_at or began)
     yield _task_event(words, task, replace(before, event=EventType.ABORT, ended_at=at), at)
+
+
+def _began(run: Run, task: Task) -> datetime:
+    return task.started_at or task.created_at or run.started_at or run.created_at
 
 
 def _began_again(told: Told, began: datetime, *, is_over: bool) -> bool:

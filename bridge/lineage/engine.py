@@ -8,7 +8,7 @@ from os import strerror
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, bindparam, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session
 
@@ -102,6 +102,14 @@ def for_writing(engine: Engine) -> Engine:
 def may_write(session: Session) -> bool:
     """Whether the session is one of ``Database.transact``, not of ``Database.read``."""
     return bool(session.connection().get_execution_options().get(_WRITES))
+
+
+def lock_name(session: Session, lock_class: int, name: str, *, shared: bool = False) -> None:
+    """Wait for those who hold the name, and hold it until the end of the transaction; whoever holds it
+    ``shared`` waits only for who does not. Does nothing on SQLite, where one transaction writes at a time."""
+    if session.get_bind().dialect.name == "postgresql":
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        session.execute(select(lock(lock_class, func.hashtext(bindparam("name", name)))))
 
 
 def for_reading(engine: Engine) -> Engine:

@@ -73,7 +73,7 @@ def open_runs(session: Session, projects: Collection[str] = ()) -> tuple[list[Ru
 
 def good_seconds(session: Session, pipelines: Sequence[PipelineKey]) -> dict[PipelineKey, list[float]]:
     """How long the newest 12 good runs of each pipeline (project, name) took."""
-    good = "r.good" if session.get_bind().dialect.name == "postgresql" else "r.good = 1"
+    good = _good(session)
     part = (
         "SELECT * FROM (SELECT {place} AS place, r.started_at, r.finished_at FROM runs AS r"  # noqa: S608
         f" WHERE r.project = :project_{{place}} AND r.pipeline_name = :name_{{place}} AND {good}"
@@ -85,6 +85,11 @@ def good_seconds(session: Session, pipelines: Sequence[PipelineKey]) -> dict[Pip
             seconds = max(0.0, (row.finished_at - row.started_at).total_seconds())
             found.setdefault(pipelines[row.place], []).append(seconds)
     return found
+
+
+def _good(session: Session) -> str:
+    """The condition as the partial index of good runs is spelt on either database."""
+    return "r.good" if session.get_bind().dialect.name == "postgresql" else "r.good = 1"
 
 
 def _of_each(
@@ -161,7 +166,7 @@ def recent_starts(
         f" ORDER BY r.created_at DESC, r.run_id DESC LIMIT {_NEWEST_OF_NAME}) AS n"
         f" WHERE n.project = :project_{{place}} LIMIT {_RECENT_RUNS}) AS p{{place}}"
     )
-    good = "r.good" if session.get_bind().dialect.name == "postgresql" else "r.good = 1"
+    good = _good(session)
     good_ones = (
         f"SELECT * FROM (SELECT {{place}} AS place, {columns} = :name_{{place}}"  # noqa: S608
         f" AND r.project = :project_{{place}} AND {good}"

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, literal, or_, select, text, update
+from sqlalchemy import func, literal, or_, select, text, update
 from sqlmodel import Session
 
 from bridge.domain.fairness import Share, Standing, give_places, in_turn
@@ -21,6 +21,7 @@ from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase
 from bridge.lineage.columns import UtcTime, database_time
 from bridge.lineage.convert import run_from_row
+from bridge.lineage.engine import lock_name
 from bridge.lineage.records import Claim, Duty, Fence, Queue
 from bridge.lineage.switches import is_paused
 from bridge.lineage.tables import DUTIES, RUNS
@@ -67,7 +68,8 @@ def place(
     """
     if limit <= 0 or not _anything_waits(session, backend):
         return []
-    _one_at_a_time(session, backend)
+    # Places are counted and given by one process at a time.
+    lock_name(session, _QUEUE_LOCK, f"queue of {backend}")
     if is_paused(session, backend):
         return []
     active = active_runs(session, backend)
@@ -165,13 +167,6 @@ def positions(session: Session, runs: Collection[Run]) -> dict[UUID, int]:
 def _anything_waits(session: Session, backend: str) -> bool:
     statement = select(literal(1)).where(RUNS.c.backend == backend, text(IN_QUEUE)).limit(1)
     return session.execute(statement).first() is not None
-
-
-def _one_at_a_time(session: Session, backend: str) -> None:
-    """Places of a backend are counted and given by one process at a time, until its transaction ends."""
-    if session.get_bind().dialect.name == "postgresql":
-        key = func.hashtext(bindparam("name", f"queue of {backend}"))
-        session.execute(select(func.pg_advisory_xact_lock(_QUEUE_LOCK, key)))
 
 
 def _waiting_projects(session: Session, backend: str) -> list[tuple[str, datetime]]:

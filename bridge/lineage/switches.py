@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, literal, select, text, update
+from sqlalchemy import RowMapping, delete, literal, select, text, update
 from sqlmodel import Session
 
 from bridge.domain.states import RunPhase
 from bridge.lineage import audit, outbox
 from bridge.lineage.bulk import changed_rows, insert_new
 from bridge.lineage.columns import database_time
+from bridge.lineage.engine import lock_name
 from bridge.lineage.records import Switch
 from bridge.lineage.tables import BACKEND_SWITCHES, RUNS
 from bridge.lineage.tables.running import OPEN_PHASES
@@ -40,7 +41,7 @@ def is_paused(session: Session, backend: str) -> bool:
 def may_send(session: Session, backend: str) -> bool:
     """As not ``is_paused``, for the transaction that writes down a run as being sent: whoever pauses the
     backend waits for it, so that a drain sees every run that is under way."""
-    _lock(session, backend, shared=True)
+    lock_name(session, _SWITCH_LOCK, backend, shared=True)
     return not is_paused(session, backend)
 
 
@@ -51,7 +52,7 @@ def pause(
 
     A drain begins anew each time it is asked for: its end is told once more.
     """
-    _lock(session, backend)
+    lock_name(session, _SWITCH_LOCK, backend)
     before = _state(switch_of(session, backend))
     row = {
         "backend": backend,
@@ -100,13 +101,6 @@ def note_drained(session: Session, backend: str) -> bool:
     if noted:
         outbox.append(session, "backend.drained", None, {"backend": backend}, backend=backend)
     return noted > 0
-
-
-def _lock(session: Session, backend: str, *, shared: bool = False) -> None:
-    """Until the end of the transaction; SQLite has one writer at a time anyway."""
-    if session.get_bind().dialect.name == "postgresql":
-        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
-        session.execute(select(lock(_SWITCH_LOCK, func.hashtext(backend))))
 
 
 def _is_busy(session: Session, backend: str) -> bool:
