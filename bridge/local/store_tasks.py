@@ -183,7 +183,10 @@ def _start(connection: sqlite3.Connection, start: TaskStarted) -> None:
 
 
 def _finish(connection: sqlite3.Connection, end: TaskFinished) -> dict[str, tuple[int, ...]]:
-    row = _task(connection, end.task_id)
+    row = _found(connection, end.task_id)
+    if row is None or row["state"] not in (RuntimeState.PENDING, RuntimeState.RUNNING):
+        # A cancel cut off what came before, or came just after it: there is nothing to end.
+        return {}
     ids = {
         key: tuple(
             artifact.artifact_id
@@ -270,11 +273,16 @@ def _execution_state(state: RuntimeState, *, cached: bool) -> ExecutionState:
 
 
 def _task(connection: sqlite3.Connection, task_id: UUID) -> sqlite3.Row:
+    row = _found(connection, task_id)
+    if row is None:
+        raise LookupError(f"task {task_id} was never said to be created")
+    return row
+
+
+def _found(connection: sqlite3.Connection, task_id: UUID) -> sqlite3.Row | None:
     row: sqlite3.Row | None = connection.execute(
         "SELECT * FROM tasks WHERE task_id = ?", (str(task_id),)
     ).fetchone()
-    if row is None:
-        raise LookupError(f"task {task_id} was never said to be created")
     return row
 
 

@@ -37,7 +37,7 @@ def wait_for(client: Any, run_id: str, *states: str) -> Any:
     """The run once it has one of these states; ``wait_for_run_completion`` never notices CANCELED."""
     deadline = time.monotonic() + WAIT_SECONDS
     while (run := client.get_run(run_id)).state not in states:
-        assert time.monotonic() < deadline, f"the run is still {run.state}"
+        assert time.monotonic() < deadline, f"the run is still {run.state}: {run}"
         time.sleep(0.05)
     return run
 

@@ -226,10 +226,11 @@ def test_a_folder_of_artifacts_that_is_not_there(installation: Installation) -> 
 
 
 def test_settings_that_no_service_would_start_with(installation: Installation) -> None:
-    installation.settings["host"] = "0.0.0.0"
+    installation.settings |= {"host": "0.0.0.0", "public_url": "https://bridge.example.org"}
     found = installation.only()
-    assert found["check"] == "settings"
-    assert "api_token" in found["found"]
+    assert found["check"] == "access.open"
+    assert found["level"] == "error"
+    assert "api_token" in found["to_do"]
 
 
 def test_a_token_that_can_be_guessed(installation: Installation) -> None:

@@ -308,3 +308,17 @@ async def test_only_changed_runs_are_named_since_a_watermark(local: LocalApp, sc
 async def test_a_task_that_was_never_created_is_an_error(scribe: Scribe) -> None:
     with pytest.raises(LookupError, match="never said to be created"):
         await scribe.start("ghost")
+
+
+async def test_the_end_of_a_task_whose_creation_a_cancel_cut_off_is_ignored(scribe: Scribe) -> None:
+    assert await scribe.finish("ghost", RuntimeState.CANCELED) == {}
+
+
+async def test_a_cancel_that_comes_after_the_end_changes_nothing(scribe: Scribe) -> None:
+    await scribe.create("train")
+    await scribe.start("train")
+    await scribe.finish("train", result=TaskResult(parameters={"auc": 0.9}))
+    assert await scribe.finish("train", RuntimeState.CANCELED) == {}
+    task = by_path(await scribe.mirror())["train"]
+    assert task.state is RuntimeState.SUCCEEDED
+    assert task.outputs == {"auc": 0.9}
