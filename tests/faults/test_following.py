@@ -311,7 +311,7 @@ def test_17_a_token_that_rotates_is_read_again(stage: Stage, tmp_path: Path) -> 
             stage.backend_ends(run)
             token_file.write_text("third")
             assert service.wait(run, over=True)["state"] == "SUCCEEDED"
-            assert service.status()["reachable"]
+            eventually(lambda: service.status()["reachable"], "the new token is taken")
             check_invariants(stage, service)
         stage.backend, stage.proxy.backend_token = shared, None
 
