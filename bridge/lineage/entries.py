@@ -10,7 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, cast, column, func, select, table, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Session
 
@@ -112,8 +124,14 @@ def newest_labelled(name: str, value: str) -> Stream:
 class Candidates:
     """Runs that may match: all of those that do are among them. An SQL statement that gives their keys."""
 
-    # How many can be counted at the cost of one run that is looked at.
+    # How many can be counted at the cost of one run that is looked at, and how many are counted at least.
     per_run = ENTRIES_PER_RUN
+    at_least = 0
+    # How many are looked at, wherever they lie, at the cost of one run along an index.
+    looked_at_per_run = 3.0
+    # They are asked for only where more runs than this would have to be looked at without them; ``None``: as
+    # soon as anything else seems long.
+    worth_asking: float | None = None
 
     def __init__(self, session: Session, statement: Select[Any]) -> None:
         self._session, self._statement = session, statement
@@ -130,19 +148,53 @@ class Candidates:
 
 
 class Worded(Candidates):
-    """Runs by their words: what costs is to begin, so that they are read while they are counted."""
+    """Runs with those of the words that tell few. Each is the beginning of a word; those of ``names`` are
+    words.
 
-    per_run = 4
-    _runs: Sequence[int] = ()
+    To begin is what costs: the index adds up all runs that have a word before it gives one. So it is asked
+    late, and then for all runs at once, in one text: a row for each would cost more than the index does.
+    """
+
+    at_least = 20_000
+    # Words are compared where a walk has the run before it anyway; that is cheaper than to look for the run.
+    looked_at_per_run = 0.25
+    worth_asking: float | None = 15_000
+
+    def __init__(self, session: Session, words: Sequence[str], names: Sequence[str] = ()) -> None:
+        self._session = session
+        self._asked = {word: is_whole(word) for word in words} | dict.fromkeys(names, True)
+        self._telling: list[str] | None = None
+        self._runs: frozenset[int] = frozenset()
 
     def count(self, most: int) -> int | None:
-        """How many there are; ``None`` for more than ``most``."""
-        self._runs = self._session.scalars(self._statement.limit(most + 1)).all()
+        """How many there are; ``None`` for more than ``most``, or if none of the words tells few."""
+        if self._telling is None:
+            self._telling = _telling(self._session, self._asked)
+        if not self._telling:
+            return None
+        sqlite = self._session.get_bind().dialect.name == "sqlite"
+        found = self._on_sqlite(self._telling) if sqlite else self._on_postgresql(self._telling)
+        part = found.limit(most + 1).subquery("part")
+        joined = func.group_concat if sqlite else func.string_agg
+        told = self._session.scalar(select(joined(cast(part.c.run, Text), literal(","))))
+        self._runs = frozenset(map(int, told.split(","))) if told else frozenset()
         return len(self._runs) if len(self._runs) <= most else None
 
     def runs(self) -> set[int]:
         """Those that were counted."""
         return set(self._runs)
+
+    def _on_postgresql(self, words: Sequence[str]) -> Select[Any]:
+        asked = " & ".join(f"'{word}'" if self._asked[word] else f"'{word}':*" for word in words)
+        found = select(table("run_words", column("run")).c.run)
+        found = found.where(text("run_words.words @@ CAST(:asked AS tsquery)")).params(asked=asked)
+        # With a LIMIT beside the search it would rather read the table than the index.
+        return select(found.cte("worded").prefix_with("MATERIALIZED").c.run)
+
+    def _on_sqlite(self, words: Sequence[str]) -> Select[Any]:
+        asked = " AND ".join(f'"{word}"' if self._asked[word] else f'"{word}"*' for word in words)
+        found = select(table("run_words", column("rowid")).c.rowid.label("run"))
+        return found.where(text("run_words MATCH :asked")).params(asked=asked)
 
 
 def measured(session: Session, metric: MetricFilter) -> Candidates:
@@ -150,27 +202,6 @@ def measured(session: Session, metric: MetricFilter) -> Candidates:
     wanted = (METRICS.c.key == metric.key, compared(METRICS.c.value, metric))
     # A planner's guess of how many there are must not lead to another index.
     return Candidates(session, select(METRICS.c.run).where(*wanted).order_by(METRICS.c.value))
-
-
-def worded(session: Session, words: Sequence[str], names: Sequence[str] = ()) -> Candidates | None:
-    """Runs with those of the words that tell few; ``None`` if none does. Each is the beginning of a word;
-    those of ``names`` are words."""
-    asked = {word: is_whole(word) for word in words} | dict.fromkeys(names, True)
-    telling = _telling(session, asked)
-    if not telling:
-        return None
-    postgresql = session.get_bind().dialect.name == "postgresql"
-    parts = []
-    for word in telling:
-        quoted = f"'{word}'" if postgresql else f'"{word}"'
-        parts.append(quoted if asked[word] else f"{quoted}:*" if postgresql else f"{quoted}*")
-    if postgresql:
-        words_of_run = table("run_words", column("run"))
-        found = select(words_of_run.c.run).where(text("run_words.words @@ CAST(:asked AS tsquery)"))
-        return Worded(session, found.params(asked=" & ".join(parts)))
-    words_of_run = table("run_words", column("rowid"))
-    found = select(words_of_run.c.rowid).where(text("run_words MATCH :asked"))
-    return Worded(session, found.params(asked=" AND ".join(parts)))
 
 
 def _telling(session: Session, words: Mapping[str, bool]) -> list[str]:

@@ -9,6 +9,7 @@ planner has to guess; ``docs/lineage-database.md`` tells more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from uuid import UUID
@@ -67,9 +68,9 @@ def _find(page: Page) -> Iterable[RowMapping]:
     if names_few(page.where):
         return page.all()
     first = _FIRST_BUDGET + page.wanted
-    untried, ways, budgets = _ways(page), list[Way](), dict[Way, int]()
+    choice, budgets = _Choice(_ways(page), first * _UNTRIED_PER_BUDGET), dict[Way, int]()
     while True:
-        way = _nearest(untried, ways, first * _UNTRIED_PER_BUDGET)
+        way = choice.nearest()
         spent = budgets.get(way, 0)
         # Not much more than was spent on it so far: what seemed near may be far.
         most = max(first, spent * _GROWTH)
@@ -80,15 +81,27 @@ def _find(page: Page) -> Iterable[RowMapping]:
         budgets[way] = spent + budget
 
 
-def _nearest(untried: Iterator[Way], ways: list[Way], guess: float) -> Way:
-    """The way that seems nearest to its end; of one that was not tried the ``guess`` is expected."""
-    best = min(ways, key=lambda way: way.outlook or 0.0, default=None)
-    if (best is None or (best.outlook or 0.0) >= guess) and (fresh := next(untried, None)) is not None:
-        ways.append(fresh)
-        return fresh
-    if best is None:
-        raise RuntimeError("there is no way to the page")
-    return best
+class _Choice:
+    """The ways that were tried, and those that were not; of those the ``guess`` is expected, or what they say
+    themselves."""
+
+    def __init__(self, untried: Iterator[Way], guess: float) -> None:
+        self._untried, self._guess = untried, guess
+        self._fresh = next(untried, None)
+        self._tried: list[Way] = []
+
+    def nearest(self) -> Way:
+        """The way that seems nearest to its end."""
+        best = min(self._tried, key=lambda way: way.outlook or 0.0, default=None)
+        expected = (best.outlook or 0.0) if best is not None else math.inf
+        fresh = self._fresh
+        if fresh is not None and expected >= (fresh.worth_trying or self._guess):
+            self._tried.append(fresh)
+            self._fresh = next(self._untried, None)
+            return fresh
+        if best is None:
+            raise RuntimeError("there is no way to the page")
+        return best
 
 
 def _ways(page: Page) -> Iterator[Way]:
@@ -113,9 +126,8 @@ def _ways(page: Page) -> Iterator[Way]:
             yield Follow(page, entries.by_metric(order.metric, descending=order.descending))
         else:
             yield Walk(page, ())
-    words = search_words(where)
-    if words and (worded := entries.worded(session, words, name_words(where))) is not None:
-        yield Few(page, worded, ordered)
+    if words := search_words(where):
+        yield Few(page, entries.Worded(session, words, name_words(where)))
 
 
 def _without(page: Page, *, metric: MetricFilter | None = None, label: tuple[str, str] | None = None) -> Page:

@@ -16,9 +16,8 @@ from bridge.lineage.narrowing import Prefix
 from bridge.lineage.paging import Page, Place
 
 _GROWTH = 4
-# All candidates are looked at in one statement, and hardly any of them is told.
-_CANDIDATES_PER_RUN = 3
-# The same where most of them are not looked at, but met along an index.
+# How many candidates cost as much as one run that is looked at, where most of them are not looked at, but met
+# along an index.
 _MET_PER_RUN = 8
 # How many keys of that index are read at first, and how many more than it seems to need.
 _FIRST_MET = 1000
@@ -29,9 +28,14 @@ Found = Sequence[RowMapping] | None
 
 
 class Way(Protocol):
-    """``outlook`` is what the page is expected to cost yet by this way; ``None`` before it was tried."""
+    """``outlook`` is what the page is expected to cost yet by this way; ``None`` before it was tried.
+
+    ``worth_trying`` is how much any other way must be expected to cost before this one is tried; ``None``: no
+    more than usual.
+    """
 
     outlook: float | None
+    worth_trying: float | None
 
     def go_on(self, budget: int) -> Found:
         """Look at about ``budget`` runs more. Goes on from where it stopped."""
@@ -39,6 +43,8 @@ class Way(Protocol):
 
 class Walk:
     """Along an index of ``runs`` in the order of the page, leaving out what does not match."""
+
+    worth_trying: float | None = None
 
     def __init__(self, page: Page, prefix: Prefix) -> None:
         self.outlook: float | None = None
@@ -55,12 +61,15 @@ class Walk:
         if place is None:
             return self._found
         self._place, self._looked = place, self._looked + budget
-        self.outlook = _expected(self._looked, len(self._found), self._page.wanted)
+        tried = self.outlook is not None
+        self.outlook = _expected(self._looked, len(self._found), self._page.wanted, tried=tried)
         return None
 
 
 class Follow:
     """Along a stream of entries in the order of the page, looking at their runs."""
+
+    worth_trying: float | None = None
 
     def __init__(self, page: Page, stream: Stream) -> None:
         self.outlook: float | None = None
@@ -87,7 +96,7 @@ class Follow:
             self._begin = piece.horizon
             self._runs += len(piece.runs)
             self._spent += len(piece.runs) + (size if piece.filled else max(size, most) / ENTRIES_PER_RUN)
-        self.outlook = _expected(self._spent, len(self._found), page.wanted)
+        self.outlook = _expected(self._spent, len(self._found), page.wanted, tried=self.outlook is not None)
         return None
 
     def _size(self, budget: float) -> int:
@@ -108,6 +117,7 @@ class Few:
 
     def __init__(self, page: Page, candidates: Candidates, prefix: Prefix = ()) -> None:
         self.outlook: float | None = None
+        self.worth_trying = candidates.worth_asking
         self._page, self._candidates, self._prefix = page, candidates, prefix
         self._most = 0
         self._counted = False
@@ -116,12 +126,13 @@ class Few:
         """Count the candidates as far as that is worth it; look at them if they are few or were counted."""
         if self._counted:
             return self._matching()
-        self._most = max(budget * self._candidates.per_run, self._most * _GROWTH)
-        count = self._candidates.count(self._most)
-        if count is not None and count <= budget * _CANDIDATES_PER_RUN:
+        candidates = self._candidates
+        self._most = max(budget * candidates.per_run, self._most * _GROWTH, candidates.at_least)
+        count = candidates.count(self._most)
+        if count is not None and count <= budget * candidates.looked_at_per_run:
             return self._matching()
         self._counted = count is not None
-        per_run = _MET_PER_RUN if self._prefix else _CANDIDATES_PER_RUN
+        per_run = _MET_PER_RUN if self._prefix else candidates.looked_at_per_run
         self.outlook = (self._most * _GROWTH if count is None else count) / per_run
         return None
 
@@ -141,6 +152,8 @@ class Few:
         return page.of(candidates)
 
 
-def _expected(spent: float, found: int, wanted: int) -> float:
-    # What begins rare may come often later on: the newest runs have no errors yet.
-    return spent * (wanted - found) / found if found else spent * _GROWTH
+def _expected(spent: float, found: int, wanted: int, *, tried: bool = False) -> float:
+    if found:
+        return spent * (wanted - found) / found
+    # What begins rare may come often later on: the newest runs have no errors yet. But not for long.
+    return spent * (wanted if tried else _GROWTH)

@@ -150,6 +150,7 @@ def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """With the real budget such a small history is found in the first way that is tried."""
     monkeypatch.setattr(listing, "_FIRST_BUDGET", request.param)
     monkeypatch.setattr(ways, "_FIRST_MET", request.param // 4)
+    monkeypatch.setattr(entries.Worded, "worth_asking", None)
 
 
 @pytest.mark.usefixtures("budget")
@@ -308,6 +309,7 @@ def test_each_kind_of_query_goes_by_the_index_that_is_there_for_it(
     seeded: Seeded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "_FIRST_BUDGET", 1)
+    monkeypatch.setattr(entries.Worded, "worth_asking", None)
     indexes = {
         "newest": "ix_runs_created",
         "in a project": "ix_runs_project_created",
