@@ -44,14 +44,25 @@ class Page:
         key = self._key(RUNS.c)
         inner = self.prefixed(select(RUNS), prefix).where(*self._behind(key, RUNS.c, after), key.is_not(None))
         inner = inner.order_by(*self._ordered(key, RUNS.c.run_id))
-        seen = inner.limit(most).subquery("seen")
-        statement = select(seen, self._key(seen.c).label("place")).where(*conditions(self.where, seen.c))
-        rows = self.session.execute(statement.limit(limit)).mappings().all()
+        rows = self.session.execute(self._seen(inner.limit(most)).limit(limit)).mappings().all()
         if len(rows) == limit:
             return rows, None
         last = inner.with_only_columns(key, RUNS.c.run_id).offset(most - 1).limit(1)
         place = self.session.execute(last).first()
         return rows, None if place is None else Place(*place)
+
+    def _seen(self, inner: Select[Any]) -> Select[Any]:
+        """The matching ones of some runs, in their order."""
+        if self.session.get_bind().dialect.name == "postgresql":
+            seen = inner.subquery("seen")
+            return select(seen, self._key(seen.c).label("place")).where(*conditions(self.where, seen.c))
+        # SQLite takes each column of a row apart, asked for or not; and it has no other way to join these.
+        asked = _Asked()
+        conditions(self.where, asked)
+        seen = inner.with_only_columns(*asked.columns.values()).subquery("seen")
+        joined = seen.join(RUNS, RUNS.c.id == seen.c.id)
+        statement = select(RUNS, self._key(RUNS.c).label("place")).select_from(joined)
+        return statement.where(*conditions(self.where, seen.c))
 
     def keys_along(self, prefix: Prefix, most: int) -> Sequence[int]:
         """The next ``most`` runs of an index of ``runs``, whether they match or not."""
@@ -116,3 +127,15 @@ class Page:
         place = tuple_(begin, literal(after.run_id, Uid()))
         row = tuple_(key, columns.run_id)
         return [row < place if self.order.descending else row > place]
+
+
+class _Asked:
+    """Stands for the columns of ``runs`` and notes which of them are asked for."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, ColumnElement[Any]] = {"id": RUNS.c.id}
+
+    def __getitem__(self, name: str) -> ColumnElement[Any]:
+        return self.columns.setdefault(name, RUNS.c[name])
+
+    __getattr__ = __getitem__
