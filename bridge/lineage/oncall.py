@@ -5,32 +5,30 @@ Each question is bounded in rows, whatever the database holds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime, timedelta
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import Integer, Row, func, select, true
+from sqlalchemy import JSON, bindparam, func, select
 from sqlalchemy import text as sql
-from sqlalchemy.types import TypeEngine
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run
 from bridge.domain.oncall import MIN_RUNS, MOST_INTERVALS
 from bridge.domain.states import RunPhase, RuntimeState
-from bridge.lineage.columns import CleanText, Uid, UtcTime
+from bridge.lineage.bulk import in_pieces
 from bridge.lineage.convert import run_from_row
-from bridge.lineage.tables import PIPELINES, RUNS
+from bridge.lineage.tables import RUNS
 from bridge.lineage.tables.running import OPEN_PHASES
 
 MAX_FAILURES = 300
 MAX_OPEN = 200
 MAX_PIPELINES = 64
 MAX_LOOKED_AT = 2000
-_AT_ONCE = 50
 _GOOD_RUNS = 12
 _RECENT_RUNS = 12
-_NEWEST_OF_NAME = 50
 # A run that fails within the window was hardly submitted longer before it.
 _LONGEST_RUN = timedelta(days=14)
 
@@ -73,35 +71,96 @@ def open_runs(session: Session, projects: Collection[str] = ()) -> tuple[list[Ru
 
 def good_seconds(session: Session, pipelines: Sequence[PipelineKey]) -> dict[PipelineKey, list[float]]:
     """How long the newest 12 good runs of each pipeline (project, name) took."""
-    good = _good(session)
-    part = (
-        "SELECT * FROM (SELECT {place} AS place, r.started_at, r.finished_at FROM runs AS r"  # noqa: S608
-        f" WHERE r.project = :project_{{place}} AND r.pipeline_name = :name_{{place}} AND {good}"
-        f" ORDER BY r.created_at DESC LIMIT {_GOOD_RUNS}) AS p{{place}}"
+    columns = ("started_at", "finished_at")
+    newest = _newest_of_each(session, pipelines, columns, _GOOD_RUNS, good=True)
+    return {
+        key: took
+        for key, runs in newest.items()
+        if (took := [_seconds(started, finished) for started, finished in runs if started and finished])
+    }
+
+
+def _seconds(started: str, finished: str) -> float:
+    return max(0.0, (_moment(finished) - _moment(started)).total_seconds())
+
+
+def _moment(text: str) -> datetime:
+    """A moment as either database writes it in JSON: SQLite without a zone, which is UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelling:
+    """What the two databases spell differently. ``given`` are the pipelines of ``:keys``; ``nested``
+    says that a text is JSON; ``good`` is the condition of the partial indexes of good runs."""
+
+    given: str
+    all_of: str
+    array: str
+    nested: str
+    good: str
+
+
+_SPELLINGS = {
+    "postgresql": _Spelling(
+        "(SELECT k.place - 1 AS place, k.value ->> 0 AS project, k.value ->> 1 AS name"
+        " FROM json_array_elements(CAST(:keys AS json)) WITH ORDINALITY AS k (value, place)) AS p",
+        *("json_agg", "json_build_array", "", "r.good"),
+    ),
+    "sqlite": _Spelling(
+        "(SELECT key AS place, json_extract(value, '$[0]') AS project, json_extract(value, '$[1]') AS name"
+        " FROM json_each(:keys)) AS p",
+        *("json_group_array", "json_array", "json", "r.good = 1"),
+    ),
+}
+
+
+def _spelling(session: Session) -> _Spelling:
+    return _SPELLINGS[session.get_bind().dialect.name]
+
+
+def _newest(spelling: _Spelling, told: str, columns: Sequence[str], most: int, *, good: bool) -> str:
+    """What is told of the newest runs of the pipeline ``p``, as a value: the index is read for each pipeline,
+    by one statement however many there are."""
+    only = f" AND {spelling.good}" if good else ""
+    return (
+        f"(SELECT {told} FROM (SELECT {', '.join(f'r.{name}' for name in columns)} FROM runs AS r"  # noqa: S608
+        f" WHERE r.project = p.project AND r.pipeline_name = p.name{only}"
+        f" ORDER BY r.created_at DESC LIMIT {most}) AS s)"
     )
-    found: dict[PipelineKey, list[float]] = {}
-    for row in _of_each(session, part, pipelines, started_at=UtcTime(), finished_at=UtcTime()):
-        if row.started_at is not None and row.finished_at is not None:
-            seconds = max(0.0, (row.finished_at - row.started_at).total_seconds())
-            found.setdefault(pipelines[row.place], []).append(seconds)
-    return found
 
 
-def _good(session: Session) -> str:
-    """The condition as the partial index of good runs is spelt on either database."""
-    return "r.good" if session.get_bind().dialect.name == "postgresql" else "r.good = 1"
+def _newest_of_each(
+    session: Session,
+    pipelines: Sequence[PipelineKey],
+    columns: Sequence[str],
+    most: int,
+    *,
+    good: bool = False,
+) -> dict[PipelineKey, list[list[Any]]]:
+    """These columns, as JSON has them, of each pipeline's newest runs; pipelines without any are left out."""
+    spelling = _spelling(session)
+    told = f"{spelling.all_of}({spelling.array}({', '.join(f's.{name}' for name in columns)}))"
+    found = _newest(spelling, told, columns, most, good=good)
+    each = f"SELECT p.place, {found} AS found FROM {spelling.given}"  # noqa: S608
+    return {
+        pipelines[place]: runs
+        for place, runs in _all_of(session, each, ("place",), {"keys": json.dumps(pipelines)})
+        if runs
+    }
 
 
-def _of_each(
-    session: Session, part: str, pipelines: Sequence[PipelineKey], **columns: TypeEngine[Any]
-) -> Iterator[Row[Any]]:
-    """The rows of one statement per pipeline, fifty statements together, each with its pipeline's place."""
-    for start in range(0, len(pipelines), _AT_ONCE):
-        places = range(start, min(start + _AT_ONCE, len(pipelines)))
-        statement = sql(" UNION ALL ".join(part.format(place=place) for place in places))
-        given = {f"project_{place}": pipelines[place][0] for place in places}
-        given |= {f"name_{place}": pipelines[place][1] for place in places}
-        yield from session.execute(statement.columns(place=Integer(), **columns), given).all()
+def _all_of(session: Session, each: str, names: Sequence[str], given: Mapping[str, Any]) -> list[list[Any]]:
+    """The rows of a statement, of which the last column ``found`` is JSON, as one value: a thousand rows of
+    their own would take longer to read than to find."""
+    spelling = _spelling(session)
+    columns = ", ".join(f"e.{name}" for name in names)
+    told = f"{spelling.all_of}({spelling.array}({columns}, {spelling.nested}(e.found)))"
+    statement = sql(f"SELECT {told} AS found FROM ({each}) AS e").columns(found=JSON())  # noqa: S608
+    if "projects" in given:
+        statement = statement.bindparams(bindparam("projects", expanding=True))
+    return session.execute(statement, dict(given)).scalar_one() or []
 
 
 def silent_pipelines(
@@ -112,26 +171,19 @@ def silent_pipelines(
 
     Pipelines with fewer good runs come last. Of more than 2,000 pipelines the newest are looked at.
     """
-    columns = RUNS.c
-    # Spelt and ordered as the partial index of good runs is.
-    good = (
-        select(columns.created_at)
-        .where(columns.project == PIPELINES.c.project, columns.pipeline_name == PIPELINES.c.name)
-        .where(columns.good == true())
-        .order_by(columns.created_at.desc())
-        .limit(1)
+    spelling = _spelling(session)
+    told = f"{spelling.array}(max(s.created_at), min(s.created_at), count(*))"
+    good = _newest(spelling, told, ("created_at",), MIN_RUNS, good=True)
+    where = "WHERE p.project IN :projects" if projects else ""
+    each = (
+        f"SELECT p.project, p.name, {good} AS found FROM pipelines AS p {where}"  # noqa: S608
+        f" ORDER BY p.id DESC LIMIT {MAX_LOOKED_AT + 1}"
     )
-    newest, earlier = good.scalar_subquery(), good.offset(MIN_RUNS - 1).scalar_subquery()
-    statement = (
-        select(PIPELINES.c.project, PIPELINES.c.name, newest.label("newest"), earlier.label("earlier"))
-        .order_by(PIPELINES.c.id.desc())
-        .limit(MAX_LOOKED_AT + 1)
-    )
-    if projects:
-        statement = statement.where(PIPELINES.c.project.in_(projects))
-    rows = session.execute(statement).all()
+    given = {"projects": list(projects)} if projects else {}
+    rows = _all_of(session, each, ("project", "name"), given)
     silent = {
-        (row.project, row.name): _intervals(row.newest, row.earlier, now) for row in rows[:MAX_LOOKED_AT]
+        (project, name): _intervals(newest, earliest, count, now)
+        for project, name, (newest, earliest, count) in rows[:MAX_LOOKED_AT]
     }
     keys = sorted(
         (key for key, count in silent.items() if count is not None), key=lambda key: silent[key] or 0
@@ -140,51 +192,41 @@ def silent_pipelines(
     return keys[:MAX_PIPELINES], more
 
 
-def _intervals(newest: datetime | None, earlier: datetime | None, now: datetime) -> float | None:
+def _intervals(newest: str | None, earliest: str | None, count: int, now: datetime) -> float | None:
     """For how many of its intervals a pipeline was silent; ``None`` where nothing can be overdue."""
-    if newest is None or earlier is None:
+    if newest is None or earliest is None or count < MIN_RUNS:
         return float(MOST_INTERVALS)
-    interval = (newest - earlier) / (MIN_RUNS - 1)
+    last = _moment(newest)
+    interval = (last - _moment(earliest)) / (MIN_RUNS - 1)
     if not interval:
         return None
     # A mean of four intervals is not the median of more; and runs that failed may have started since.
-    count = (now - newest) / interval
-    return count if 0.5 < count < 3 * MOST_INTERVALS else None
+    intervals = (now - last) / interval
+    return intervals if 0.5 < intervals < 3 * MOST_INTERVALS else None
 
 
 def recent_starts(
     session: Session, pipelines: Sequence[PipelineKey]
 ) -> dict[PipelineKey, list[tuple[datetime, str | None]]]:
-    """When the newest 12 runs of each pipeline were submitted, newest first, each with its DagRun's id.
-
-    Where other projects have so many runs of a pipeline of that name that the newest 50 hold fewer than 12
-    of the project, the project's good runs stand for those further back.
-    """
-    columns = "r.run_id, r.created_at, r.dag_run_id, r.project FROM runs AS r WHERE r.pipeline_name"
-    of_name = (
-        f"SELECT * FROM (SELECT {{place}} AS place, n.* FROM (SELECT {columns} = :name_{{place}}"  # noqa: S608
-        f" ORDER BY r.created_at DESC, r.run_id DESC LIMIT {_NEWEST_OF_NAME}) AS n"
-        f" WHERE n.project = :project_{{place}} LIMIT {_RECENT_RUNS}) AS p{{place}}"
-    )
-    good = _good(session)
-    good_ones = (
-        f"SELECT * FROM (SELECT {{place}} AS place, {columns} = :name_{{place}}"  # noqa: S608
-        f" AND r.project = :project_{{place}} AND {good}"
-        f" ORDER BY r.created_at DESC LIMIT {_RECENT_RUNS}) AS p{{place}}"
-    )
-    types: dict[str, TypeEngine[Any]] = {"run_id": Uid(), "created_at": UtcTime(), "dag_run_id": CleanText()}
-    found: dict[PipelineKey, dict[UUID, tuple[datetime, str | None]]] = {key: {} for key in pipelines}
-    for row in _of_each(session, of_name, pipelines, **types):
-        found[pipelines[row.place]][row.run_id] = (row.created_at, row.dag_run_id)
-    mixed = [key for key in pipelines if len(found[key]) < _RECENT_RUNS]
-    for row in _of_each(session, good_ones, mixed, **types):
-        found[mixed[row.place]][row.run_id] = (row.created_at, row.dag_run_id)
-    return {
-        key: sorted(starts.values(), key=_submitted, reverse=True)[:_RECENT_RUNS]
-        for key, starts in found.items()
-        if starts
+    """When the newest 12 runs of each pipeline were submitted, newest first, each with its DagRun's id."""
+    newest = _newest_of_each(session, pipelines, ("created_at", "dag_run_id"), _RECENT_RUNS)
+    starts = {
+        key: [(_moment(created_at), dag_run_id) for created_at, dag_run_id in runs]
+        for key, runs in newest.items()
     }
+    return {key: sorted(found, key=_submitted, reverse=True) for key, found in starts.items()}
 
 
 def _submitted(start: tuple[datetime, str | None]) -> datetime:
     return start[0]
+
+
+def newest_runs(session: Session, pipelines: Sequence[PipelineKey]) -> dict[PipelineKey, Run]:
+    """The newest run of each pipeline; those without any are left out."""
+    ids = [runs[0][0] for runs in _newest_of_each(session, pipelines, ("id",), 1).values()]
+    found = [
+        run_from_row(row)
+        for piece in in_pieces(ids)
+        for row in session.execute(select(RUNS).where(RUNS.c.id.in_(piece))).mappings()
+    ]
+    return {(run.project, run.pipeline.name): run for run in found}

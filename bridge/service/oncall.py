@@ -13,7 +13,6 @@ from bridge.domain.lineage import Run
 from bridge.domain.oncall import MIN_RUNS, group_of, overdue
 from bridge.domain.trends import usual_seconds
 from bridge.lineage import oncall
-from bridge.lineage.history import runs_of_pipeline
 from bridge.lineage.oncall import PipelineKey
 from bridge.service.briefs import brief, brief_fields, owner_of, runbook_of
 
@@ -108,22 +107,21 @@ def _missing(session: Session, pipelines: Sequence[PipelineKey], now: datetime) 
         if late is not None:
             found.append((late, key))
     found.sort(key=lambda pair: -(pair[0].late / pair[0].every))
+    newest = oncall.newest_runs(session, [key for _, key in found[:_MISSING_SHOWN]])
     missing = []
     for late, (project, name) in found[:_MISSING_SHOWN]:
-        newest, _ = runs_of_pipeline(session, project, name, limit=1)
-        if newest:
-            last = newest[0]
-            missing.append(
-                MissingRun(
-                    pipeline=name,
-                    project=project,
-                    dag_id=last.origin.dag_id,
-                    last_run=brief(last, now),
-                    every_seconds=late.every.total_seconds(),
-                    expected_at=late.expected_at,
-                    late_seconds=round(late.late.total_seconds(), 3),
-                    owner=owner_of(last),
-                    runbook=runbook_of(last),
-                )
+        last = newest[project, name]
+        missing.append(
+            MissingRun(
+                pipeline=name,
+                project=project,
+                dag_id=last.origin.dag_id,
+                last_run=brief(last, now),
+                every_seconds=late.every.total_seconds(),
+                expected_at=late.expected_at,
+                late_seconds=round(late.late.total_seconds(), 3),
+                owner=owner_of(last),
+                runbook=runbook_of(last),
             )
+        )
     return missing

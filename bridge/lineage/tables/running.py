@@ -155,6 +155,10 @@ class RunRow(Row, table=True):
         Index("ix_runs_created", "created_at", "run_id"),
         Index("ix_runs_project_created", "project", "created_at", "run_id"),
         Index("ix_runs_pipeline_created", "pipeline_name", "created_at", "run_id"),
+        Index(
+            *("ix_runs_project_pipeline_created", "project", "pipeline_name", "created_at", "run_id"),
+            "dag_run_id",
+        ),
         Index("ix_runs_state_created", "shown_state", "created_at", "run_id"),
         Index("ix_runs_project_state_created", "project", "shown_state", "created_at", "run_id"),
         Index(

@@ -12,6 +12,7 @@ from bridge.domain.lineage import RunError
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.lineage import oncall
 from bridge.lineage.database import Database
+from bridge.lineage.history import runs_of_pipeline
 from bridge.lineage.runs import change_run
 from bridge.lineage.specs import ensure_pipeline
 from tests.support.lineage_samples import PIPELINE, T0, a_submission, end, many_runs, submit
@@ -70,21 +71,46 @@ def test_how_long_good_runs_took_and_when_runs_were_submitted(database: Database
 
 
 def test_another_project_with_the_same_pipeline_does_not_hide_when_runs_were_submitted(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database,
 ) -> None:
-    monkeypatch.setattr(oncall, "_NEWEST_OF_NAME", 3)
-
     def fill(session: Session) -> None:
-        ours = many_runs(session, 2, project="fraud")
-        change_run(session, ours[0].run_id, **end(ours[0]))
-        for number in range(5):
+        many_runs(session, 2, project="fraud")
+        for number in range(14):
             submit(session, a_submission(created_at=T0 + timedelta(hours=1 + number)))
 
     database.transact(fill)
     keys = [("fraud", PIPELINE.name), ("default", PIPELINE.name)]
     starts = database.read(lambda s: oncall.recent_starts(s, keys))
-    assert [at for at, _ in starts[keys[0]]] == [T0]
-    assert [at for at, _ in starts[keys[1]]] == [T0 + timedelta(hours=number) for number in (5, 4, 3)]
+    assert [at for at, _ in starts[keys[0]]] == [T0 + timedelta(seconds=1), T0]
+    assert [at for at, _ in starts[keys[1]]] == [T0 + timedelta(hours=number) for number in range(14, 2, -1)]
+
+
+def test_the_newest_run_of_each_pipeline(database: Database) -> None:
+    database.transact(_fill)
+    keys = [("fraud", "other"), ("default", PIPELINE.name), ("fraud", "never-run")]
+    found = database.read(lambda s: oncall.newest_runs(s, keys))
+    newest = {key: database.read(lambda s, key=key: runs_of_pipeline(s, *key, limit=1)) for key in keys[:2]}
+    # Two of the other pipeline were submitted at the same moment.
+    assert set(found) == set(keys[:2])
+    assert found[keys[0]].created_at == T0
+    assert [found[keys[1]]] == newest[keys[1]][0]
+    assert database.read(lambda s: oncall.newest_runs(s, [])) == {}
+
+
+def test_pipelines_are_found_whatever_their_names_hold(database: Database) -> None:
+    name = """it's a "pipeline" with \\ and ü, {} and [0] and :keys"""
+
+    def fill(session: Session) -> None:
+        run = submit(session, a_submission(pipeline=replace(PIPELINE, name=name), created_at=T0))
+        change_run(session, run.run_id, **end(run))
+        ensure_pipeline(session, "default", name, at=T0)
+
+    database.transact(fill)
+    keys, _ = database.read(lambda s: oncall.silent_pipelines(s, T0))
+    assert keys == [("default", name)]
+    assert database.read(lambda s: oncall.good_seconds(s, keys)) == {keys[0]: [60.0]}
+    starts = database.read(lambda s: oncall.recent_starts(s, keys))
+    assert starts == {keys[0]: [(T0, "scheduled__2013-01-06")]}
 
 
 def test_of_many_pipelines_those_are_looked_at_whose_next_run_may_be_overdue(
