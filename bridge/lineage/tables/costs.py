@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field
 
 from bridge.lineage.tables.base import Row, reference, surrogate, text_column
+
+# What PostgreSQL does not have.
+ONLY_ON_SQLITE = frozenset({"ix_usage_totals_pipeline", "ix_usage_totals_month"})
 
 
 class RunUsageRow(Row, table=True):
@@ -24,10 +27,23 @@ class RunUsageRow(Row, table=True):
 
 
 class UsageTotalRow(Row, table=True):
-    """The same summed up, with the number of runs."""
+    """The same summed up, with the number of runs.
+
+    The indexes have the sums in the order in which they are asked for. PostgreSQL does without: it adds up in
+    memory, and what an index holds makes each change of a row dearer.
+    """
 
     __tablename__ = "usage_totals"
-    __table_args__ = (UniqueConstraint("month", "project", "pipeline", "team", "backend", "resource"),)
+    __table_args__ = (
+        UniqueConstraint("month", "project", "pipeline", "team", "backend", "resource"),
+        Index(
+            *("ix_usage_totals_pipeline", "pipeline", "backend", "resource", "project", "month"),
+            *("runs", "hours"),
+        ).ddl_if(dialect="sqlite"),
+        Index(
+            *("ix_usage_totals_month", "month", "backend", "resource", "team", "project", "runs", "hours"),
+        ).ddl_if(dialect="sqlite"),
+    )
 
     id: int | None = surrogate()
     month: str = text_column()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
@@ -17,6 +18,7 @@ from bridge.lineage import outbox, usage
 from bridge.lineage.database import Database
 from bridge.lineage.errors import SchemaMismatch
 from bridge.lineage.runs import change_run
+from bridge.lineage.tables import USAGE_TOTALS
 from tests.support.lineage_samples import PIPELINE, T0, a_submission, end, submit
 
 PRICES = Prices({("", "cpu"): 0.5, ("local", "cpu"): 0.25})
@@ -134,6 +136,69 @@ def test_of_many_keys_the_longest_are_told_and_all_are_summed(
     assert {one.key for one in found.items} == {"b", "c"}
     assert found.truncated
     assert {(one.resource, one.runs, one.hours) for one in found.whole} == {("run", 4, 9.0), ("cpu", 4, 31.0)}
+
+
+def _fill_totals(session: Session) -> list[dict[str, object]]:
+    """Totals of three years, spread unevenly."""
+    rows = [
+        {
+            "backend": ("local", "cloud")[number % 2],
+            "project": ("default", "fraud", "labs")[number % 3],
+            "month": f"{2011 + number % 3}-{number % 12 + 1:02d}",
+            "pipeline": f"p{number % 7}",
+            "team": ("", "ops", "risk", "web", "maps")[number % 5],
+            "resource": resource,
+            "runs": number % 4,
+            "hours": number / 8,
+        }
+        for number in range(240)
+        for resource in ("run", "cpu")
+    ]
+    known = {tuple(row[name] for name in usage._TOTAL_KEY): row for row in rows}
+    session.execute(insert(USAGE_TOTALS), list(known.values()))
+    return list(known.values())
+
+
+@pytest.mark.parametrize("by", ["pipeline", "team", "project", "month"])
+def test_whatever_is_asked_for_the_sums_are_those_of_the_totals(database: Database, by: usage.By) -> None:
+    rows = database.transact(_fill_totals)
+    spans = (("2011-01", "2013-12"), ("2012-03", "2012-05"), ("2013-11", "2020-01"), ("2001-01", "2002-01"))
+    for (first, last), projects, pipeline in itertools.product(
+        spans, ((), ("fraud",), ("fraud", "labs")), (None, "p3")
+    ):
+        expected: dict[tuple[object, ...], tuple[int, float]] = {}
+        for row in rows:
+            if not first <= str(row["month"]) <= last or (projects and row["project"] not in projects):
+                continue
+            if pipeline is None or row["pipeline"] == pipeline:
+                key = (row[by], row["backend"], row["resource"])
+                runs, hours = expected.get(key, (0, 0.0))
+                expected[key] = (runs + row["runs"], hours + row["hours"])  # type: ignore[operator]
+        found = database.read(
+            lambda s, f=first, n=last, p=projects, name=pipeline: usage.totals(
+                s, by, f, n, projects=p, pipeline=name
+            )
+        )
+        assert {
+            (one.key, one.backend, one.resource): (one.runs, one.hours) for one in found.items
+        } == expected
+
+
+@pytest.mark.parametrize("by", ["pipeline", "month"])
+def test_sqlite_adds_up_many_months_without_sorting_them(database: Database, by: usage.By) -> None:
+    if database.dialect != "sqlite":
+        return
+    database.transact(_fill_totals)
+
+    def plan(session: Session) -> list[str]:
+        statement = usage._in_order(session, by, "2011-01", "2013-12", ())
+        if by == "month":
+            statement = statement.get_final_froms()[0].element  # type: ignore[attr-defined]
+        sql = statement.compile(session.connection(), compile_kwargs={"literal_binds": True})
+        return [row[3] for row in session.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
+
+    (line,) = database.read(plan)
+    assert f"USING COVERING INDEX ix_usage_totals_{by}" in line
 
 
 def test_costs_are_a_view_with_the_backends_own_price_first(database: Database) -> None:

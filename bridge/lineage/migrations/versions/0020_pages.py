@@ -26,3 +26,14 @@ def upgrade() -> None:
             "INSERT INTO sqlite_stat1 (tbl, idx, stat)"
             " VALUES ('runs', 'ix_runs_project_pipeline_created', '1000000 100000 1000 1 1 1')"
         )
+        # Sums in the order in which they are asked for, which SQLite would have to sort.
+        op.create_index(
+            "ix_usage_totals_pipeline",
+            "usage_totals",
+            ["pipeline", "backend", "resource", "project", "month", "runs", "hours"],
+        )
+        op.create_index(
+            "ix_usage_totals_month",
+            "usage_totals",
+            ["month", "backend", "resource", "team", "project", "runs", "hours"],
+        )
