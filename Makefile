@@ -42,7 +42,7 @@ dashboard: .venv/.made ## the pages, built where they are missing or stale
 
 .venv-airflow/.made: $(LOCK) | $(filter .uv/bin/uv,$(UV))
 	UV_PROJECT_ENVIRONMENT=.venv-airflow $(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON) \
-		--extra airflow --group dags --group airflow-postgres
+		--extra airflow --group dags --group airflow-postgres --group airflow-s3
 	@touch $@
 
 .venv-airflow-%/.made: tests/compat/airflow-%.txt pyproject.toml | $(filter .uv/bin/uv,$(UV))

@@ -80,7 +80,7 @@ def delay_model_retraining() -> None:
         arguments={
             "versions": window["versions"],
             "target": "{{ params.target }}",
-            "register_to": settings.registry_uri(),
+            "register_to": settings.registry_folder(),
         },
         experiment="flight-delay",
         display_name="flight-delay {{ run_id }}",

@@ -29,6 +29,7 @@ from deploy.laptop.processes import free_port
 PROJECT = "kfbridge-check"
 CELERY = ROOT / "deploy" / "docker" / "compose.celery.yaml"
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
+ARTIFACTS = "s3://mlpipeline/"
 TARGETS = ("service", "worker", "local", "airflow")
 _PACKAGE_SETTINGS = (
     "PIP_INDEX_URL",
@@ -185,7 +186,15 @@ def check(*, celery: bool) -> DemoResult:
             say("everything is healthy; the main job")
             if not scene.refuses_strangers():
                 raise CheckError("the bridge answered somebody without a token")
-            return play(scene, say, seconds=_JOB_SECONDS)
+            return _played(scene)
+
+
+def _played(scene: ComposeScene) -> DemoResult:
+    result = play(scene, say, seconds=_JOB_SECONDS)
+    elsewhere = [uri for uris in result.models.values() for uri in uris if not uri.startswith(ARTIFACTS)]
+    if elsewhere:
+        raise CheckError(f"models are not where artifacts go, below {ARTIFACTS}: {', '.join(elsewhere)}")
+    return result
 
 
 def main(arguments: Sequence[str]) -> int:

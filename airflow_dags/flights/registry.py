@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from flights.settings import store_connection
 from flights.storage import read_bytes, write_bytes
 
 from bridge.client.refs import ArtifactRef
@@ -98,7 +99,7 @@ def _verdict(gate: Mapping[str, Any] | None) -> tuple[bool, str]:
 def _verified_digest(model: ArtifactRef) -> str:
     digest = hashlib.sha256()
     try:
-        with model.open() as content:
+        with model.open(conn_id=store_connection()) as content:
             while chunk := content.read(_CHUNK_BYTES):
                 digest.update(chunk)
     except OSError as error:

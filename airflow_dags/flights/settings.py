@@ -7,7 +7,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from bridge.domain.uris import normalise_uri
+from bridge.domain.uris import local_path, normalise_uri
 
 WINDOW_VARIABLE = "flights_window_days"
 DEFAULT_WINDOW_DAYS = 30
@@ -29,10 +29,22 @@ def flights_uri() -> str:
 
 
 def registry_uri() -> str:
-    """The model registry, a folder of folders, one for each model name: ``KFBRIDGE_REGISTRY_URI``, else
-    below the root. Components write to it, so it is a folder that they have too."""
+    """The model registry, with a folder for each model name: ``KFBRIDGE_REGISTRY_URI``, else below the
+    root."""
     configured = os.environ.get("KFBRIDGE_REGISTRY_URI")
     return normalise_uri(configured) if configured else f"{data_uri()}/models"
+
+
+def registry_folder() -> str:
+    """The registry as components get it: a folder that they have too. Empty if it lies in an object store,
+    where KFP keeps a model with the run's other artifacts, and the registry only names it."""
+    return registry_uri() if local_path(registry_uri()) else ""
+
+
+def store_connection() -> str | None:
+    """The Airflow connection to the object store: ``KFBRIDGE_DATA_CONN_ID``; without it the store's own
+    defaults count."""
+    return os.environ.get("KFBRIDGE_DATA_CONN_ID") or None
 
 
 def compiled_pipeline(name: str) -> str:

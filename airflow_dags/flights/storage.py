@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow.parquet as pq
+from flights.settings import store_connection
 
 from bridge.domain.uris import local_path, normalise_uri
 
@@ -111,4 +112,4 @@ def _remote(uri: str) -> Any:
     # Airflow is imported only where an object store is used: the functions of this package are plain Python.
     from airflow.sdk import ObjectStoragePath
 
-    return ObjectStoragePath(uri, conn_id=os.environ.get("KFBRIDGE_DATA_CONN_ID"))
+    return ObjectStoragePath(uri, conn_id=store_connection())

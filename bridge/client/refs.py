@@ -66,18 +66,23 @@ class ArtifactRef:
         return f"{REF_PREFIX}{self.artifact_id}"
 
     def open(
-        self, *, client: BridgeClient | None = None, via: Literal["auto", "store", "bridge"] = "auto"
+        self,
+        *,
+        client: BridgeClient | None = None,
+        via: Literal["auto", "store", "bridge"] = "auto",
+        conn_id: str | None = None,
     ) -> IO[bytes]:
         """The content, opened for reading now and not before; close it after use.
 
         ``auto`` reads a file that is on this machine as it is, an object store through Airflow's
         ``ObjectStoragePath`` (inside Airflow) or fsspec, where one is installed that knows the
-        scheme, and everything else through the bridge; ``store`` and ``bridge`` insist. Without a
+        scheme, and everything else through the bridge; ``store`` and ``bridge`` insist. ``conn_id`` is
+        Airflow's connection to the store, without which the store's own defaults count. Without a
         ``client`` the bridge is the one that ``KFBRIDGE_URL`` and ``KFBRIDGE_TOKEN`` name.
         Raises ``InputError`` when nothing here can read it, and what the store or the bridge raises.
         """
         if via != "bridge" and self.uri is not None:
-            content = _open_local(self.uri) or _open_store(self.uri)
+            content = _open_local(self.uri) or _open_store(self.uri, conn_id)
             if content is not None:
                 return content
         if via == "store":
@@ -128,7 +133,7 @@ def _open_local(uri: str) -> IO[bytes] | None:
     return Path(path).open("rb")
 
 
-def _open_store(uri: str) -> IO[bytes] | None:
+def _open_store(uri: str, conn_id: str | None) -> IO[bytes] | None:
     scheme = urlsplit(uri).scheme
     if scheme in ("", "file", "bridge"):
         return None
@@ -138,15 +143,15 @@ def _open_store(uri: str) -> IO[bytes] | None:
     except (ImportError, ValueError):
         return None
     if "airflow.sdk" in sys.modules:
-        content = _open_in_airflow(uri)
+        content = _open_in_airflow(uri, conn_id)
         if content is not None:
             return content
     return cast(IO[bytes], fsspec.open(uri, "rb").open())
 
 
-def _open_in_airflow(uri: str) -> IO[bytes] | None:
+def _open_in_airflow(uri: str, conn_id: str | None) -> IO[bytes] | None:
     """Through Airflow, whose connections know the store's credentials; ``None`` if it lacks the provider."""
-    path = importlib.import_module("airflow.sdk").ObjectStoragePath(uri)
+    path = importlib.import_module("airflow.sdk").ObjectStoragePath(uri, conn_id=conn_id)
     try:
         _ = path.fs
     except ValueError:

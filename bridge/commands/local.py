@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "KFBRIDGE_LOCAL_TOKEN"  # noqa: S105 - the name of a variable
 HOSTS_VARIABLE = "KFBRIDGE_LOCAL_ALLOWED_HOSTS"
+ARTIFACTS_VARIABLE = "KFBRIDGE_LOCAL_ARTIFACTS"
+OPTIONS_VARIABLE = "KFBRIDGE_LOCAL_ARTIFACT_OPTIONS"
 
 
 def register(commands: Any) -> None:
@@ -33,7 +36,9 @@ def register(commands: Any) -> None:
         description="Run a Kubeflow Pipelines backend on this machine, without Kubernetes: for laptops, CI "
         "and demos. It serves KFP's v2beta1 API on 127.0.0.1 and runs components as processes of this user "
         f"or in containers. {TOKEN_VARIABLE} makes it ask for that bearer token; {HOSTS_VARIABLE} "
-        "(with commas) are further names under which it answers.",
+        f"(with commas) are further names under which it answers. {OPTIONS_VARIABLE} is a JSON object "
+        "that says where the S3 server of --artifacts is and who we are there: endpoint_url, key, secret; "
+        "what it leaves out, AWS' own variables and files say.",
     )
     parser.add_argument(
         "--port", metavar="N", type=int, default=8888, help="the port; 0 chooses a free one (default: 8888)"
@@ -73,6 +78,12 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--keep-gib", metavar="GIB", type=float, help="how much the files of all runs may take (default: any)"
     )
+    parser.add_argument(
+        "--artifacts",
+        metavar="URI",
+        help="where artifacts go, such as s3://bucket/prefix "
+        f"({ARTIFACTS_VARIABLE}; default: to files in the data directory)",
+    )
     add_runner_options(parser)
     # For whoever starts it as a child: it must not outlive its parent, however that ends.
     parser.add_argument("--stop-with-stdin", action="store_true", help=argparse.SUPPRESS)
@@ -84,6 +95,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         from bridge.local.container_engine import EngineError
         from bridge.local.main import AlreadyServed
         from bridge.local.main import run as serve
+        from bridge.local.object_store import ObjectStoreError
         from bridge.local.settings import LocalSettings
     except ImportError as error:
         raise missing_extra("local", "local", error) from error
@@ -102,6 +114,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             keep_gib=args.keep_gib,
             token=console.environ.get(TOKEN_VARIABLE) or None,
             allowed_hosts=_listed(console.environ.get(HOSTS_VARIABLE, "")),
+            artifacts=args.artifacts or console.environ.get(ARTIFACTS_VARIABLE) or None,
+            artifact_options=_options(console.environ.get(OPTIONS_VARIABLE, "")),
             containers=container_settings(args, console.environ),
         )
     except ValueError as error:
@@ -118,6 +132,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             to_do="start Docker or Podman, or name another --container-engine.",
             exit_code=UNREACHABLE,
         ) from error
+    except ObjectStoreError as error:
+        raise CommandError(f"artifacts cannot go to {error}", exit_code=UNREACHABLE) from error
     except OSError as error:
         if error.filename is not None:
             # The port has no file name; what is kept has.
@@ -135,6 +151,20 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _options(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError as error:
+        found = error
+    if not isinstance(found, dict):
+        # Not what it says: that may be a secret.
+        raise CommandError(
+            f"{OPTIONS_VARIABLE} is no JSON object",
+            to_do='write it as {"endpoint_url": "http://127.0.0.1:9000", "key": "…", "secret": "…"}.',
+        )
+    return found
 
 
 def _stop_when_stdin_closes() -> None:

@@ -105,6 +105,7 @@ def create_app(settings: LocalSettings, runner: Runner | None = None) -> FastAPI
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: LocalSettings = app.state.settings
     runner = app.state.runner or await make_runner(settings)
+    objects = settings.make_objects()
     store = Store(settings.database_path)
     specs = SpecCache()
     supervisor = Supervisor(
@@ -115,12 +116,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         data_dir=settings.data_dir,
         secrets_dir=settings.secrets_dir,
         max_parallel=settings.max_parallel,
+        objects=objects,
+        artifacts=settings.artifacts,
     )
     scheduler = Scheduler(store, specs, supervisor.enqueue)
     supervisor.on_end(scheduler.rounds.wake)
     retention = Retention(store, settings.data_dir, settings.limits)
     supervisor.on_end(retention.rounds.wake)
-    app.state.backend = Backend(settings, store, specs, supervisor, scheduler, retention)
+    app.state.backend = Backend(settings, store, specs, supervisor, scheduler, retention, objects)
     try:
         await store.write(store_experiments.default_experiment)
         await _tidy(settings)

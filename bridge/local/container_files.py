@@ -134,7 +134,8 @@ def _customs(written: Any, launch: Launch, plan: Plan) -> Iterator[tuple[dict[st
             if not isinstance(custom, str) or not custom.startswith("/") or _is_shared(custom, plan):
                 continue
             place = message.get("uri") or declared.get(key, {"artifacts": [{}]})["artifacts"][0].get("uri")
-            target = Path(to_place(str(place)))
+            staged = launch.staging.place(launch.staging.uri(str(place))) if launch.staging else None
+            target = staged or Path(to_place(str(place)))
             if target.is_absolute():
                 yield message, custom, target
 

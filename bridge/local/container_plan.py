@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bridge.local.artifacts import BUCKET_PLACES
 from bridge.local.container_engine import Engine
 from bridge.local.container_resources import Limits, limits
 from bridge.local.launcher import Launch
@@ -18,8 +19,6 @@ from bridge.local.settings import ContainerSettings
 LABEL = "io.kfbridge"
 CA_TARGET = "/etc/kfbridge/ca-bundle.pem"
 _CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-# Where the kfp SDK looks for artifacts of these schemes, as if the bucket were mounted there.
-_BUCKET_PLACES = {"gs://": "/gcs", "s3://": "/s3", "minio://": "/minio"}
 _PULL = {"Always": "always", "Never": "never", "IfNotPresent": "missing"}
 _UNFIT_FOR_A_NAME = re.compile(r"[^a-zA-Z0-9_.-]+")
 _ROOT = 0
@@ -209,9 +208,7 @@ def _workspace(launch: Launch) -> list[Path]:
 
 def _bucket_places(launch: Launch) -> list[Path]:
     uris = [*_uris(launch.executor_input.get("inputs", {})), *_uris(launch.executor_input.get("outputs", {}))]
-    places = (
-        place for scheme, place in _BUCKET_PLACES.items() if any(uri.startswith(scheme) for uri in uris)
-    )
+    places = (place for scheme, place in BUCKET_PLACES.items() if any(uri.startswith(scheme) for uri in uris))
     return [Path(place) for place in places if Path(place).is_dir()]
 
 

@@ -84,7 +84,8 @@ class ContainerRunner:
         self._cache_dir.mkdir(parents=True, exist_ok=True)
         (launch.work_dir / "home").mkdir(exist_ok=True)
         if not plan.identity.is_ours:
-            open_up([*plan.own_folders, *plan.shared_folders])
+            staged = os.walk(launch.staging.folder) if launch.staging else ()
+            open_up([*plan.own_folders, *plan.shared_folders, *(Path(folder) for folder, _, _ in staged)])
 
     async def _create(self, launch: Launch, plan: Plan) -> None:
         with Environment(plan.env, launch.work_dir) as environment:

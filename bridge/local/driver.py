@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.domain.states import RuntimeState
-from bridge.local.artifacts import PipelineRootError, local_root
+from bridge.local.artifacts import PipelineRootError, artifact_root
 from bridge.local.driver_dag import run_dag
 from bridge.local.driver_inputs import InputError, fit_to_component
 from bridge.local.driver_scope import Deadline, Inputs, RunContext, Scope, TaskEnd, utc_now
 from bridge.local.launcher import Runner
+from bridge.local.object_store import SCHEMES, ObjectStore
 from bridge.local.recording import (
     Outcome,
     Recorder,
@@ -30,15 +31,22 @@ ROOT_PATH = ""
 
 class RunExecutor:
     """One execution of one run. ``slots`` bounds the components that run at once in this process;
-    share one semaphore between all executors."""
+    share one semaphore between all executors. ``objects`` is the S3 server, if there is one."""
 
     def __init__(
-        self, run: RunToExecute, recorder: Recorder, runner: Runner, *, slots: asyncio.Semaphore
+        self,
+        run: RunToExecute,
+        recorder: Recorder,
+        runner: Runner,
+        *,
+        slots: asyncio.Semaphore,
+        objects: ObjectStore | None = None,
     ) -> None:
         self.run = run
         self._recorder = recorder
         self._runner = runner
         self._slots = slots
+        self._objects = objects
         self._context: RunContext | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._cancel_requested = False
@@ -89,7 +97,13 @@ class RunExecutor:
     async def _execute(self) -> Outcome:
         run = self.run
         try:
-            root = local_root(run.pipeline_root, run.data_dir, run.pipeline.name, str(run.kfp_run_id))
+            root = artifact_root(
+                run.pipeline_root,
+                run.data_dir,
+                run.pipeline.name,
+                str(run.kfp_run_id),
+                reached=SCHEMES if self._objects is not None else (),
+            )
         except PipelineRootError as error:
             return Outcome(state=RuntimeState.FAILED, message=str(error))
         self._context = context = RunContext(
@@ -98,6 +112,7 @@ class RunExecutor:
             runner=self._runner,
             slots=self._slots,
             artifact_root=root,
+            objects=self._objects,
             started_at=utc_now(),
             cancel_requested=self._cancel_requested,
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bridge.local.artifacts import is_missing, to_place
+from bridge.local.artifacts import FILELESS, is_missing, to_place
 from bridge.local.driver_finish import Leaf
 from bridge.local.driver_scope import RunContext
+from bridge.local.object_store import ObjectStore, is_object
 from bridge.local.recording import CachedTask, StoredArtifact
 from bridge.spec.documents import canonical_json
 from bridge.spec.model import ContainerSpec
@@ -24,9 +26,9 @@ def fingerprint(context: RunContext, leaf: Leaf, container: ContainerSpec, claim
 
     ``claims`` names the volume claims that it mounts.
 
-    Unlike KFP's it also sees the size and time of local input files, so that data that was written
-    anew under the same URI is not answered from the cache. A task's own ``cacheKey`` replaces all
-    that, within the pipeline.
+    Unlike KFP's it also sees the size and time of local input files and the ETags of objects, so that data
+    that was written anew under the same URI is not answered from the cache. A task's own ``cacheKey``
+    replaces all that, within the pipeline. Raises ``ObjectStoreError``.
     """
     component, inputs = leaf.component, leaf.inputs
     if leaf.task.cache_key:
@@ -39,7 +41,10 @@ def fingerprint(context: RunContext, leaf: Leaf, container: ContainerSpec, claim
             container.args,
             container.env,
             inputs.parameters,
-            {name: [_seen(artifact) for artifact in found] for name, found in inputs.artifacts.items()},
+            {
+                name: [_seen(artifact, context.objects) for artifact in found]
+                for name, found in inputs.artifacts.items()
+            },
             {name: kind.value for name, kind in component.output_parameters.items()},
             {name: slot.schema_title for name, slot in component.output_artifacts.items()},
             sorted(set(claims)),
@@ -48,26 +53,34 @@ def fingerprint(context: RunContext, leaf: Leaf, container: ContainerSpec, claim
 
 
 async def find_cached(context: RunContext, mark: str) -> CachedTask | None:
-    """A task whose result can be taken instead: found by the store, its local files still there."""
+    """A task whose result can be taken instead: found by the store, its files and objects still there.
+
+    Raises ``ObjectStoreError``.
+    """
     cached = await context.recorder.find_cached(mark)
     if cached is None:
         return None
     artifacts = [artifact for found in cached.result.artifacts.values() for artifact in found]
-    # Metrics and the like need no file, so only what is meant to have content is looked for.
-    gone = any(is_missing(a.uri) and a.schema_title not in _FILELESS for a in artifacts)
+    gone = await asyncio.to_thread(_are_gone, artifacts, context.objects)
     return None if gone else cached
 
 
-_FILELESS = frozenset(
-    {"system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics"}
-)
+def _are_gone(artifacts: Sequence[StoredArtifact], objects: ObjectStore | None) -> bool:
+    # Metrics and the like need no file, so only what is meant to have content is looked for.
+    uris = [artifact.uri for artifact in artifacts if artifact.schema_title not in FILELESS]
+    return any(
+        objects.stamp(uri) is None if objects is not None and is_object(uri) else is_missing(uri)
+        for uri in uris
+    )
 
 
-def _seen(artifact: StoredArtifact) -> list[Any]:
-    return [artifact.uri, artifact.schema_title, artifact.metadata, _stamp(artifact.uri)]
+def _seen(artifact: StoredArtifact, objects: ObjectStore | None) -> list[Any]:
+    return [artifact.uri, artifact.schema_title, artifact.metadata, _stamp(artifact.uri, objects)]
 
 
-def _stamp(uri: str) -> Any:
+def _stamp(uri: str, objects: ObjectStore | None) -> Any:
+    if objects is not None and is_object(uri):
+        return objects.stamp(uri)
     place = to_place(uri)
     path = Path(place)
     if not place.startswith("/") or not path.exists():

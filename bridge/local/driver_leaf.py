@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bridge.domain.states import RuntimeState
-from bridge.local.artifacts import UnreachableArtifactError, check_places, remote_notes, task_folder
+from bridge.local.artifacts import UnreachableArtifactError, check_places, remote_notes, task_place
 from bridge.local.driver_cache import find_cached, fingerprint
 from bridge.local.driver_claims import CREATE_IMAGE, DELETE_IMAGE, run_claim_task
 from bridge.local.driver_finish import Leaf, finish, finish_from_cache
@@ -19,8 +19,10 @@ from bridge.local.driver_scope import RunContext, TaskEnd, utc_now
 from bridge.local.launcher import Launch, LaunchError, last_line, say
 from bridge.local.launcher_input import make_executor_input
 from bridge.local.launcher_output import OutputError, read_outputs
+from bridge.local.object_store import SCHEMES, ObjectStoreError, is_object
 from bridge.local.placeholders import PlaceholderError, Placeholders
 from bridge.local.recording import TaskResult, TaskStarted
+from bridge.local.staging import Staging
 from bridge.local.task_config import task_config_inputs, without_passed_on
 from bridge.spec.model import ContainerSpec, ImporterSpec
 
@@ -66,9 +68,9 @@ async def _run_container(context: RunContext, leaf: Leaf, container: ContainerSp
     if leaf.task.enable_cache and context.run.caching is not False:
         try:
             mark = await _fingerprint(context, leaf, container)
-        except PlatformError as error:
+            cached = await find_cached(context, mark)
+        except (PlatformError, ObjectStoreError) as error:
             return await finish(context, leaf.path, TaskEnd(RuntimeState.FAILED, message=str(error)))
-        cached = await find_cached(context, mark)
         if cached is not None:
             return await finish_from_cache(context, leaf, cached)
     attempt = await _run_attempts(context, leaf, container)
@@ -114,7 +116,8 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
         check_places(leaf.task.name, leaf.inputs.artifacts)
     except (PlatformError, UnreachableArtifactError) as error:
         problem = str(error)
-    notes = [*pod.notes, *remote_notes(leaf.inputs.artifacts)]
+    brought = SCHEMES if context.objects is not None else ()
+    notes = [*pod.notes, *remote_notes(leaf.inputs.artifacts, brought)]
     await context.recorder.task_started(
         TaskStarted(
             kfp_run_id=context.run.kfp_run_id,
@@ -132,14 +135,31 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
     if problem is not None:
         say(log_path, problem)
         return _Attempt(None, problem, final=True)
-    launch = await asyncio.to_thread(_prepare, context, leaf, container, replace(pod, notes=notes), log_path)
-    return await _launch(context, leaf, launch, pod.timeout_seconds)
+    try:
+        pod = replace(pod, notes=notes)
+        launch = await asyncio.to_thread(_prepare, context, leaf, container, pod, log_path)
+        return await _launch(context, leaf, launch, pod.timeout_seconds)
+    except ObjectStoreError as error:
+        say(log_path, str(error))
+        return _Attempt(None, str(error))
+    finally:
+        staging = _staging(context, work_dir)
+        if staging is not None:
+            await asyncio.to_thread(staging.clear)
+
+
+def _staging(context: RunContext, work_dir: Path) -> Staging | None:
+    return Staging(work_dir / "buckets", context.objects) if context.objects is not None else None
 
 
 async def _launch(context: RunContext, leaf: Leaf, launch: Launch, timeout_seconds: float | None) -> _Attempt:
+    """Raises ``ObjectStoreError`` for what cannot be brought here or taken away."""
     limit = asyncio.timeout(timeout_seconds)
     try:
         async with limit:
+            if launch.staging is not None:
+                told = await asyncio.to_thread(launch.staging.bring, leaf.inputs.artifacts)
+                _say_if(launch, told)
             code = await context.runner.run(launch)
     except TimeoutError:
         if not limit.expired():
@@ -157,12 +177,25 @@ async def _launch(context: RunContext, leaf: Leaf, launch: Launch, timeout_secon
             message += f" The disk of {launch.work_dir} is full."
         return _Attempt(None, message, code)
     try:
-        result = await asyncio.to_thread(read_outputs, leaf.component, launch.executor_input)
+        result = await asyncio.to_thread(_outputs, leaf, launch)
     except (OutputError, OSError, UnicodeDecodeError) as error:
         message = f"The outputs cannot be read: {error}"
         say(launch.log_path, message)
         return _Attempt(None, message, code)
     return _Attempt(result, exit_code=code)
+
+
+def _outputs(leaf: Leaf, launch: Launch) -> TaskResult:
+    result = read_outputs(leaf.component, launch.executor_input, launch.staging)
+    if launch.staging is not None:
+        made = (artifact for found in result.artifacts.values() for artifact in found)
+        _say_if(launch, launch.staging.take(made))
+    return result
+
+
+def _say_if(launch: Launch, told: str | None) -> None:
+    if told is not None:
+        say(launch.log_path, told)
 
 
 def prepare_launch(context: RunContext, leaf: Leaf, container: ContainerSpec, work_dir: Path) -> Launch:
@@ -188,9 +221,12 @@ def _prepare(context: RunContext, leaf: Leaf, container: ContainerSpec, pod: Pod
     configured = task_config_inputs(leaf.component, container, pod)
     inputs = replace(leaf.inputs, parameters={**leaf.inputs.parameters, **configured})
     container, pod = without_passed_on(leaf.component, container, pod)
-    executor_input = make_executor_input(
-        leaf.component, inputs, work_dir, task_folder(context.artifact_root, leaf.path)
-    )
+    staging = _staging(context, work_dir)
+    place = task_place(context.artifact_root, leaf.path)
+    if context.objects is not None and context.run.retry and is_object(place):
+        # What an earlier life of the run left there, which may be a folder of more files than come now.
+        context.objects.remove(place)
+    executor_input = make_executor_input(leaf.component, inputs, work_dir, place, staging)
     names = context.names(leaf.task.name, context.task_id(leaf.path))
     return Launch(
         container=container,
@@ -200,11 +236,12 @@ def _prepare(context: RunContext, leaf: Leaf, container: ContainerSpec, pod: Pod
         log_path=log_path,
         notes=pod.notes,
         env={**pod.env, "KFP_RUN_ID": str(context.run.kfp_run_id), "KFP_POD_NAME": work_dir.name},
-        mounts=pod.mounts,
+        mounts=[*pod.mounts, *(staging.mounts if staging is not None else ())],
         user=pod.user,
         group=pod.group,
         shared_memory_bytes=pod.shared_memory_bytes,
         pull_policy=pod.pull_policy,
+        staging=staging,
     )
 
 

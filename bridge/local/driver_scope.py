@@ -13,6 +13,7 @@ from uuid import UUID
 from bridge.domain.states import RuntimeState
 from bridge.local.claims import Claims
 from bridge.local.launcher import Runner
+from bridge.local.object_store import ObjectStore
 from bridge.local.recording import Recorder, RunToExecute, StoredArtifact, TaskResult, task_id_of
 from bridge.local.secrets import SecretFiles
 from bridge.spec.model import Component, PipelineModel, Retry, Task
@@ -85,14 +86,15 @@ class Deadline:
 
 @dataclass(slots=True)
 class RunContext:
-    """What all parts of one run's execution share."""
+    """What all parts of one run's execution share. ``artifact_root`` is a path, or a URI in ``objects``."""
 
     run: RunToExecute
     recorder: Recorder
     runner: Runner
     slots: asyncio.Semaphore
-    artifact_root: Path
+    artifact_root: str
     started_at: datetime
+    objects: ObjectStore | None = None
     cancel_requested: bool = False
     deadline: Deadline | None = None
     failed_tasks: list[str] = field(default_factory=list)
@@ -143,7 +145,7 @@ class RunContext:
             "pipeline_task_uuid": str(task_id),
             "pipeline_job_create_time_utc": created,
             "pipeline_job_schedule_time_utc": scheduled,
-            "pipeline_root": str(self.artifact_root),
+            "pipeline_root": self.artifact_root,
             "workspace_path": str(self.run_dir / "workspace"),
         }
 

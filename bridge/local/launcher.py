@@ -15,6 +15,7 @@ from bridge.local.launcher_mounts import own_paths, place_mounts
 from bridge.local.mounts import Mount
 from bridge.local.placeholders import Placeholders
 from bridge.local.processes import run_group
+from bridge.local.staging import Staging
 from bridge.spec.bootstrap import parse_bootstrap
 from bridge.spec.model import ContainerSpec
 
@@ -48,6 +49,8 @@ class Launch:
     the container's own env wins over it), ``mounts``, ``user`` and ``group`` (numbers to run as),
     ``shared_memory_bytes`` (the size of /dev/shm) and ``pull_policy`` (``Always``, ``Never`` or
     ``IfNotPresent``). Its timeout is the caller's business: the run is cancelled then.
+
+    ``staging`` is where objects of buckets are, if there is an S3 server; its mounts are among ``mounts``.
     """
 
     container: ContainerSpec
@@ -62,6 +65,7 @@ class Launch:
     group: int | None = None
     shared_memory_bytes: int | None = None
     pull_policy: str | None = None
+    staging: Staging | None = None
 
 
 class Runner(Protocol):

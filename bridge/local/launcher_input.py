@@ -10,16 +10,17 @@ from typing import Any
 from bridge.local.artifacts import to_place
 from bridge.local.driver_scope import Inputs
 from bridge.local.recording import StoredArtifact
+from bridge.local.staging import Staging
 from bridge.spec.model import Component
 
 OUTPUT_FILE = "executor_output.json"
 
 
 def make_executor_input(
-    component: Component, inputs: Inputs, work_dir: Path, artifact_dir: Path
+    component: Component, inputs: Inputs, work_dir: Path, artifact_dir: str, staging: Staging | None = None
 ) -> dict[str, Any]:
     """The ExecutorInput message as JSON. Parent folders of all outputs are made; what an earlier attempt
-    left there is removed.
+    left there is removed. ``artifact_dir`` is a path, or a URI of what ``staging`` stands for.
 
     The folder of ``outputFile`` is what ``dsl.get_uri()`` makes URIs of, so it is the artifacts' folder, as
     in KFP's driver, for a component that puts artifacts out.
@@ -29,18 +30,18 @@ def make_executor_input(
     }
     artifacts = {}
     for name, slot in component.output_artifacts.items():
-        place = artifact_dir / name
-        _remove(place)
+        place = f"{artifact_dir}/{name}"
+        _remove(_here(place, staging))
         artifact = StoredArtifact(
             schema_title=slot.schema_title,
             schema_version=slot.schema_version,
-            uri=str(place),
+            uri=place,
             name=name,
             metadata=slot.metadata,
         )
         artifacts[name] = {"artifacts": [_message(artifact)]}
     (work_dir / "outputs").mkdir(parents=True, exist_ok=True)
-    output_file = (artifact_dir if artifacts else work_dir) / OUTPUT_FILE
+    output_file = (_here(artifact_dir, staging) if artifacts else work_dir) / OUTPUT_FILE
     output_file.parent.mkdir(parents=True, exist_ok=True)
     output_file.unlink(missing_ok=True)
     return {
@@ -57,6 +58,10 @@ def make_executor_input(
             "outputFile": str(output_file),
         },
     }
+
+
+def _here(place: str, staging: Staging | None) -> Path:
+    return (staging and staging.place(place)) or Path(place)
 
 
 def _message(artifact: StoredArtifact) -> Mapping[str, Any]:

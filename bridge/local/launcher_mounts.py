@@ -14,9 +14,17 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bridge.local.artifacts import BUCKET_PLACES
 from bridge.local.mounts import Mount
 
 MOUNTS_VARIABLE = "KFBRIDGE_MOUNTS"
+# The kfp SDK's constants, by the place of a bucket that each is for.
+_SDK_CONSTANTS = {
+    "/gcs/": "_GCS_LOCAL_MOUNT_PREFIX",
+    "/s3/": "_S3_LOCAL_MOUNT_PREFIX",
+    "/minio/": "_MINIO_LOCAL_MOUNT_PREFIX",
+}
+_EXECUTOR = "kfp.dsl.executor_main"
 
 
 def place_mounts(
@@ -43,7 +51,25 @@ def place_mounts(
     placed_words = [pattern.sub(put, word) for word in words]
     placed_env = {name: pattern.sub(put, value) for name, value in env.items()}
     placed_env[MOUNTS_VARIABLE] = json.dumps({target: str(m.source) for target, m in by_target.items()})
-    return placed_words, placed_env, [_told(mount, counts[mount.target]) for mount in by_target.values()]
+    told = [_told(mount, counts[mount.target]) for mount in by_target.values() if not mount.quiet]
+    return _with_buckets(placed_words, by_target), placed_env, told
+
+
+def _with_buckets(words: list[str], mounts: Mapping[str, Mount]) -> list[str]:
+    """The words of a lightweight component with one statement before its source, on the line that the
+    compiler leaves empty there: it tells the kfp SDK where buckets are, whose paths the SDK makes itself."""
+    buckets = [place for place in BUCKET_PLACES.values() if place.rstrip("/") in mounts]
+    if not buckets:
+        return words
+    told = "; ".join(
+        f"_kfbridge_places.{_SDK_CONSTANTS[place]} = {str(mounts[place.rstrip('/')].source) + '/'!r}"
+        for place in buckets
+    )
+    statement = f"import kfp.dsl.types.artifact_types as _kfbridge_places; {told}"
+    return [
+        statement + word if index > 0 and _EXECUTOR in words[index - 1] and word.startswith("\n") else word
+        for index, word in enumerate(words)
+    ]
 
 
 def own_paths(launch_paths: Mapping[str, Any], work_dir: Path) -> set[str]:

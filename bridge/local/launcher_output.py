@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge.local.artifacts import to_place, to_uri
 from bridge.local.recording import StoredArtifact, TaskResult
+from bridge.local.staging import Staging
 from bridge.spec.model import ArtifactSlot, Component
 from bridge.spec.values import as_type, parse_text
 
@@ -20,8 +21,11 @@ class OutputError(ValueError):
     """What a task wrote cannot be read as what its component declares; a sentence for its error."""
 
 
-def read_outputs(component: Component, executor_input: Mapping[str, Any]) -> TaskResult:
-    """The task's outputs, parameters with exactly their declared types. Raises ``OutputError``.
+def read_outputs(
+    component: Component, executor_input: Mapping[str, Any], staging: Staging | None = None
+) -> TaskResult:
+    """The task's outputs, parameters with exactly their declared types. Raises ``OutputError``, and with
+    ``staging`` ``ObjectStoreError`` for an artifact that lies outside of it.
 
     Files of output parameters win over ``executor_output.json``, as in KFP's launcher. A parameter the
     task wrote nowhere is left out.
@@ -39,8 +43,9 @@ def read_outputs(component: Component, executor_input: Mapping[str, Any]) -> Tas
                 parameters[name] = as_type(kind, values[name])
         except ValueError as error:
             raise OutputError(f"The output {name} does not fit its type: {error}") from error
+    told = written.get("artifacts") or {}
     artifacts = {
-        name: _artifacts(slot, outputs["artifacts"][name], (written.get("artifacts") or {}).get(name))
+        name: _artifacts(slot, outputs["artifacts"][name], told.get(name), staging)
         for name, slot in component.output_artifacts.items()
     }
     return TaskResult(parameters, artifacts)
@@ -68,20 +73,27 @@ def _read_text(path: Path) -> str:
 
 
 def _artifacts(
-    slot: ArtifactSlot, declared: Mapping[str, Any], written: Mapping[str, Any] | None
+    slot: ArtifactSlot,
+    declared: Mapping[str, Any],
+    written: Mapping[str, Any] | None,
+    staging: Staging | None,
 ) -> tuple[StoredArtifact, ...]:
     default = declared["artifacts"][0]
     found = (written or {}).get("artifacts")
     if found is None:
         found = [default]
-    return tuple(_artifact(slot, default, {**default, **message}) for message in found)
+    return tuple(_artifact(slot, default, {**default, **message}, staging) for message in found)
 
 
-def _artifact(slot: ArtifactSlot, default: Mapping[str, Any], message: Mapping[str, Any]) -> StoredArtifact:
+def _artifact(
+    slot: ArtifactSlot, default: Mapping[str, Any], message: Mapping[str, Any], staging: Staging | None
+) -> StoredArtifact:
     place = str(message.get("uri") or default["uri"])
+    if staging is not None:
+        place = staging.uri(place)
     custom = message.get("custom_path") or message.get("customPath")
     if custom:
-        _bring(Path(custom), Path(to_place(place)))
+        _bring(Path(custom), (staging and staging.place(place)) or Path(to_place(place)))
     metadata = message.get("metadata")
     kind = message.get("type") or {}
     return StoredArtifact(

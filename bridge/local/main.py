@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from bridge.local.app import create_app
 from bridge.local.containers import ContainerRunner
 from bridge.local.launcher import Runner
+from bridge.local.object_store import ObjectStore
 from bridge.local.runners import make_runner
 from bridge.local.settings import LocalSettings
 
@@ -37,12 +38,15 @@ def run(settings: LocalSettings) -> int:
     """Serve until SIGINT or SIGTERM; returns 0 after an orderly stop.
 
     Prints what it is, then one line with its address once it answers. Raises ``AlreadyServed`` when the
-    data directory is in use, ``OSError`` when the port is, and ``EngineError`` when the runner needs a
-    container engine and none answers.
+    data directory is in use, ``OSError`` when the port is, ``EngineError`` when the runner needs a
+    container engine and none answers, and ``ObjectStoreError`` when artifacts cannot go where the settings
+    say.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with _only_one(settings.data_dir), _listen(settings.port) as listener, _quiet_signals():
         runner = asyncio.run(make_runner(settings))
+        if settings.artifacts is not None:
+            ObjectStore(settings.artifact_options).check(settings.artifacts)
         app = create_app(settings, runner)
         config = uvicorn.Config(
             app,

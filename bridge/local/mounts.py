@@ -10,9 +10,10 @@ from pathlib import Path
 class Mount:
     """A folder for a container. ``source`` exists on this machine when the launch begins; ``target`` is
     the absolute path at which the component expects it. ``name`` says what it is, for the log
-    (``the claim data``, ``the secret token``)."""
+    (``the claim data``, ``the secret token``); of one that is ``quiet`` the log says nothing."""
 
     source: Path
     target: str
     name: str
     read_only: bool = False
+    quiet: bool = False

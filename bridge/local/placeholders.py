@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.local.artifacts import mounted_path
 from bridge.spec.values import as_text
 
 _PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
@@ -130,7 +131,9 @@ class Placeholders:
             case []:
                 # How a container component takes a list of artifacts: all of them, as JSON.
                 value = json.dumps(found["artifacts"], ensure_ascii=False)
-            case ["path" | "uri"]:
+            case ["path"]:
+                value = mounted_path(str(artifact.get("uri", "")))
+            case ["uri"]:
                 value = str(artifact.get("uri", ""))
             case ["name"]:
                 value = str(artifact.get("name", ""))

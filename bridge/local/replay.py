@@ -156,7 +156,7 @@ def _prepare(wanted: Replay, found: Found, runner: SubprocessRunner) -> Launch:
         recorder=_Unrecorded(),
         runner=runner,
         slots=asyncio.Semaphore(1),
-        artifact_root=wanted.folder / "artifacts",
+        artifact_root=str(wanted.folder / "artifacts"),
         started_at=utc_now(),
     )
     leaf = Leaf(

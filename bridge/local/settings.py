@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from bridge.local.object_store import ObjectStore, bucket_of, is_object
 from bridge.local.retention import Limits
 
 RunnerName = Literal["subprocess", "docker"]
@@ -65,6 +66,12 @@ class LocalSettings:
     keep_days     how many days after their end runs are kept; ``None``: for ever.
     keep_gib      how many GiB the files of all runs may take before the oldest runs are removed; ``None``:
                   any number.
+    artifacts     the URI below which artifacts go, ``s3://bucket/prefix``; ``None``: to files in
+                  ``data_dir``.
+    artifact_options
+                  options of s3fs for that server (``endpoint_url``, ``key``, ``secret``); what they leave
+                  out, AWS' own variables and files say. With them, or with ``artifacts``, components also get
+                  what lies in buckets; without both, no server is asked for anything.
     grace_seconds how long open requests and ended tasks are waited for when the backend stops.
     containers    how tasks run in their images; without effect for other runners.
     """
@@ -81,6 +88,8 @@ class LocalSettings:
     keep_runs: int | None = None
     keep_days: float | None = None
     keep_gib: float | None = None
+    artifacts: str | None = None
+    artifact_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     grace_seconds: float = 5.0
     containers: ContainerSettings = field(default_factory=ContainerSettings)
 
@@ -96,6 +105,8 @@ class LocalSettings:
             if limit is not None and not limit > 0:
                 # Who writes 0 may mean that there is no limit, and would lose every run.
                 raise ValueError(f"{name} must be more than 0, not {limit}: leave it out to keep everything")
+        if self.artifacts is not None and not (is_object(self.artifacts) and bucket_of(self.artifacts)):
+            raise ValueError(f"artifacts must be s3://bucket or s3://bucket/prefix, not {self.artifacts!r}")
         if self.token is not None and not self.token.strip():
             raise ValueError("token must not be empty: leave it out to serve without one")
         if self.metadata not in get_args(MetadataShape):
@@ -105,6 +116,12 @@ class LocalSettings:
     def limits(self) -> Limits:
         """What is kept of runs that are over."""
         return Limits(self.keep_runs, self.keep_days, self.keep_gib)
+
+    def make_objects(self) -> ObjectStore | None:
+        """The S3 server; ``None`` if the settings name none."""
+        if self.artifacts is None and not self.artifact_options:
+            return None
+        return ObjectStore(self.artifact_options)
 
     @property
     def database_path(self) -> Path:

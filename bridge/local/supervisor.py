@@ -18,6 +18,7 @@ from bridge.local import store_mlmd, store_pipelines, store_runs, store_tasks
 from bridge.local.driver import RunExecutor
 from bridge.local.launcher import Runner
 from bridge.local.leftovers import end_leftovers
+from bridge.local.object_store import ObjectStore
 from bridge.local.recording import Outcome, Recorder, RunToExecute, TaskResult
 from bridge.local.specs import SpecCache
 from bridge.local.status import DiskFull
@@ -41,14 +42,16 @@ class _Loaded:
     spec_text: str
     finished: Mapping[str, TaskResult]
 
-    def to_execute(self, pipeline: Pipeline, data_dir: Path, secrets_dir: Path | None) -> RunToExecute:
+    def to_execute(
+        self, pipeline: Pipeline, data_dir: Path, secrets_dir: Path | None, root: str | None
+    ) -> RunToExecute:
         return RunToExecute(
             kfp_run_id=UUID(self.row["run_id"]),
             display_name=self.row["display_name"],
             pipeline=pipeline,
             parameters=json.loads(self.row["parameters"]),
             data_dir=data_dir,
-            pipeline_root=self.row["pipeline_root"] or None,
+            pipeline_root=self.row["pipeline_root"] or root,
             scheduled_at=datetime.fromtimestamp(self.row["scheduled_at"], UTC)
             if self.row["recurring_run_id"]
             else None,
@@ -62,7 +65,8 @@ class Supervisor:
     """Owns every execution of one backend. All methods are called from its event loop.
 
     ``max_parallel`` bounds the components that run at once, over all runs; runs are opened in the order
-    in which they were queued.
+    in which they were queued. ``objects`` is the S3 server, if there is one, and ``artifacts`` the URI there
+    under which artifacts go; without it they go below ``data_dir``.
     """
 
     def __init__(
@@ -75,6 +79,8 @@ class Supervisor:
         data_dir: Path,
         secrets_dir: Path | None = None,
         max_parallel: int,
+        objects: ObjectStore | None = None,
+        artifacts: str | None = None,
     ) -> None:
         self._store = store
         self._specs = specs
@@ -82,6 +88,8 @@ class Supervisor:
         self._runner = runner
         self._data_dir = data_dir
         self._secrets_dir = secrets_dir
+        self._objects = objects
+        self._artifacts = artifacts
         self._slots = asyncio.Semaphore(max_parallel)
         self._open = asyncio.Semaphore(max_parallel * _OPEN_RUNS_PER_SLOT)
         self._executors: dict[str, RunExecutor] = {}
@@ -181,8 +189,8 @@ class Supervisor:
         if loaded is None or loaded.row["state"] != RuntimeState.PENDING:
             return
         pipeline = await self._specs.stored(loaded.row["spec_id"], loaded.spec_text)
-        run = loaded.to_execute(pipeline, self._data_dir, self._secrets_dir)
-        executor = RunExecutor(run, self._recorder, self._runner, slots=self._slots)
+        run = loaded.to_execute(pipeline, self._data_dir, self._secrets_dir, self._artifacts)
+        executor = RunExecutor(run, self._recorder, self._runner, slots=self._slots, objects=self._objects)
         self._executors[run_id] = executor
         try:
             if not await self._store.write(partial(_begin, loaded.row, self._root_of(run, pipeline))):

@@ -14,8 +14,14 @@ from pathlib import Path
 
 SECRETS = Path("/run/kfbridge")
 AIRFLOW_USER = 50000
-# Object store, models and the local backend's files: Airflow and the components read and write there.
-FOLDERS = (Path("/s3"), Path("/s3/lake"), Path("/models"), Path("/var/lib/kfbridge"))
+# What the local backend may know; the components that it runs may be anybody's code, and know it too.
+LOCAL_SECRETS = Path("/run/local")
+# The object store with its buckets, and the local backend's files.
+STORE = Path("/s3")
+BUCKETS = ("lake", "mlpipeline")
+FOLDERS = (STORE, *(STORE / bucket for bucket in BUCKETS), Path("/var/lib/kfbridge"))
+STORE_URL = "http://s3:7070"
+REGION = "us-east-1"
 NAMES = (
     "postgres-password",
     "kfbridge-password",
@@ -40,6 +46,8 @@ def main() -> None:
         lambda: f"postgresql+psycopg2://airflow:{read('airflow-password')}@postgres/airflow",
     )
     keep("connections.json", connections)
+    keep("service.toml", service)
+    keep("artifact-options", artifact_options, LOCAL_SECRETS)
     for folder in FOLDERS:
         folder.mkdir(parents=True, exist_ok=True)
         os.chown(folder, AIRFLOW_USER, 0)
@@ -52,18 +60,35 @@ def connections() -> str:
         "conn_type": "aws",
         "login": read("s3-key"),
         "password": read("s3-secret"),
-        "extra": {"endpoint_url": "http://s3:7070", "region_name": "us-east-1"},
+        "extra": {"endpoint_url": STORE_URL, "region_name": REGION},
     }
     return json.dumps({"kfbridge_default": bridge, "lake": store})
+
+
+def service() -> str:
+    """What the bridge passes artifacts through with; JSON's texts and objects are TOML's here."""
+    pairs = store_options().items()
+    return "\n".join(
+        ["[content_options.s3]", *(f"{name} = {json.dumps(value)}" for name, value in pairs), ""]
+    )
+
+
+def artifact_options() -> str:
+    """How the local backend reaches the object store."""
+    return json.dumps({**store_options(), "client_kwargs": {"region_name": REGION}})
+
+
+def store_options() -> dict[str, str]:
+    return {"endpoint_url": STORE_URL, "key": read("s3-key"), "secret": read("s3-secret")}
 
 
 def read(name: str) -> str:
     return (SECRETS / name).read_text()
 
 
-def keep(name: str, make: Callable[[], str]) -> None:
+def keep(name: str, make: Callable[[], str], folder: Path | None = None) -> None:
     """Writes a file unless it is there. Containers that mount the volume run under several users."""
-    path = SECRETS / name
+    path = (folder or SECRETS) / name
     if path.exists():
         return
     draft = path.with_suffix(".draft")

@@ -56,15 +56,15 @@ class DemoResult:
         return len(self.dag_runs) >= 2 and all(run["state"] == "success" for run in self.dag_runs)
 
 
-def play(stack: Scene, say: Say, *, seconds: float = 240) -> DemoResult:
-    """Loads the next five days, retrains once on demand and once because new data landed. The retrainings
-    and each day may take ``seconds``."""
+def play(stack: Scene, say: Say, *, seconds: float = 240, count: int = DAYS) -> DemoResult:
+    """Loads the next ``count`` days, at least two, retrains once on demand and once because new data landed.
+    The retrainings and each day may take ``seconds``."""
     airflow = stack.airflow
     for dag_id in (ETL, RETRAINING):
         airflow.wait_dag(dag_id, seconds=seconds)
     known = {run["dag_run_id"] for run in airflow.dag_runs(RETRAINING)}
     told: dict[str, str] = {}
-    days = next_days(stack, DAYS)
+    days = next_days(stack, count)
     _pause(stack, RETRAINING, paused=True)
     airflow.unpause(ETL)
 

@@ -32,9 +32,9 @@ class Ports:
 class Stack:
     """One laptop's worth of the bridge. Everything it writes lies under ``home``.
 
-    ``database_url`` is SQLite under ``home`` unless given; ``local_options`` are more options of
-    ``kfbridge local``. Use as a context manager: leaving it ends
-    every process that was started, however it is left.
+    ``database_url`` is SQLite under ``home`` unless given; ``local_options`` and ``local_env`` are more
+    options and variables of ``kfbridge local``. Use as a context manager: leaving it ends every process that
+    was started, however it is left.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Stack:
         airflow_env: Mapping[str, str] | None = None,
         service_env: Mapping[str, str] | None = None,
         local_options: Sequence[str] = (),
+        local_env: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         ports = ports or Ports()
@@ -61,6 +62,7 @@ class Stack:
         self.database_url = database_url or f"sqlite:///{self.home / 'lineage.db'}"
         self._service_env = dict(service_env or {})
         self._local_options = list(local_options)
+        self._local_env = dict(local_env or {})
         place = AirflowPlace(
             self.home / "airflow", dags_folder or ROOT / "airflow_dags", ROOT / ".venv-airflow"
         )
@@ -80,7 +82,7 @@ class Stack:
     def start_local(self) -> ManagedProcess:
         """Starts the local backend and waits until it answers."""
         options = ["--port", str(self._local_port), "--data-dir", str(self.home / "kfp")]
-        process = self._kfbridge("local", [*options, *self._local_options], env={})
+        process = self._kfbridge("local", [*options, *self._local_options], env=self._local_env)
         self._wait_http(process, f"{self.kfp_url}/apis/v2beta1/healthz")
         return process
 

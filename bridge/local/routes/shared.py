@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from bridge.local.object_store import ObjectStore
 from bridge.local.retention import Retention
 from bridge.local.scheduler import Scheduler
 from bridge.local.settings import LocalSettings
@@ -30,6 +31,7 @@ class Backend:
     supervisor: Supervisor
     scheduler: Scheduler
     retention: Retention
+    objects: ObjectStore | None
 
 
 def backend_of(request: Request) -> Backend:

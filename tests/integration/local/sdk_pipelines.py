@@ -21,7 +21,7 @@ from kfp.dsl import (
 )
 
 # The compiler copies the text of these functions, so they stand by themselves and read as users write them.
-# ruff: noqa: PTH118, PTH123, SIM115, PT018
+# ruff: noqa: PTH103, PTH118, PTH123, PTH208, SIM115, PT018
 
 
 @dsl.component
@@ -107,6 +107,37 @@ def record(status: dsl.PipelineTaskFinalStatus) -> str:
     return f"{status.pipeline_task_name} {status.state}"
 
 
+@dsl.component
+def pack(rows: Input[Dataset], model: Output[Model], parts: Output[Dataset], named: Output[Artifact]) -> dict:
+    import os
+
+    with open(model.path, "w") as file:
+        file.write(open(rows.path).read().upper())
+    os.makedirs(parts.path)
+    for name in ("a", "b"):
+        with open(os.path.join(parts.path, name), "w") as file:
+            file.write(name)
+    named.uri = dsl.get_uri("by-name")
+    with open(named.path, "w") as file:
+        file.write("named")
+    return {"rows": rows.uri, "model": model.uri}
+
+
+@dsl.component
+def unpack(parts: Input[Dataset], named: Input[Artifact], metrics: Output[Metrics]) -> str:
+    import os
+
+    metrics.log_metric("parts", len(os.listdir(parts.path)))
+    return open(os.path.join(parts.path, "b")).read() + open(named.path).read()
+
+
+@dsl.pipeline(name="in-buckets")
+def in_buckets(uri: str):
+    rows = dsl.importer(artifact_uri=uri, artifact_class=Dataset, reimport=False)
+    packed = pack(rows=rows.output)
+    unpack(parts=packed.outputs["parts"], named=packed.outputs["named"])
+
+
 @dsl.pipeline(name="everything")
 def everything(rows: int = 3, base: int = 10, word: str = "hi") -> int:
     made = make_data(rows=rows)
@@ -139,5 +170,5 @@ def breaks(reason: str = "no flights on this day"):
 
 
 if __name__ == "__main__":
-    for pipeline in (everything, with_inner, breaks):
+    for pipeline in (everything, with_inner, breaks, in_buckets):
         compiler.Compiler().compile(pipeline, str(Path(sys.argv[1]) / f"{pipeline.name}.yaml"))

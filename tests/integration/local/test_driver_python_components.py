@@ -14,8 +14,10 @@ from bridge.domain.states import RuntimeState
 from bridge.domain.uris import local_path
 from bridge.local.driver import RunExecutor
 from bridge.local.launcher import SubprocessRunner
+from bridge.local.object_store import ObjectStore
 from bridge.local.recording import Outcome, RunToExecute
 from bridge.spec.load import load_pipeline
+from tests.support.s3 import running_s3
 from tests.unit.local.recorder import MemoryRecorder
 
 
@@ -33,7 +35,14 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-async def run(path: Path, data_dir: Path, **parameters: object) -> tuple[Outcome, MemoryRecorder]:
+async def run(
+    path: Path,
+    data_dir: Path,
+    *,
+    objects: ObjectStore | None = None,
+    root: str | None = None,
+    **parameters: object,
+) -> tuple[Outcome, MemoryRecorder]:
     recorder = MemoryRecorder()
     executor = RunExecutor(
         RunToExecute(
@@ -42,11 +51,13 @@ async def run(path: Path, data_dir: Path, **parameters: object) -> tuple[Outcome
             pipeline=load_pipeline(path),
             parameters=parameters,
             data_dir=data_dir,
+            pipeline_root=root,
             caching=False,
         ),
         recorder,
         SubprocessRunner(data_dir / "environments"),
         slots=asyncio.Semaphore(2),
+        objects=objects,
     )
     return await executor.execute(), recorder
 
@@ -78,6 +89,42 @@ async def test_everything_the_sdk_offers_in_one_pipeline(compiled: Path, data_di
     assert recorder.result("importer").artifacts["artifact"][0].uri == "file:///etc/hostname"
     said = [end.result.parameters["Output"] for path, end in recorder.ends.items() if path == "say-3"]
     assert said == ["hi big!!"]
+
+
+async def test_artifacts_in_buckets_are_as_on_a_cluster_to_components(compiled: Path, data_dir: Path) -> None:
+    """URIs are the buckets' own; paths, of files and folders, can be read and written like any."""
+    with running_s3() as s3:
+        s3.bucket("lake").put_object(Key="days/1 a+b.txt", Body=b"rows")
+        kept = s3.bucket("kept")
+        outcome, recorder = await run(
+            compiled / "in-buckets.yaml",
+            data_dir,
+            objects=ObjectStore(s3.options),
+            root="s3://kept/ml",
+            uri="s3://lake/days/1 a+b.txt",
+        )
+        assert outcome.state is RuntimeState.SUCCEEDED, outcome.message
+        objects = {one.key: one.get()["Body"].read() for one in kept.objects.all()}
+
+    packed = recorder.result("pack")
+    run_root = f"ml/in-buckets/{recorder.starts['pack'][0].kfp_run_id}"
+    model = packed.artifacts["model"][0]
+    assert model.uri == f"s3://kept/{run_root}/pack/model"
+    assert packed.parameters["Output"] == {"rows": "s3://lake/days/1 a+b.txt", "model": model.uri}
+    assert packed.artifacts["named"][0].uri == f"s3://kept/{run_root}/pack/by-name"
+    assert objects == {
+        f"{run_root}/pack/model": b"ROWS",
+        f"{run_root}/pack/parts/a": b"a",
+        f"{run_root}/pack/parts/b": b"b",
+        f"{run_root}/pack/by-name": b"named",
+    }
+    assert recorder.result("unpack").parameters == {"Output": "bnamed"}
+    metrics = recorder.result("unpack").artifacts["metrics"][0]
+    assert (metrics.uri, dict(metrics.metadata)) == (f"s3://kept/{run_root}/unpack/metrics", {"parts": 2})
+    log = recorder.starts["unpack"][0].log_path
+    assert log is not None
+    assert "Brought here: 2 artifacts" in log.read_text()
+    assert not (log.parent / "buckets").exists()
 
 
 async def test_a_nested_pipeline_gives_its_output(compiled: Path, data_dir: Path) -> None:

@@ -6,13 +6,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from bridge.lineage.database import Database
 from bridge.service.contents import Contents
 from bridge.service.settings import ServiceSettings
+from tests.support.s3 import running_s3
 from tests.unit.service.harness import harness
 from tests.unit.service.test_content import address
 
@@ -22,20 +21,9 @@ MODEL = bytes(range(256)) * 5000
 @pytest.fixture(scope="module")
 def s3() -> Iterator[dict[str, str]]:
     """Where the server is, as options of fsspec; its bucket ``models`` holds a model."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {"endpoint_url": f"http://{host}:{port}", "key": "bridge", "secret": "secret"}
-    bucket = boto3.resource(
-        "s3",
-        endpoint_url=options["endpoint_url"],
-        aws_access_key_id=options["key"],
-        aws_secret_access_key=options["secret"],
-        region_name="us-east-1",
-    ).create_bucket(Bucket="models")
-    bucket.put_object(Key="runs/1/a model+1.bin", Body=MODEL)
-    yield options
-    server.stop()
+    with running_s3() as server:
+        server.bucket("models").put_object(Key="runs/1/a model+1.bin", Body=MODEL)
+        yield server.options
 
 
 @pytest.fixture(scope="module")

@@ -150,8 +150,9 @@ def test_data_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("KFBRIDGE_DATA_URI", "s3a://lake/demo/")
     assert settings.flights_uri() == "s3://lake/demo/flights"
     assert settings.registry_uri() == "s3://lake/demo/models"
+    assert settings.registry_folder() == ""
     monkeypatch.setenv("KFBRIDGE_REGISTRY_URI", "/models/")
-    assert settings.registry_uri() == "file:///models"
+    assert settings.registry_uri() == settings.registry_folder() == "file:///models"
     monkeypatch.delenv("KFBRIDGE_DATA_URI")
     monkeypatch.setenv("AIRFLOW_HOME", "/somewhere/airflow")
     assert settings.data_uri() == "file:///somewhere/airflow/kfbridge-data"

@@ -10,7 +10,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
+from bridge.local.object_store import bucket_of
+from bridge.local.settings import LocalSettings
+from bridge.service.settings_sources import load_settings
 from deploy import compose_check
 
 FOLDER = compose_check.DOCKERFILE.parent
@@ -62,15 +66,24 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     monkeypatch.setattr(module, "SECRETS", secrets)
+    (tmp_path / "local").mkdir()
+    monkeypatch.setattr(module, "LOCAL_SECRETS", tmp_path / "local")
     monkeypatch.setattr(module, "FOLDERS", ())
     return module
 
 
 def test_the_first_start_makes_secrets_and_later_ones_keep_them(setup: ModuleType) -> None:
+    def contents() -> dict[str, str]:
+        return {
+            path.name: path.read_text()
+            for folder in (setup.SECRETS, setup.LOCAL_SECRETS)
+            for path in folder.iterdir()
+        }
+
     setup.main()
-    first = {path.name: path.read_text() for path in setup.SECRETS.iterdir()}
+    first = contents()
     setup.main()
-    assert {path.name: path.read_text() for path in setup.SECRETS.iterdir()} == first
+    assert contents() == first
     made = [first[name] for name in setup.NAMES]
     assert len(set(made)) == len(made)
     assert all(len(secret) == 48 for secret in made)
@@ -90,3 +103,27 @@ def test_secrets_and_folders_are_those_that_compose_names(setup: ModuleType) -> 
     named = {name for name in made if f"/run/kfbridge/{name}" in text}
     assert made - named == {"kfbridge-password", "airflow-password"}
     assert '"/run/kfbridge/$name-password"' in text
+
+
+def test_artifacts_go_to_a_bucket_that_is_made_and_passed_through(setup: ModuleType, tmp_path: Path) -> None:
+    setup.main()
+    [given] = setup.LOCAL_SECRETS.iterdir()
+    options = json.loads(given.read_text())
+    compose = yaml.safe_load((compose_check.ROOT / "compose.yaml").read_text())["services"]
+    told = compose["local"]["environment"]
+    assert told["KFBRIDGE_LOCAL_ARTIFACT_OPTIONS_FILE"] == f"/run/local/{given.name}"
+    local = LocalSettings(
+        data_dir=tmp_path, artifacts=told["KFBRIDGE_LOCAL_ARTIFACTS"], artifact_options=options
+    )
+    passed_on = compose["service"]["environment"]["KFBRIDGE_CONTENT_STORES"]
+    service = load_settings(
+        {"KFBRIDGE_CONTENT_STORES": passed_on}, config_file=setup.SECRETS / "service.toml"
+    )
+    assert service.may_read_store(f"{local.artifacts}/flight-delay/model")
+    assert service.content_options["s3"].items() <= options.items()
+    assert (
+        json.loads((setup.SECRETS / "connections.json").read_text())["lake"]["password"] == options["secret"]
+    )
+    named = (local.artifacts, *service.content_stores, compose_check.ARTIFACTS)
+    data = compose["airflow-scheduler"]["environment"]["KFBRIDGE_DATA_URI"]
+    assert {bucket_of(str(uri)) for uri in (*named, data)} == set(setup.BUCKETS)

@@ -1,0 +1,210 @@
+"""Objects on an S3 server: brought to where a component finds them, and what it gives taken there.
+
+Everything here waits for the server: call it in threads. Credentials and the server's address are options of
+s3fs, or what AWS' own variables and files say.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from bridge.domain.redaction import redact_text
+
+OPTIONS_VARIABLE = "KFBRIDGE_LOCAL_ARTIFACT_OPTIONS"
+SCHEMES = ("s3", "minio")
+PIECE_BYTES = 1024 * 1024
+# Beyond this many objects below a URI, their number and sizes tell nothing new at a price.
+_MOST_STAMPED = 10_000
+_STAMPS = ("ETag", "VersionId", "LastModified", "size")
+
+
+class ObjectStoreError(Exception):
+    """An S3 server does not give or take something; the message says what happened and what to do."""
+
+
+class NothingThereError(ObjectStoreError):
+    """There is no object at a URI, and none below it."""
+
+
+def is_object(uri: str) -> bool:
+    """Whether a URI names an object of an S3 server, or objects."""
+    return urlsplit(uri).scheme in SCHEMES
+
+
+class ObjectStore:
+    """One S3 server. ``options`` are those of s3fs: ``endpoint_url``, ``key``, ``secret`` …"""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = {"use_listings_cache": False, **options}
+        self._lock = threading.Lock()
+        self._made: Any = None
+
+    def check(self, root: str) -> None:
+        """Raises ``ObjectStoreError`` unless the server answers and has the root's bucket for us."""
+        with self._told(root):
+            self._system.call_s3("list_objects_v2", Bucket=bucket_of(root), MaxKeys=1)
+
+    def bring(self, uri: str, target: Path) -> int:
+        """The object at a URI as a file, or those below it as a folder; how many bytes.
+
+        Raises ``ObjectStoreError`` and, where there is no room for it, ``OSError``.
+        """
+        with self._told(uri):
+            path = _path(uri)
+            found = self._system.info(path)
+            objects = {path: found} if found["type"] == "file" else self._below(path)
+            pairs = {key: _inside(target, key[len(path) :]) for key in objects}
+            for place in pairs.values():
+                place.parent.mkdir(parents=True, exist_ok=True)
+            self._system.get(list(pairs), [str(place) for place in pairs.values()])
+            return sum(int(one["size"]) for one in objects.values())
+
+    def take(self, source: Path, uri: str) -> int:
+        """Puts a file, or each file of a folder, at a URI; how many bytes. Raises ``ObjectStoreError``."""
+        files = {
+            file: f"{_path(uri)}/{file.relative_to(source).as_posix()}" if file != source else _path(uri)
+            for file in ([source] if source.is_file() else source.rglob("*"))
+            if file.is_file()
+        }
+        with self._told(uri):
+            if files:
+                self._system.put([str(file) for file in files], list(files.values()))
+        return sum(file.stat().st_size for file in files)
+
+    def remove(self, uri: str) -> None:
+        """Removes what is at a URI and below it, if anything is. Raises ``ObjectStoreError``."""
+        with self._told(uri):
+            if self._system.exists(_path(uri)):
+                self._system.rm(_path(uri), recursive=True)
+
+    def stamp(self, uri: str) -> Any:
+        """What changes when the content does, as JSON; ``None`` if there is none. Raises
+        ``ObjectStoreError``."""
+        try:
+            with self._told(uri):
+                found = self._system.info(_path(uri))
+                objects = {"": found} if found["type"] == "file" else self._below(_path(uri))
+        except NothingThereError:
+            return None
+        chosen = sorted(objects.items())[:_MOST_STAMPED]
+        return [[key, *(str(one[name]) for name in _STAMPS if name in one)] for key, one in chosen]
+
+    def size(self, uri: str) -> int:
+        """The bytes of the object at a URI. Raises ``NothingThereError`` also for what is a folder, and
+        ``ObjectStoreError``."""
+        with self._told(uri):
+            found = self._system.info(_path(uri))
+        if found["type"] != "file":
+            raise NothingThereError(f"{uri} is a folder: ask for an object in it.")
+        return int(found["size"])
+
+    def read(self, uri: str, start: int, end: int) -> bytes:
+        """So much of an object. Raises ``ObjectStoreError``."""
+        with self._told(uri):
+            return bytes(self._system.cat_file(_path(uri), start=start, end=end))
+
+    def _below(self, path: str) -> dict[str, Any]:
+        found = self._system.find(path, detail=True)
+        return {key: one for key, one in found.items() if one["type"] == "file" and not key.endswith("/")}
+
+    @property
+    def _system(self) -> Any:
+        with self._lock:
+            if self._made is None:
+                import fsspec
+
+                self._made = fsspec.filesystem("s3", **self._options)
+            return self._made
+
+    @contextmanager
+    def _told(self, uri: str) -> Iterator[None]:
+        """Every error of the server's in words that help."""
+        try:
+            yield
+        except ObjectStoreError:
+            raise
+        except ImportError as error:
+            raise ObjectStoreError(
+                f"{uri}: this installation cannot speak S3: install airflow-kfp-bridge[local,s3]."
+            ) from error
+        except FileNotFoundError as error:
+            raise self._missing(uri) from error
+        except PermissionError as error:
+            raise ObjectStoreError(_refused(uri, error)) from error
+        except OSError as error:
+            if error.filename is not None and not _is_servers(error):
+                raise
+            raise ObjectStoreError(_failed(uri, error)) from error
+        except Exception as error:
+            # botocore's own errors have a base of their own, and aiohttp's too.
+            raise ObjectStoreError(self._away(uri, error)) from error
+
+    def _missing(self, uri: str) -> ObjectStoreError:
+        bucket = bucket_of(uri)
+        try:
+            self._system.call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
+        except FileNotFoundError:
+            return ObjectStoreError(
+                f"{uri}: there is no bucket {bucket} on {self._where}: create it, or name another one."
+            )
+        except Exception as error:
+            return ObjectStoreError(_failed(uri, error))
+        return NothingThereError(f"There is nothing at {uri} on {self._where}.")
+
+    def _away(self, uri: str, error: Exception) -> str:
+        name = type(error).__name__
+        if "Credential" in name or "Profile" in name or "Token" in name:
+            return _refused(uri, error)
+        said = redact_text(f"{name}: {error}")[:300]
+        return (
+            f"{uri}: {self._where} does not answer ({said}): see that it runs and that endpoint_url in "
+            f"{OPTIONS_VARIABLE}, or AWS_ENDPOINT_URL, leads to it."
+        )
+
+    @property
+    def _where(self) -> str:
+        named = self._options.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL")
+        return f"the S3 server {named}" if named else "Amazon S3"
+
+
+def bucket_of(uri: str) -> str:
+    """The bucket that a URI names."""
+    return urlsplit(uri).netloc
+
+
+def _path(uri: str) -> str:
+    """The bucket and key of a URI, byte for byte: keys are no URL paths, and not escaped like those."""
+    return uri.partition("://")[2].rstrip("/")
+
+
+def _inside(target: Path, rest: str) -> Path:
+    """The place of an object below a folder. Raises ``ObjectStoreError`` for a key that leads out of it."""
+    parts = PurePosixPath(rest.lstrip("/")).parts
+    if ".." in parts or "\0" in rest:
+        raise ObjectStoreError(f"The object {rest.lstrip('/')!r} would be written outside of its folder.")
+    return target.joinpath(*parts)
+
+
+def _refused(uri: str, error: Exception) -> str:
+    cause = error.__cause__ or error
+    code = getattr(cause, "response", {}).get("Error", {}).get("Code") or type(cause).__name__
+    said = redact_text(str(error))[:300].rstrip(".")
+    return (
+        f"{uri}: the S3 server refuses ({code}): {said}. See that the credentials are right and may use the "
+        f"bucket {bucket_of(uri)}: key and secret in {OPTIONS_VARIABLE}, or AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY."
+    )
+
+
+def _failed(uri: str, error: Exception) -> str:
+    return f"{uri}: the S3 server failed: {redact_text(str(error))[:300]}."
+
+
+def _is_servers(error: OSError) -> bool:
+    return getattr(error.__cause__, "response", None) is not None

@@ -1,0 +1,232 @@
+"""Artifacts on an S3 server: what tasks give and get, what the cache sees, and what is said when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from bridge.domain.states import RuntimeState
+from bridge.local.app import create_app
+from bridge.local.driver import RunExecutor
+from bridge.local.launcher import SubprocessRunner
+from bridge.local.object_store import ObjectStore, ObjectStoreError
+from bridge.local.recording import Outcome, RunToExecute, StoredArtifact
+from bridge.local.settings import LocalSettings
+from bridge.local.staging import Staging
+from bridge.spec.load import Pipeline
+from deploy.laptop.processes import free_port
+from tests.support.handmade import (
+    artifact_from_task,
+    artifacts,
+    component,
+    document,
+    from_input,
+    parameters,
+    pipeline,
+    sh,
+    task,
+)
+from tests.support.s3 import SECRET, S3Server, running_s3
+from tests.unit.local.recorder import MemoryRecorder
+
+ROOT = "s3://kept/ml"
+QUICK: dict[str, Any] = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
+WRITE = component(output_artifacts=artifacts(data="Dataset", more="Dataset"), executorLabel="write")
+READ = component(
+    input_artifacts=artifacts(data="Dataset"), outputs=parameters(Output="str"), executorLabel="read"
+)
+READ_FILE = sh(
+    'cat "$0" > "$1"',
+    "{{$.inputs.artifacts['data'].path}}",
+    "{{$.outputs.parameters['Output'].output_file}}",
+)
+WRITE_FILES = sh(
+    'printf "%s" "$1" > "$0"; mkdir "$2"; echo x > "$2/x"',
+    "{{$.outputs.artifacts['data'].path}}",
+    "{{$.outputs.artifacts['data'].uri}}",
+    "{{$.outputs.artifacts['more'].path}}",
+)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    with running_s3() as server:
+        server.bucket("kept")
+        server.bucket("lake")
+        yield server
+
+
+class Driver:
+    """Executes pipelines with their artifacts on a server."""
+
+    def __init__(self, folder: Path, objects: ObjectStore) -> None:
+        self.folder = folder
+        self.objects = objects
+        self.recorder = MemoryRecorder()
+
+    async def execute(self, made: Pipeline, **inputs: Any) -> Outcome:
+        run = RunToExecute(
+            kfp_run_id=uuid4(),
+            display_name="a run",
+            pipeline=made,
+            parameters=inputs,
+            data_dir=self.folder,
+            pipeline_root=ROOT,
+        )
+        runner = SubprocessRunner(self.folder / "environments")
+        slots = asyncio.Semaphore(2)
+        return await RunExecutor(run, self.recorder, runner, slots=slots, objects=self.objects).execute()
+
+
+@pytest.fixture
+def driver(tmp_path: Path, s3: S3Server) -> Driver:
+    return Driver(tmp_path, ObjectStore(s3.options))
+
+
+def writing_and_reading(**more: Any) -> Pipeline:
+    reads = {"data": artifact_from_task("write", "data")}
+    tasks = [task("write", "write", **more), task("read", "read", artifacts=reads)]
+    return pipeline(tasks, {"write": WRITE, "read": READ}, {"write": WRITE_FILES, "read": READ_FILE})
+
+
+def reading(**more: Any) -> Pipeline:
+    """A pipeline that imports what is at ``uri`` and reads it."""
+    importer = {
+        "artifactUri": {"runtimeParameter": "uri"},
+        "typeSchema": {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"},
+    }
+    imports = component(
+        inputs=parameters(uri="str"), output_artifacts=artifacts(artifact="Dataset"), executorLabel="import"
+    )
+    reads = {"data": artifact_from_task("importer", "artifact")}
+    return pipeline(
+        [
+            task("importer", "import", parameters={"uri": from_input("uri")}),
+            task("read", "read", artifacts=reads, **more),
+        ],
+        {"import": imports, "read": READ},
+        {"import": {"importer": importer}, "read": READ_FILE},
+        inputs=parameters(uri="str"),
+    )
+
+
+async def test_a_command_line_has_paths_and_the_record_has_uris(driver: Driver, s3: S3Server) -> None:
+    outcome = await driver.execute(writing_and_reading())
+    assert outcome.state is RuntimeState.SUCCEEDED, outcome.message
+    run = driver.recorder.starts["write"][0].kfp_run_id
+    written = driver.recorder.result("write").artifacts
+    assert written["data"][0].uri == f"{ROOT}/by-hand/{run}/write/data"
+    assert driver.recorder.result("read").parameters == {"Output": written["data"][0].uri}
+    keys = {one.key for one in s3.bucket("kept").objects.filter(Prefix=f"ml/by-hand/{run}")}
+    assert keys == {f"ml/by-hand/{run}/write/data", f"ml/by-hand/{run}/write/more/x"}
+    assert not list(driver.folder.rglob("buckets"))
+
+
+async def test_a_result_is_cached_as_long_as_its_objects_are_there(driver: Driver, s3: S3Server) -> None:
+    made = writing_and_reading(cachingOptions={"enableCache": True})
+    await driver.execute(made)
+    await driver.execute(made)
+    assert driver.recorder.states()["write"] == "SKIPPED"
+    (kept,) = driver.recorder.result("write").artifacts["data"]
+    driver.objects.remove(kept.uri)
+    await driver.execute(made)
+    assert driver.recorder.states()["write"] == "SUCCEEDED"
+
+
+async def test_an_object_that_was_written_anew_is_not_answered_from_the_cache(
+    driver: Driver, s3: S3Server
+) -> None:
+    made = reading(cachingOptions={"enableCache": True})
+    for content, state in [("one", "SUCCEEDED"), ("one", "SKIPPED"), ("two", "SUCCEEDED")]:
+        if state == "SUCCEEDED":
+            s3.bucket("lake").put_object(Key="a day.txt", Body=content.encode())
+        outcome = await driver.execute(made, uri="s3://lake/a day.txt")
+        assert outcome.state is RuntimeState.SUCCEEDED, outcome.message
+        assert driver.recorder.states()["read"] == state
+        assert driver.recorder.result("read").parameters == {"Output": content}
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("s3://lake/nothing", "There is nothing at s3://lake/nothing on the S3 server http://"),
+        ("s3://nowhere/x", "there is no bucket nowhere on the S3 server http://"),
+        ("minio://lake/../../x", "would lie outside of its bucket's folder"),
+    ],
+)
+async def test_what_cannot_be_brought_fails_the_task_and_says_why(
+    driver: Driver, uri: str, told: str
+) -> None:
+    outcome = await driver.execute(reading(), uri=uri)
+    assert outcome.state is RuntimeState.FAILED
+    assert told in str(driver.recorder.ends["read"].message)
+    log = driver.recorder.starts["read"][0].log_path
+    assert log is not None
+    assert told in log.read_text()
+
+
+def test_an_object_whose_key_leads_out_of_its_folder_is_not_brought(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.bucket("lake").put_object(Key="tricky/../../../out", Body=b"x")
+    staging = Staging(tmp_path / "a" / "b", ObjectStore(s3.options))
+    folder = StoredArtifact(schema_title="system.Dataset", uri="s3://lake/tricky")
+    with pytest.raises(ObjectStoreError, match="outside of its folder"):
+        staging.bring({"data": [folder]})
+    assert not list(tmp_path.rglob("out"))
+
+
+def test_a_server_that_is_away_a_missing_bucket_and_wrong_credentials_are_told_apart(s3: S3Server) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(ObjectStoreError, match=f"{away} does not answer .* see that it runs"):
+        ObjectStore({**s3.options, **QUICK, "endpoint_url": away}).check(ROOT)
+    with pytest.raises(ObjectStoreError, match=r"no bucket nowhere on .*: create it, or name another one"):
+        ObjectStore(s3.options).check("s3://nowhere/ml")
+    ObjectStore(s3.options).check(ROOT)
+    # From now on the server looks at credentials; it knows none.
+    httpx.post(f"{s3.url}/moto-api/reset-auth", content=b"0").raise_for_status()
+    try:
+        with pytest.raises(
+            ObjectStoreError, match=r"refuses \(InvalidAccessKeyId\).*AWS_ACCESS_KEY_ID"
+        ) as told:
+            ObjectStore({**s3.options, **QUICK}).check(ROOT)
+    finally:
+        httpx.post(f"{s3.url}/moto-api/reset-auth", content=b"inf").raise_for_status()
+    assert SECRET not in str(told.value)
+
+
+async def test_the_backend_passes_objects_of_its_artifacts_on_and_no_others(
+    tmp_path: Path, s3: S3Server
+) -> None:
+    s3.bucket("kept").put_object(Key="stranger", Body=b"x")
+    settings = LocalSettings(data_dir=tmp_path, artifacts=ROOT, artifact_options=s3.options)
+    app = create_app(settings)
+    spec = document({"write": task("write", "write")}, {"write": WRITE}, {"write": WRITE_FILES})
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        made = await client.post("/apis/v2beta1/runs", json={"display_name": "r", "pipeline_spec": spec})
+        run = made.json()["run_id"]
+        async with asyncio.timeout(20):
+            while (await client.get(f"/apis/v2beta1/runs/{run}")).json()["state"] != "SUCCEEDED":
+                await asyncio.sleep(0.02)
+        key = f"ml/by-hand/{run}/write/data"
+        place = {"source": "s3", "bucket": "kept", "key": key}
+        whole = await client.get("/artifacts/get", params=place)
+        assert (whole.status_code, whole.text) == (200, f"s3://kept/{key}")
+        assert (await client.get("/artifacts/get", params={**place, "peek": "5"})).text == "s3://"
+        inside = await client.get(f"/artifacts/s3/kept/ml/by-hand/{run}/write/more/x")
+        assert inside.text == "x\n"
+        for other, status in [("stranger", 404), (f"{key}/../../x", 404), ("", 400)]:
+            answer = await client.get("/artifacts/get", params={**place, "key": other})
+            assert answer.status_code == status, answer.text
+        folder = await client.get("/artifacts/get", params={**place, "key": f"ml/by-hand/{run}/write/more"})
+        assert "is a folder" in folder.text
