@@ -24,6 +24,7 @@ from bridge.client.history_api import MOST_PAGES, HistoryCalls
 from bridge.client.models import (
     ArtifactModel,
     CancelRequest,
+    ClearedModel,
     EventModel,
     MetricsModel,
     Page,
@@ -265,6 +266,10 @@ class AsyncBridgeClient(HistoryCalls):
     async def retry(self, run_id: RunId) -> RunModel:
         """Run the failed tasks of a failed run again, in the same run."""
         return await self._exchange(calls.retry(run_id))
+
+    async def clear(self, run_id: RunId) -> ClearedModel:
+        """Have Airflow clear the task that asked for the run, and what comes after it: Airflow asks again."""
+        return await self._exchange(calls.clear(run_id))
 
     async def reproduce(
         self,

@@ -16,6 +16,7 @@ from bridge.client.models import (
     AliasRequest,
     ArtifactModel,
     CancelRequest,
+    ClearedModel,
     MetricsModel,
     Page,
     PipelineAliasModel,
@@ -175,6 +176,11 @@ def resume_backend(name: str) -> Call[BackendStatus]:
 def retry(run_id: RunId) -> Call[RunModel]:
     """``POST /runs/{id}:retry``."""
     return Call(method="POST", path=f"{_run(run_id)}:retry", parse=_RUN, body={})
+
+
+def clear(run_id: RunId) -> Call[ClearedModel]:
+    """``POST /runs/{id}:clear``."""
+    return Call(method="POST", path=f"{_run(run_id)}:clear", parse=model_reader(ClearedModel), body={})
 
 
 def reproduce(run_id: RunId, request: ReproduceRequest, key: str | None) -> Call[ReproductionModel]:

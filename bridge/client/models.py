@@ -230,7 +230,7 @@ class RunModel(Message):
     """A run as readers see it. ``state`` is KFP's word, ``phase`` the bridge's own progress,
     ``mirror`` how complete the copy of tasks, artifacts and metrics is; ``waiting`` why a QUEUED run has
     not been sent yet, if the bridge itself holds it back; ``metrics`` the first few by key, in a listing that
-    asks for them."""
+    asks for them; ``clearable`` whether the bridge can have Airflow clear its task (``:clear``)."""
 
     run_id: UUID
     kfp_run_id: UUID
@@ -264,12 +264,22 @@ class RunModel(Message):
     links: RunLinks = Field(default_factory=RunLinks)
     warnings: list[str] = Field(default_factory=list)
     waiting: str | None = None
+    clearable: bool = False
     metrics: dict[str, float] = Field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         from bridge.client.notebook import run_html
 
         return run_html(self)
+
+
+class ClearedModel(Message):
+    """What Airflow cleared for a run: the task instances by name, that of the run and those after it."""
+
+    run_id: UUID
+    dag_id: str
+    dag_run_id: str
+    tasks: list[str]
 
 
 class TaskModel(Message):

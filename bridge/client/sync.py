@@ -20,6 +20,7 @@ from bridge.client.history import ArtifactBrief, PipelineDetailModel, TrendModel
 from bridge.client.lineage import ExplainModel, LineageGraphModel
 from bridge.client.models import (
     ArtifactModel,
+    ClearedModel,
     EventModel,
     MetricsModel,
     Page,
@@ -168,6 +169,9 @@ class BridgeClient:
 
     def retry(self, run_id: RunId) -> RunModel:
         return run_blocking(self._client.retry(run_id))
+
+    def clear(self, run_id: RunId) -> ClearedModel:
+        return run_blocking(self._client.clear(run_id))
 
     def reproduce(
         self,

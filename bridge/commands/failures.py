@@ -32,6 +32,7 @@ _TO_DO = {
     "superseded": "a newer try has taken over; look at it with 'kfbridge runs'.",
     "not-found": "'kfbridge runs' lists the runs there are.",
     "not-retryable": "only a run that has failed or was canceled can be retried; submit it again instead.",
+    "not-clearable": "look at the task in Airflow; 'kfbridge show' has the link.",
     "not-reproducible": "bring back what is gone, or leave out --exact.",
     "canceling": "wait until the earlier run is canceled, then try again.",
     "too-large": "make the pipeline or its arguments smaller; hand data over by URI, not by value.",

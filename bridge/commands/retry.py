@@ -1,4 +1,4 @@
-"""``kfbridge retry``: run the failed tasks of a failed run again."""
+"""``kfbridge retry``: run the failed tasks of a failed run again, or have Airflow ask for it again."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from bridge.commands.connection import find_run, open_client
-from bridge.commands.failures import explain_bridge_error
+from bridge.commands.failures import CommandError, explain_bridge_error
 from bridge.commands.options import add_bridge_options, add_command, add_json_option, add_run_argument
 from bridge.commands.submit import add_waiting_options, check_waiting_options
 from bridge.commands.waiting import wait_and_report
 
 if TYPE_CHECKING:
+    from bridge.client.sync import BridgeClient
     from bridge.commands.console import Console
 
 
@@ -23,7 +24,13 @@ def register(commands: Any) -> None:
         run,
         help_text="run the failed tasks of a run again",
         description="Run the failed tasks of a failed run again, within the same run. A task of Airflow that "
-        "waits for the run is better cleared in Airflow, so that both sides agree.",
+        "waits for the run is better cleared in Airflow, so that both sides agree: --clear "
+        "has the bridge do that.",
+    )
+    parser.add_argument(
+        "--clear",
+        action="store_true",
+        help="clear the task of Airflow that asked for the run, and what comes after it, instead",
     )
     add_run_argument(parser)
     add_waiting_options(parser)
@@ -37,6 +44,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     check_waiting_options(args)
     with open_client(args, console) as client:
+        if args.clear:
+            return _clear(client, args, console)
         try:
             after = client.retry(find_run(client, args.run).run_id)
         except BridgeError as error:
@@ -49,4 +58,20 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.result_json(after.model_dump(mode="json"))
     else:
         console.result(f"run {after.run_id} goes on ({after.state})")
+    return 0
+
+
+def _clear(client: BridgeClient, args: argparse.Namespace, console: Console) -> int:
+    from bridge.client.errors import BridgeError
+
+    if args.wait:
+        raise CommandError("--wait and --clear do not go together: Airflow makes another run")
+    try:
+        cleared = client.clear(find_run(client, args.run).run_id)
+    except BridgeError as error:
+        raise explain_bridge_error(error, f"clearing the task of run {args.run}") from error
+    if args.json:
+        console.result_json(cleared.model_dump(mode="json"))
+    else:
+        console.result(f"cleared in {cleared.dag_id}, {cleared.dag_run_id}: {', '.join(cleared.tasks)}")
     return 0

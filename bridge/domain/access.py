@@ -31,7 +31,8 @@ class Action(StrEnum):
     SUBMIT = "submit"
     """Submit, cancel, retry, reproduce; register pipelines; tell of lineage."""
     OPERATE = "operate"
-    """Move aliases, release what is set aside, see webhooks; for all projects: pause backends."""
+    """Move aliases, release what is set aside, clear tasks in Airflow, see webhooks; for all projects: pause
+    backends."""
     ADMINISTER = "administer"
     """Make, change and remove webhooks."""
 

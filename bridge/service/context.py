@@ -20,6 +20,7 @@ from bridge.lineage.backends import all_backend_states
 from bridge.lineage.database import Database
 from bridge.lineage.records import BackendState
 from bridge.service.access.authentication import Authenticator, make_authenticator
+from bridge.service.airflow import Airflow
 from bridge.service.backends import Backend, BackendFactory, open_backend
 from bridge.service.convert import Presenter
 from bridge.service.grouping import Grouped
@@ -52,6 +53,7 @@ class Context:
     holder: str
     holds_database: bool = False
     tracing: Tracing = field(default_factory=Tracing)
+    airflow: Airflow | None = None
     supervisor: Supervisor | None = None
     stopping: bool = field(default=False)
     followed_logs: int = field(default=0)
@@ -129,6 +131,9 @@ async def open_context(
         store = Store(database, wakeups)
         tracing = open_tracing(settings.telemetry)
         stack.push_async_callback(anyio.to_thread.run_sync, tracing.close)
+        airflow = None
+        if settings.airflow is not None and settings.airflow_api_url is not None:
+            airflow = await stack.enter_async_context(Airflow(settings.airflow, settings.airflow_api_url))
         yield Context(
             settings=settings,
             store=store,
@@ -137,7 +142,8 @@ async def open_context(
             stores=Stores(settings),
             wakeups=wakeups,
             backends=backends,
-            presenter=Presenter(settings),
+            presenter=Presenter(settings, airflow),
+            airflow=airflow,
             holds_database=holder is not None,
             tracing=tracing,
             holder=holder or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",

@@ -47,6 +47,7 @@ from bridge.domain.states import RunPhase, RuntimeState
 from bridge.domain.tracing import valid_traceparent
 from bridge.domain.uris import normalise_uri
 from bridge.lineage.records import Event
+from bridge.service.airflow import Airflow
 from bridge.service.settings import ServiceSettings
 
 _OVER_WITHOUT_SETTLING = (RunPhase.REJECTED, RunPhase.LOST, RunPhase.ABANDONED)
@@ -111,8 +112,9 @@ def is_over(run: Run) -> bool:
 class Presenter:
     """Makes the API's messages from domain objects, with links that the settings know how to build."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, airflow: Airflow | None = None) -> None:
         self._settings = settings
+        self._airflow = airflow
 
     def run(
         self,
@@ -164,6 +166,7 @@ class Presenter:
             links=self.links(run, base_url),
             warnings=warnings or [],
             waiting=waiting,
+            clearable=self._airflow is not None and self._airflow.knows(run.origin),
         )
 
     def links(self, run: Run, base_url: str) -> RunLinks:

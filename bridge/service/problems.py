@@ -10,6 +10,7 @@
     ├── superseded             409  a lower try than one already seen, a stale cancel or :retry
     ├── canceling              409  retryable: the earlier run is being canceled
     ├── not-retryable          409  ``:retry`` of a run that has not failed
+    ├── not-clearable          409  ``:clear`` of what goes on, or of what Airflow did not ask for
     ├── backend-paused         409  retryable: ``:retry`` at a backend that nothing is sent to now
     ├── not-reproducible       409  ``:reproduce`` of a run that something is gone of
     ├── too-large              413
@@ -25,7 +26,9 @@
     ├── queue-full             429  retryable: the project's part of the queue is full
     ├── too-many-requests      429  retryable: the caller sends more than it may
     ├── backend-refused        502  the backend said no to what was asked of it
+    ├── scheduler-refused      502  Airflow said no to what was asked of it
     ├── backend-unavailable    503  retryable
+    ├── scheduler-unavailable  503  retryable: Airflow does not answer
     ├── identity-unavailable   503  retryable: who knows whose a token is cannot be asked
     ├── content-unavailable    503  retryable: the store of an artifact cannot be read
     ├── database-unavailable   503  retryable
@@ -67,6 +70,7 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "superseded": (409, "Superseded by a newer try", False),
     "canceling": (409, "The earlier run is being canceled", True),
     "not-retryable": (409, "The run cannot be retried", False),
+    "not-clearable": (409, "The task cannot be cleared now", False),
     "backend-paused": (409, "The backend is paused", True),
     "not-reproducible": (409, "The run cannot be made again so", False),
     "too-large": (413, "The request is too large", False),
@@ -83,7 +87,9 @@ PROBLEMS: Mapping[str, tuple[int, str, bool]] = {
     "too-many-requests": (429, "Too many requests", True),
     "internal": (500, "Something went wrong in the bridge", False),
     "backend-refused": (502, "The backend refused", False),
+    "scheduler-refused": (502, "Airflow refused", False),
     "backend-unavailable": (503, "The backend cannot be reached", True),
+    "scheduler-unavailable": (503, "Airflow cannot be reached", True),
     "identity-unavailable": (503, "Nobody can tell whose the token is now", True),
     "content-unavailable": (503, "The artifact's store cannot be read", True),
     "database-unavailable": (503, "The database cannot be reached", True),

@@ -1,4 +1,5 @@
-"""KFP's ``:retry``: a failed run goes on under its own id, from the tasks that failed."""
+"""How a run is tried again: by KFP's ``:retry``, under its own id from the tasks that failed, or by Airflow,
+whose task is cleared."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from dataclasses import replace
 
 from sqlmodel import Session
 
+from bridge.client.models import ClearedModel
 from bridge.domain.decide import Observation
 from bridge.domain.lineage import Run
 from bridge.domain.states import RunPhase, RuntimeState
@@ -15,9 +17,12 @@ from bridge.lineage.database import now as database_now
 from bridge.lineage.switches import is_paused
 from bridge.service.backends import Backend
 from bridge.service.context import Context
+from bridge.service.convert import is_over
 from bridge.service.problems import ProblemError
 from bridge.service.workers.record import Recorded, observation_of, record
 
+# In the audit log; a cleared DagRun can have thousands.
+_MOST_TOLD = 100
 _RETRYABLE = (RuntimeState.FAILED, RuntimeState.CANCELED)
 
 
@@ -61,6 +66,46 @@ async def retry_failed_tasks(context: Context, run: Run, *, actor: str = "") -> 
             ) from error
         raise ProblemError("backend-refused", f"backend {backend.name}: {error.message}") from error
     return await _record(context, backend, run, seen, actor)
+
+
+async def clear_task(context: Context, run: Run, *, actor: str = "") -> ClearedModel:
+    """Have Airflow clear the task that asked for the run, and record that ``actor`` wanted it. Raises
+    ``ProblemError``."""
+    if context.airflow is None or not context.airflow.knows(run.origin):
+        raise ProblemError(
+            "not-clearable",
+            "the settings name no way into the Airflow that asked for this run (the table airflow)"
+            if run.origin.scheduler == "airflow"
+            else "Airflow did not ask for this run: use :retry",
+        )
+    if not is_over(run):
+        raise ProblemError(
+            "not-clearable", f"only a run that is over is tried again; it is {run.shown_state}"
+        )
+    tasks = await context.airflow.clear(run.origin)
+
+    def write(session: Session) -> None:
+        audit.record(
+            session,
+            "run.clear",
+            actor=actor,
+            run_id=run.run_id,
+            after={
+                "dag_id": run.origin.dag_id,
+                "dag_run_id": run.origin.dag_run_id,
+                "tasks": tasks[:_MOST_TOLD],
+            },
+            project=run.project,
+            backend=run.backend,
+        )
+
+    await context.store.transact(write)
+    return ClearedModel(
+        run_id=run.run_id,
+        dag_id=run.origin.dag_id or "",
+        dag_run_id=run.origin.dag_run_id or "",
+        tasks=tasks,
+    )
 
 
 def _is_current(session: Session, run: Run) -> bool:

@@ -22,6 +22,7 @@ from bridge.domain.redaction import is_secret_name
 from bridge.domain.uris import local_path, normalise_uri
 from bridge.service.access.settings import OidcSettings, TokenReviewSettings
 from bridge.service.admission_settings import AdmissionSettings
+from bridge.service.airflow_settings import AirflowSettings
 from bridge.service.backend_settings import (
     BackendSettings,
     PriceSettings,
@@ -146,6 +147,9 @@ class ServiceSettings(BaseModel):
         default=None,
         pattern=r"^https?://",
         description="Airflow's address, for links from runs to tasks; it may show pages in a frame.",
+    )
+    airflow: AirflowSettings | None = Field(
+        default=None, description="How tasks are cleared in Airflow; if absent, pages show the command."
     )
     migrate: bool = Field(
         default=False, description="Migrate a PostgreSQL database at start (SQLite always is)."
@@ -349,7 +353,14 @@ class ServiceSettings(BaseModel):
         names = [backend.name for backend in self.backends]
         if len(names) != len(set(names)):
             raise ValueError("backends: two of them have the same name")
+        if self.airflow is not None and self.airflow_api_url is None:
+            raise ValueError("airflow: airflow_url or api_url has to say where Airflow is")
         return self
+
+    @property
+    def airflow_api_url(self) -> str | None:
+        """Where the service reaches Airflow, if it may ask it for anything."""
+        return None if self.airflow is None else self.airflow.api_url or self.airflow_url
 
     def check_served(self) -> None:
         """Raise ``SettingsError`` if the API must not be served with these: where other machines reach it,

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bridge.service.airflow_settings import AirflowSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.retention_settings import RetentionSettings
 from bridge.service.settings import ServiceSettings, SettingsError
@@ -27,7 +28,7 @@ _PATTERNS_IN_WORDS = {
 }
 _IN_THE_FILE_ALONE = (
     *("admission", "backends", "projects", "openlineage", "content_options", "retention", "webhooks"),
-    *("oidc", "telemetry", "token_review"),
+    *("oidc", "telemetry", "token_review", "airflow"),
 )
 _FROM_FILES = ("database_url", "api_token")
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
@@ -58,6 +59,7 @@ _OPENLINEAGE_VARIABLES = {
 _TELEMETRY_VARIABLES = {
     f"KFBRIDGE_TELEMETRY_{name.upper()}": name for name in TelemetrySettings.model_fields if name != "headers"
 }
+_AIRFLOW_VARIABLES = {f"KFBRIDGE_AIRFLOW_{name.upper()}": name for name in AirflowSettings.model_fields}
 _RETENTION_VARIABLES = {f"KFBRIDGE_RETENTION_{name.upper()}": name for name in RetentionSettings.model_fields}
 
 
@@ -77,6 +79,8 @@ def load_settings(
         values["openlineage"] = {**values.get("openlineage", {}), **consumer}
     if telemetry := _named_in(environ, _TELEMETRY_VARIABLES):
         values["telemetry"] = {**values.get("telemetry", {}), **telemetry}
+    if airflow := _named_in(environ, _AIRFLOW_VARIABLES):
+        values["airflow"] = {**values.get("airflow", {}), **airflow}
     if retention := _named_in(environ, _RETENTION_VARIABLES):
         values["retention"] = {**values.get("retention", {}), **retention}
     if "kfp_url" in given:

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.integration.service.calls import submit, wait_until
 from tests.integration.service.pipelines import fails
 from tests.web.conftest import OpenView
-from tests.web.world import World
+from tests.web.world import DEPLOYMENT, World
 
 _ORIGIN = {
     "scheduler": "airflow",
@@ -87,6 +87,35 @@ def test_a_group_is_retried_by_keyboard_and_airflow_s_part_is_a_command(
     wait_until(world.client, by_hand, over=True, state="FAILED")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+
+
+def test_a_task_is_cleared_in_airflow_from_the_pages(look: OpenView, world: World) -> None:
+    origin = _ORIGIN | {"deployment": DEPLOYMENT, "dag_id": "cleared_dag"}
+    run = submit(world.client, fails(), display_name="cleared here", origin=origin)
+    wait_until(world.client, run, over=True, state="FAILED")
+    place = ("cleared_dag", str(_ORIGIN["dag_run_id"]), "load", -1)
+    world.airflow.states[place] = "deferred"
+    world.airflow.after["load"] = ["publish"]
+    view = look()
+    page = view.page
+    view.open(f"/runs/{run['run_id']}")
+    page.get_by_role("button", name="Retry").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Clear the task in Airflow").click()
+    expect(dialog).to_contain_text("its state there is deferred")
+    expect(dialog.get_by_role("group", name="command that clears the task")).to_contain_text(" -d -y")
+    assert view.accessibility() == []
+    world.airflow.states[place] = "failed"
+    dialog.get_by_role("button", name="Clear the task in Airflow").click()
+    expect(dialog.get_by_role("status")).to_contain_text("Airflow cleared load, publish")
+    dialog.get_by_role("link", name="The runs of this DagRun").click()
+    expect(page.get_by_role("link", name="cleared here")).to_be_visible()
+    world.airflow.states[place] = "failed"
+    view.open("/oncall")
+    group(page).get_by_role("button", name="Retry").click()
+    expect(dialog).to_contain_text("cleared there, with what comes after")
+    page.keyboard.press("Escape")
+    assert [one for one in view.problems() if not one.startswith("409 ")] == []
 
 
 def test_stuck_runs_are_canceled_and_what_never_started_is_told(look: OpenView, world: World) -> None:

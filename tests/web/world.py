@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 from tests.integration.service.calls import submit, wait_until
 from tests.integration.service.pipelines import sleeps, trains
 from tests.support.bridge_service import start_service
+from tests.support.fake_airflow import FakeAirflow, serve_airflow
 from tests.support.local_backend import start_local_backend
 from tests.web.history import make_history
 from tests.web.pipelines import BAD_DAY, judges
@@ -23,7 +24,9 @@ _MARKUP = "<script>alert('x')</script><img src=x onerror=alert(1)>&lt;b&gt;"
 NASTY_NAME = (_MARKUP + " ליל טוב مرحبا " + f"{_TURN}txt.exe " + "unbroken" * 40)[:255]
 AIRFLOW_URL = "https://airflow.example.com"
 # What an hour costs; memory has no price.
-_SETTINGS = """
+# Only runs of one deployment can be cleared from the pages; of the others they show the command.
+DEPLOYMENT = "cleared-here"
+_SETTINGS = f"""
 currency = "EUR"
 [[prices]]
 resource = "cpu"
@@ -31,6 +34,8 @@ per_hour = 0.04
 [[prices]]
 resource = "nvidia.com/gpu"
 per_hour = 3.0
+[airflow]
+deployment = "{DEPLOYMENT}"
 """
 FAILURE = "no flights on 2013-02-30"
 
@@ -43,6 +48,7 @@ class World:
     client: httpx.Client
     runs: dict[str, dict[str, Any]]
     database_url: str = ""
+    airflow: FakeAirflow = field(default_factory=FakeAirflow)
 
     def path(self, kind: str) -> str:
         """The page of a run."""
@@ -68,13 +74,18 @@ def make_world(folder: Path) -> Iterator[World]:
     """Starts backend and service, makes the runs and waits for them; ends both afterwards."""
     settings = folder / "bridge.toml"
     settings.write_text(_SETTINGS)
+    airflow = FakeAirflow()
     environment = {"KFBRIDGE_AIRFLOW_URL": AIRFLOW_URL, "KFBRIDGE_CONFIG": str(settings)}
     with (
+        serve_airflow(airflow) as airflow_api,
         start_local_backend(folder / "local", max_parallel=4) as backend,
-        start_service(folder / "service", backend.url, env=environment) as service,
+        start_service(
+            folder / "service", backend.url, env={**environment, "KFBRIDGE_AIRFLOW_API_URL": airflow_api}
+        ) as service,
         httpx.Client(base_url=service.url, timeout=60) as client,
     ):
-        world = World(service.url, client, {}, f"sqlite:///{folder / 'service' / 'bridge.db'}")
+        database_url = f"sqlite:///{folder / 'service' / 'bridge.db'}"
+        world = World(service.url, client, {}, database_url, airflow)
         world.runs.update(_finished(client))
         world.runs.update(make_history(client))
         canceled = world.start_long_run("stopped by hand")

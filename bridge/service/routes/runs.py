@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from sqlmodel import Session
 
 from bridge.client.calls import WAITS_HEADER
-from bridge.client.models import CancelRequest, Page, RunModel, SubmitRequest
+from bridge.client.models import CancelRequest, ClearedModel, Page, RunModel, SubmitRequest
 from bridge.domain.access import Action
 from bridge.domain.lineage import Run
 from bridge.domain.tracing import TRACEPARENT, current_traceparent, valid_traceparent
@@ -23,7 +23,7 @@ from bridge.service.convert import is_over
 from bridge.service.describing import body_of
 from bridge.service.filters import RunQuery, to_filter, to_order
 from bridge.service.problems import ProblemError
-from bridge.service.revive import retry_failed_tasks
+from bridge.service.revive import clear_task, retry_failed_tasks
 from bridge.service.routes.common import (
     MAX_LIMIT,
     CallerDep,
@@ -150,6 +150,14 @@ async def retry(request: Request, context: ContextDep, caller: CallerDep, run_id
     """Let a failed run go on from the tasks that failed, under its own id (KFP's ``:retry``)."""
     run = await stored_run(context, caller, run_id, Action.SUBMIT)
     return present(context, request, await retry_failed_tasks(context, run, actor=caller.actor))
+
+
+@router.post("/runs/{run_id}:clear", status_code=202, response_model=ClearedModel)
+async def clear(context: ContextDep, caller: CallerDep, run_id: UUID) -> ClearedModel:
+    """Have Airflow clear the task that asked for the run, with what comes after it in its DagRun: Airflow
+    asks again, and both sides say the same. It takes the settings' table ``airflow``."""
+    run = await stored_run(context, caller, run_id, Action.OPERATE)
+    return await clear_task(context, run, actor=caller.actor)
 
 
 def _cancel(session: Session, caller: Caller, run_id: UUID, body: CancelRequest) -> Run:

@@ -220,6 +220,9 @@ class FakeBridge:
                 run = run.model_copy(update={"version": run.version + 1, **change})
                 self.runs[run_id] = run
             return _answer(run)
+        if part == "clear":
+            cleared = {"dag_id": "etl", "dag_run_id": "r1", "tasks": ["load", "publish"]}
+            return httpx.Response(202, json={"run_id": str(run_id), **cleared})
         if part in ("cancel", "retry"):
             state = {"cancel": "CANCELING", "retry": "RUNNING"}[part]
             self.runs[run_id] = run.model_copy(update={"state": state, "over": False})

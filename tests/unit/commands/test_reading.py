@@ -299,6 +299,15 @@ def test_retry_goes_on_and_can_be_waited_for(kfbridge: Shell, bridge: FakeBridge
     assert len(bridge.asked("POST", ":retry$")) == 2
 
 
+def test_retry_can_have_airflow_clear_the_task(kfbridge: Shell, bridge: FakeBridge) -> None:
+    run = bridge.add(make_run(**over("FAILED")))
+    assert "cleared in etl, r1: load, publish" in kfbridge("retry", str(run.run_id), "--clear").out
+    assert json.loads(kfbridge("retry", "latest", "--clear", "--json").out)["tasks"] == ["load", "publish"]
+    assert bridge.asked("POST", ":retry$") == []
+    said = kfbridge("retry", "latest", "--clear", "--wait")
+    assert (said.code, "do not go together" in said.err) == (2, True)
+
+
 def test_what_a_run_waits_for_is_told(bridge: FakeBridge, kfbridge: Shell) -> None:
     cause = CauseModel(
         kind="unschedulable",

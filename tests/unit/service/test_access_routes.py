@@ -115,6 +115,7 @@ ROUTES: dict[tuple[str, str], Place] = {
     ("get", RUN): Place("object", VIEWER),
     ("post", RUN + ":cancel"): Place("object", SUBMITTER, body={}),
     ("post", RUN + ":retry"): Place("object", SUBMITTER),
+    ("post", RUN + ":clear"): Place("object", OPERATOR),
     ("post", RUN + ":reproduce"): Place("object", SUBMITTER, body={}),
     ("get", RUN + "/tasks"): Place("object", VIEWER),
     ("get", RUN + "/artifacts"): Place("object", VIEWER),

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from bridge.service import main
 from bridge.service.access.settings import ClaimGrant, OidcSettings, SubjectGrant, TokenReviewSettings
+from bridge.service.airflow_settings import AirflowSettings
 from bridge.service.backend_settings import BackendSettings, ClientCredentialsSettings, ProjectSettings
 from bridge.service.openlineage_settings import OpenLineageSettings
 from bridge.service.retention_settings import RetentionSettings
@@ -138,6 +139,7 @@ PAGES: dict[type[BaseModel], str] = {
     ProjectSettings: "service.md",
     RetentionSettings: "service.md",
     WebhookSettings: "service.md",
+    AirflowSettings: "service.md",
     OpenLineageSettings: "openlineage.md",
     TelemetrySettings: "observe.md",
     OidcSettings: "access.md",
@@ -221,6 +223,7 @@ def test_no_secret_of_the_settings_is_forgotten() -> None:
             "webhooks": [{"url": "https://hooks.example", "secret": "bird-8"}],
             "openlineage": {"url": "http://marquez", "token": "bird-9", "headers": {"X-Key": "bird-10"}},
             "content_options": {"s3": {"key": "public", "secret": "bird-11"}},
+            "airflow": {"api_url": "http://airflow", "username": "ada", "password": "bird-12"},
         }
     )
-    assert sorted(filter(None, settings.secrets())) == sorted(f"bird-{number}" for number in range(1, 12))
+    assert sorted(filter(None, settings.secrets())) == sorted(f"bird-{number}" for number in range(1, 13))

@@ -7,6 +7,7 @@ type Schemas = components["schemas"];
 type Whole<T> = T extends (infer U)[] ? Whole<U>[] : T extends object ? { [K in keyof T]-?: Whole<T[K]> } : T;
 
 export type Run = Whole<Schemas["RunModel"]>;
+export type Cleared = Whole<Schemas["ClearedModel"]>;
 export type Origin = Whole<Schemas["OriginModel"]>;
 export type Task = Whole<Schemas["TaskModel"]>;
 export type Cause = Whole<Schemas["CauseModel"]>;

@@ -55,7 +55,8 @@ export function canCancel(run: Run): boolean {
 }
 
 /**
- * The command that clears the Airflow task behind a run, which is how such a run is tried again. `airflow tasks clear`
+ * The command that clears the Airflow task behind a run, which is how such a run is tried again, with what comes after
+ * it, which failed with it. `airflow tasks clear`
  * finds task instances by their logical date alone, which an asset-triggered DagRun has none of: those are cleared
  * through Airflow's API.
  */
@@ -63,11 +64,11 @@ export function clearCommand(run: Run): string | null {
   const { scheduler, dag_id: dag, dag_run_id: dagRun, task_id: task, logical_date: date, map_index: map } = run.origin;
   if (scheduler !== "airflow" || !dag || !task || !dagRun) return null;
   if (date && map < 0) {
-    return `airflow tasks clear ${quote(dag)} -t ${quote(`^${task}$`)} -s ${quote(date)} -e ${quote(date)} -y`;
+    return `airflow tasks clear ${quote(dag)} -t ${quote(`^${task}$`)} -s ${quote(date)} -e ${quote(date)} -d -y`;
   }
   const place = run.links.scheduler?.split("/dags/")[0] ?? "$AIRFLOW_URL";
   const tasks = map < 0 ? [task] : [[task, map]];
-  const body = { dry_run: false, only_failed: false, reset_dag_runs: true, dag_run_id: dagRun, task_ids: tasks };
+  const body = { dry_run: false, only_failed: false, reset_dag_runs: true, include_downstream: true, dag_run_id: dagRun, task_ids: tasks };
   const url = `${place}/api/v2/dags/${encodeURIComponent(dag)}/clearTaskInstances`;
   const headers = `-H "Authorization: Bearer $AIRFLOW_TOKEN" -H "Content-Type: application/json"`;
   return `curl -X POST "${url}" ${headers} -d ${quote(JSON.stringify(body))}`;

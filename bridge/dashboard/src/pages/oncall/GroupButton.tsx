@@ -55,12 +55,14 @@ function Answer({ verb, runs, close }: { verb: Verb; runs: readonly Run[]; close
   const client = useQueryClient();
   const [chosen] = useState(() => split(verb, runs));
   const [done, setDone] = useState(0);
+  const all = [...chosen.here, ...chosen.inAirflow];
   const [refused, setRefused] = useState<readonly string[]>([]);
   const work = useMutation({
     mutationFn: async () => {
-      for (const run of chosen.here) {
+      for (const run of all) {
         try {
-          await postJson(`/runs/${run.run_id}:${verb}`, verb === "cancel" ? { reason: "from the dashboard: on call" } : {});
+          const cleared = verb === "retry" && clearCommand(run) !== null;
+          await postJson(`/runs/${run.run_id}:${cleared ? "clear" : verb}`, verb === "cancel" ? { reason: "from the dashboard: on call" } : {});
         } catch (error) {
           const why = error instanceof Error ? error.message : String(error);
           setRefused((before) => [...before, `${run.display_name}: ${why}`]);
@@ -70,11 +72,12 @@ function Answer({ verb, runs, close }: { verb: Verb; runs: readonly Run[]; close
     },
     onSettled: () => client.invalidateQueries({ queryKey: keys.changing }),
   });
-  const { here, commands } = chosen;
+  const { here, inAirflow, commands } = chosen;
   return (
     <div className={classes["question"]}>
       {here.length > 0 && <p>{verb === "cancel" ? `${count(here.length, "run")} ${here.length === 1 ? "is" : "are"} ended; Airflow tasks that wait for them fail.` : `${count(here.length, "run")} ${here.length === 1 ? "goes" : "go"} on from the tasks that failed; what succeeded is kept.`}</p>}
-      {here.length + commands.length === 0 && <p>There is nothing left to do: they are over, or were asked to end.</p>}
+      {inAirflow.length > 0 && <p>Airflow asked for {count(inAirflow.length, "run")} of these: {inAirflow.length === 1 ? "its task is" : "their tasks are"} cleared there, with what comes after, and Airflow asks again.</p>}
+      {all.length + commands.length === 0 && <p>There is nothing left to do: they are over, or were asked to end.</p>}
       {commands.length > 0 && (
         <>
           <p>Airflow asked for {count(commands.length, "run")} of these. Clear {commands.length === 1 ? "its task" : "their tasks"}, and Airflow asks again; its DagRuns and this history then say the same.</p>
@@ -85,13 +88,13 @@ function Answer({ verb, runs, close }: { verb: Verb; runs: readonly Run[]; close
       <div className={classes["buttons"]}>
         {(work.isPending || work.isSuccess) && (
           <span className={classes["progress"]} role="status">
-            <progress value={done} max={here.length} aria-label="Progress" /> {done} of {here.length}{work.isSuccess && " asked for"}
+            <progress value={done} max={all.length} aria-label="Progress" /> {done} of {all.length}{work.isSuccess && " asked for"}
           </span>
         )}
-        <Button variant="default" onClick={close} data-autofocus>{work.isSuccess || here.length === 0 ? "Close" : "Leave it"}</Button>
-        {here.length > 0 && !work.isSuccess && (
+        <Button variant="default" onClick={close} data-autofocus>{work.isSuccess || all.length === 0 ? "Close" : "Leave it"}</Button>
+        {all.length > 0 && !work.isSuccess && (
           <Button color={verb === "cancel" ? "red.9" : "bridge"} loading={work.isPending} onClick={() => { work.mutate(); }}>
-            {verb === "cancel" ? `Cancel ${count(here.length, "run")}` : `Retry ${count(here.length, "run")}`}
+            {verb === "cancel" ? `Cancel ${count(all.length, "run")}` : `Retry ${count(all.length, "run")}`}
           </Button>
         )}
       </div>
@@ -99,10 +102,22 @@ function Answer({ verb, runs, close }: { verb: Verb; runs: readonly Run[]; close
   );
 }
 
-/** What is done here, and the commands for what Airflow has to do: it would not know of a retry that it did not ask for. */
-function split(verb: Verb, runs: readonly Run[]): { here: Run[]; commands: string[] } {
-  if (verb === "cancel") return { here: runs.filter(canCancel), commands: [] };
+interface Split {
+  here: Run[];
+  /** One run of each task instance: its task is cleared for all of them. */
+  inAirflow: Run[];
+  commands: string[];
+}
+
+/** What is done at the backend, what in Airflow, which would not know of a retry that it did not ask for, and the commands where the bridge has no way into it. */
+function split(verb: Verb, runs: readonly Run[]): Split {
+  if (verb === "cancel") return { here: runs.filter(canCancel), inAirflow: [], commands: [] };
   const failed = runs.filter((run) => run.over && run.state === "FAILED");
-  const commands = failed.map(clearCommand).filter((one) => one !== null);
-  return { here: failed.filter((run) => clearCommand(run) === null), commands: [...new Set(commands)] };
+  const tasks = new Map(failed.map((run) => [clearCommand(run), run]));
+  const asked = [...tasks].flatMap(([command, run]) => (command === null ? [] : [{ command, run }]));
+  return {
+    here: failed.filter((run) => clearCommand(run) === null),
+    inAirflow: asked.filter(({ run }) => run.clearable).map(({ run }) => run),
+    commands: asked.filter(({ run }) => !run.clearable).map(({ command }) => command),
+  };
 }

@@ -1,8 +1,9 @@
 import { Button } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 
 import { postJson } from "../../api/http";
-import type { Run } from "../../api/messages";
+import type { Cleared, Run } from "../../api/messages";
 import { keys } from "../../api/queries";
 import { Command } from "../../parts/Copy";
 import { Dialog } from "../../parts/Dialog";
@@ -31,6 +32,7 @@ export default function ActionDialog({ run, what, close }: { run: Run; what: "ca
 /** A run that Airflow asked for is tried again by clearing its task: the two sides never disagree silently. */
 function Retry({ run, close }: { run: Run; close: () => void }) {
   const command = clearCommand(run);
+  if (command && run.clearable) return <Clear run={run} command={command} close={close} />;
   if (command) {
     return (
       <div className={classes["question"]}>
@@ -44,6 +46,31 @@ function Retry({ run, close }: { run: Run; close: () => void }) {
     <Confirm run={run} verb="retry" close={close} action="Retry the failed tasks">
       <p>The run goes on from the tasks that failed, under its own id; what succeeded is kept.</p>
     </Confirm>
+  );
+}
+
+/** Has Airflow clear the task; where that cannot be, the command is still shown. */
+function Clear({ run, command, close }: { run: Run; command: string; close: () => void }) {
+  const clear = useMutation({ mutationFn: () => postJson<Cleared>(`/runs/${run.run_id}:clear`) });
+  return (
+    <div className={classes["question"]}>
+      <p>Airflow asked for this run. Its task is cleared, with what comes after it in the DagRun; Airflow then asks again, and both sides say the same.</p>
+      {clear.error && (
+        <>
+          <Notice tone="bad">{clear.error.message}</Notice>
+          <Command text={command} label="command that clears the task" />
+        </>
+      )}
+      {clear.data && (
+        <p role="status">
+          Airflow cleared <bdi>{clear.data.tasks.map(plain).join(", ")}</bdi>. <Link to="/" search={{ dag_id: clear.data.dag_id, dag_run_id: clear.data.dag_run_id }}>The runs of this DagRun</Link>
+        </p>
+      )}
+      <div className={classes["buttons"]}>
+        <Button variant="default" onClick={close} data-autofocus>{clear.isSuccess ? "Close" : "Leave it"}</Button>
+        {!clear.isSuccess && <Button loading={clear.isPending} onClick={() => clear.mutate()}>Clear the task in Airflow</Button>}
+      </div>
+    </div>
   );
 }
 
