@@ -70,5 +70,6 @@ def grade_lines(found: ReproducibilityModel) -> list[str]:
     """The grade, and each reason that keeps it from being exact."""
     return [
         f"  {found.grade}",
-        *render.columns([(one.effect, one.kind, one.detail) for one in found.reasons]),
+        # Components with the same image have the same to say.
+        *render.columns(list(dict.fromkeys((one.effect, one.kind, one.detail) for one in found.reasons))),
     ]

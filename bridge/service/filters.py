@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Literal, cast
 from uuid import UUID
@@ -58,6 +60,18 @@ class RunQuery(BaseModel):
         max_length=300,
         description="created, finished or metric:evaluate.auc; with - in front the newest or highest first.",
     )
+
+
+_NAMES = frozenset({*RunQuery.model_fields, "cursor", "limit", "metrics"})
+
+
+def check_names(given: Iterable[str]) -> None:
+    """Raises ``ProblemError`` for a parameter that there is not: without it other runs would be told of than
+    were asked for."""
+    for name in given:
+        if name not in _NAMES:
+            near = difflib.get_close_matches(name, _NAMES, n=1)
+            raise _invalid(name, f"there is no filter {name}" + (f"; {near[0]} is one" if near else ""))
 
 
 def to_filter(query: RunQuery) -> RunFilter:

@@ -21,7 +21,7 @@ from bridge.lineage.errors import CursorError
 from bridge.service.access.caller import Caller
 from bridge.service.convert import is_over
 from bridge.service.describing import body_of
-from bridge.service.filters import RunQuery, to_filter, to_order
+from bridge.service.filters import RunQuery, check_names, to_filter, to_order
 from bridge.service.problems import ProblemError
 from bridge.service.revive import clear_task, retry_failed_tasks
 from bridge.service.routes.common import (
@@ -82,7 +82,8 @@ async def list_runs(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
     metrics: Annotated[int, Query(ge=0, le=10, description="How many metrics of each run to tell.")] = 0,
 ) -> Page[RunModel]:
-    """Runs, newest first, page by page; every filter narrows."""
+    """Runs, newest first, page by page; every filter narrows, and one that there is not is refused."""
+    check_names(request.query_params)
     asked, order = to_filter(query), to_order(query)
     where = replace(asked, projects=caller.narrowed(asked.projects))
     try:

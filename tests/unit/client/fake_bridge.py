@@ -246,7 +246,8 @@ class FakeBridge:
         return httpx.Response(200, json={"items": [item.model_dump(mode="json") for item in items]})
 
     def _reproduce(self, run: RunModel, body: dict[str, Any]) -> httpx.Response:
-        reasons = [{"kind": "image", "effect": "floating", "name": "train", "detail": "x:1 is a tag"}]
+        floats = {"kind": "image", "effect": "floating", "detail": "x:1 is a tag"}
+        reasons = [{**floats, "name": "train"}, {**floats, "name": "evaluate"}]
         grade = ReproducibilityModel.model_validate({"grade": "same-spec", "reasons": reasons})
         if body["allow"] == "exact" and not body["dry_run"]:
             return problem("not-reproducible", 409, "same-spec only", errors={"/image": "x:1 is a tag"})

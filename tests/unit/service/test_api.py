@@ -225,6 +225,14 @@ async def test_a_long_poll_ends_by_itself(service: Harness) -> None:
     assert over.json()["over"] is True
 
 
+async def test_a_filter_that_there_is_not_is_refused(service: Harness) -> None:
+    answer = await service.client.get("/api/v1/runs", params={"states": "FAILED"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"pointer": "/states", "detail": "there is no filter states; state is one"}
+    ]
+
+
 async def test_runs_are_listed_filtered_and_paged(service: Harness) -> None:
     for index in range(5):
         await service.submitted(f"k{index}", display_name=f"night {index}", labels={"n": str(index)})

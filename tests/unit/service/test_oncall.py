@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
+from bridge.domain.lineage import RunError, RunMirror
 from bridge.lineage.runs import change_run
 from bridge.lineage.tables import RUNS
 from tests.unit.service.harness import Harness, mirror_of
@@ -53,6 +55,16 @@ async def test_failures_are_grouped_by_their_cause(service: Harness) -> None:
     assert "KeyError" in code["message"]
     assert len(code["runs"]) == 2
     assert (await _oncall(service, project="other"))["failures"] == []
+
+
+async def test_of_code_the_last_thing_it_said_is_told(service: Harness) -> None:
+    run = await service.submitted()
+    service.kfp.logs["pod-train"] = 'Traceback:\n  File "train.py", line 2, in fit\nValueError: no rows\n\n'
+    root, train = mirror_of("FAILED").tasks
+    told = replace(train, error=RunError(message="main: Error (exit code 1)"))
+    await service.ended(run, "FAILED", mirror=RunMirror(tasks=(root, told)))
+    (code,) = (await _oncall(service))["failures"]
+    assert (code["message"], code["runs"][0]["error"]) == ("ValueError: no rows", "ValueError: no rows")
 
 
 async def test_a_run_beyond_its_usual_time_is_stuck(service: Harness) -> None:
