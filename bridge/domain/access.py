@@ -50,11 +50,13 @@ _NO_GRANTS: Mapping[str, Role] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who asks, how that is known (``kind``), and its role by project, ``EVERY`` for all of them."""
+    """Who asks, how that is known (``kind``), and its role by project, ``EVERY`` for all of them; with an API
+    token, whose name others may have, the ``token_id``."""
 
     name: str
     kind: str
     grants: Mapping[str, Role] = field(default_factory=lambda: _NO_GRANTS)
+    token_id: str = ""
 
     def role_in(self, project: str) -> Role | None:
         """Its role there, the higher of the project's own and that for all; ``None``: it has none."""

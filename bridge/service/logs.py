@@ -15,6 +15,8 @@ from bridge.domain.tracing import current_traceparent
 
 # A shorter one would be found in words.
 _SHORTEST_SECRET = 6
+# All that a terminal or a reader of lines takes for the end of one, and what changes a terminal's looks.
+_BREAKS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 
@@ -41,7 +43,8 @@ class FieldFormatter(logging.Formatter):
             line: dict[str, Any] = {"time": moment, "level": record.levelname, "logger": record.name}
             line |= {"event": event, **shown}
             return json.dumps(line | ({"trace": trace} if trace else {}), ensure_ascii=False)
-        parts = [moment, record.levelname, record.name, event]
+        # What somebody else named must not look like a line of its own.
+        parts = [moment, record.levelname, record.name, _BREAKS.sub(_escaped, event)]
         parts += [f"{key}={_quoted(value)}" for key, value in shown.items()]
         return " ".join(parts) + (f"\n{trace}" if trace else "")
 
@@ -67,6 +70,12 @@ def configure_logging(level: str, *, as_json: bool, secrets: Iterable[str] = ())
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 
+def _escaped(sign: re.Match[str]) -> str:
+    return sign[0].encode("unicode_escape").decode()
+
+
 def _quoted(value: Any) -> str:
     text = str(value)
-    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=\n') else text
+    if text and not any(sign in text for sign in ' "=') and _BREAKS.search(text) is None:
+        return text
+    return _BREAKS.sub(_escaped, json.dumps(text, ensure_ascii=False))

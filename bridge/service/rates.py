@@ -9,13 +9,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bridge.domain.access import Principal
 from bridge.service.problems import ProblemError, problem_response
 
 _MOST_CALLERS = 10_000
 _PROBES = ("/livez", "/readyz")
 _UNAUTHORIZED = 401
+_NOTED = "rate_of"
 
 
 @dataclass(slots=True)
@@ -35,10 +38,6 @@ class Buckets:
 
     def __contains__(self, caller: str) -> bool:
         return caller in self._buckets
-
-    def add(self, caller: str) -> None:
-        """Give a caller a bucket of its own."""
-        self._bucket(caller)
 
     def take(self, caller: str) -> float:
         """Take a token; 0, or after how many seconds there is one."""
@@ -63,13 +62,14 @@ class Buckets:
 class RateLimit:
     """Refuse with 429 what a caller sends beyond its rate.
 
-    A caller is the credential that it presents, once that was let in; until then, and without one, it is its
-    address: whoever tries out made-up tokens does not get a bucket for each.
+    A caller is who its credential was found to belong to, however that is written; until it was let in, and
+    without one, it is its address: whoever tries out made-up tokens does not get a bucket for each.
     """
 
     def __init__(self, app: ASGIApp, buckets: Buckets) -> None:
         self._app = app
         self._buckets = buckets
+        self._callers: OrderedDict[str, str] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, if its caller has a token left."""
@@ -77,23 +77,36 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         credential = _credential_of(scope)
-        known = credential is not None and credential in self._buckets
-        seconds = self._buckets.take(credential if credential is not None and known else _address_of(scope))
+        caller = self._callers.get(credential) if credential is not None else None
+        seconds = self._buckets.take(caller or _address_of(scope))
         if seconds > 0:
             told = "this caller sends more requests than it may (caller_requests_per_second)"
             refusal = ProblemError("too-many-requests", told, retry_after_seconds=seconds)
             await problem_response(refusal)(scope, receive, send)
             return
-        if credential is None or known:
+        if credential is None or caller is not None:
             await self._app(scope, receive, send)
             return
 
         async def watched_send(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] != _UNAUTHORIZED:
-                self._buckets.add(credential)
+                self._remember(credential, scope.get("state", {}).get(_NOTED))
             await send(message)
 
         await self._app(scope, receive, watched_send)
+
+    def _remember(self, credential: str, caller: str | None) -> None:
+        if caller is None:
+            return
+        self._callers[credential] = caller
+        if len(self._callers) > _MOST_CALLERS:
+            self._callers.popitem(last=False)
+
+
+def note_caller(request: HTTPConnection, principal: Principal) -> None:
+    """Tell whom the request's credential belongs to; nobody's is counted by its address."""
+    if principal.name:
+        setattr(request.state, _NOTED, f"{principal.kind} {principal.token_id or principal.name}")
 
 
 def _credential_of(scope: Scope) -> str | None:

@@ -17,12 +17,14 @@ ISSUER = "https://issuer.example/realm"
 
 @dataclass
 class FakeIssuer:
-    """Signs with ``current``; publishes all keys of ``keys``. ``away`` makes it answer 503."""
+    """Signs with ``current``; publishes all keys of ``keys``, after ``broken_keys``. ``away`` makes it
+    answer 503."""
 
     keys: dict[str, Any] = field(default_factory=dict)
     current: str = "k1"
     away: bool = False
     says_issuer: str = ISSUER
+    broken_keys: list[Any] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -66,7 +68,8 @@ class FakeIssuer:
         if path == "/realm/.well-known/openid-configuration":
             return httpx.Response(200, json={"issuer": self.says_issuer, "jwks_uri": f"{ISSUER}/keys"})
         assert path == "/realm/keys", path
-        return httpx.Response(200, json={"keys": [_public(name, key) for name, key in self.keys.items()]})
+        whole = [_public(name, key) for name, key in self.keys.items()]
+        return httpx.Response(200, json={"keys": [*self.broken_keys, *whole]})
 
 
 def _public(key_id: str, key: Any) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Authenticator:
             return NOBODY
         found = await self._find(given)
         if found is None:
-            told = "send the header Authorization: Bearer with a token that this bridge takes"
+            told = "send a token that this bridge takes, with the scheme Bearer in the header Authorization"
             raise ProblemError("unauthorized", told)
         return found
 

@@ -71,7 +71,7 @@ class IssuerKeys:
             async with self._client() as client:
                 url = self._settings.jwks_url or await self._discovered(client)
                 found = _keys_of(await _json(client, url))
-        except (httpx.HTTPError, OSError, ValueError) as error:
+        except (httpx.HTTPError, OSError, ValueError, RecursionError) as error:
             log.error(
                 "the issuer's keys cannot be fetched", extra={"error": f"{type(error).__name__}: {error}"}
             )
@@ -122,6 +122,9 @@ def _keys_of(told: Mapping[str, Any]) -> dict[str | None, jwt.PyJWK]:
     for one in listed[:_MOST_KEYS]:
         # A shared secret is no public key; what is for encryption signs nothing.
         if not isinstance(one, dict) or one.get("kty") == "oct" or one.get("use", "sig") != "sig":
+            continue
+        if not all(isinstance(one.get(name, ""), str) for name in ("kid", "alg")):
+            log.warning("a key of the issuer cannot be used", extra={"error": "its kid or alg is no text"})
             continue
         try:
             found[one.get("kid")] = jwt.PyJWK.from_dict(one)

@@ -55,7 +55,10 @@ class DatabaseTokens:
         if known is None and stored.use_is_old:
             await self._note_use(token_id)
         return Principal(
-            name=f"token:{stored.name}", kind=KIND, grants=grants_of(stored.role, stored.projects)
+            name=f"token:{stored.name}",
+            kind=KIND,
+            grants=grants_of(stored.role, stored.projects),
+            token_id=token_id,
         )
 
     async def _find_together(self, token_ids: Sequence[str]) -> list[StoredToken | None]:

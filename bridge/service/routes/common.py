@@ -25,6 +25,7 @@ from bridge.service.bodies import check_values
 from bridge.service.context import Context
 from bridge.service.problems import ProblemError
 from bridge.service.queueing import waiting_reasons
+from bridge.service.rates import note_caller
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m)?\s*$")
@@ -61,7 +62,9 @@ async def get_caller(request: Request, context: ContextDep) -> Caller:
     token = given.strip() if scheme.lower() == "bearer" else ""
     if scheme.lower() == "basic" and (request.method in ("GET", "HEAD") or PAGE_HEADER in request.headers):
         token = basic_password(given)
-    return Caller(await context.authenticator.principal_of(token))
+    principal = await context.authenticator.principal_of(token)
+    note_caller(request, principal)
+    return Caller(principal)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]

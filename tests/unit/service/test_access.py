@@ -150,7 +150,10 @@ async def test_a_use_is_noted_and_not_again_at_once(
 async def test_tokens_are_asked_for_without_one_in_the_settings(database: Database) -> None:
     text = made(database, Role.VIEWER, "a")
     async with harness(database, require_tokens=True) as service:
-        assert (await service.client.get("/api/v1/runs")).status_code == 401
+        asked = await service.client.get("/api/v1/runs")
+        assert (asked.status_code, asked.headers["www-authenticate"]) == (401, "Bearer")
+        # What tells how to send a token must not look like one to what hides them.
+        assert asked.json()["detail"].endswith("with the scheme Bearer in the header Authorization")
         assert (await service.client.get("/api/v1/runs", headers=bearer(text))).status_code == 200
         assert (await service.client.get("/api/v1/runs", auth=("me", text))).status_code == 200
         assert (await service.client.get("/", headers=bearer("x" * 20_000))).status_code == 401

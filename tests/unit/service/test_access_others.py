@@ -185,6 +185,13 @@ async def test_an_issuer_that_was_never_heard_is_told_as_such() -> None:
     assert await oidc.principal_of(issuer.token(iss="https://other.example")) is None
 
 
+async def test_a_key_that_is_none_does_not_keep_the_others_away() -> None:
+    whole = FakeIssuer()
+    broken = [{"kty": "RSA", "kid": ["k"]}, {"kty": "RSA", "alg": ["RS256"], "kid": "k"}, {"kty": 7}, "k", {}]
+    whole.broken_keys = broken
+    assert await oidc_of(whole).principal_of(whole.token()) is not None
+
+
 async def test_elliptic_keys_count_where_the_settings_say_so() -> None:
     issuer = FakeIssuer()
     issuer.rotate("e1", elliptic=True)

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable
+
+import pytest
+
+from bridge.domain.access import Role
 from bridge.lineage.database import Database
+from bridge.lineage.tokens import create_token
 from bridge.service.rates import _MOST_CALLERS, Buckets
 from tests.unit.service.harness import harness
 from tests.unit.service.test_api import problem
@@ -48,3 +55,36 @@ async def test_each_token_has_a_rate_of_its_own_and_made_up_ones_share_their_add
         assert await ask("right") == 200
         assert [await ask(f"made up {number}") for number in range(5)] == [401, 401, 401, 429, 429]
         assert [await ask("right") for _ in range(5)] == [200, 200, 200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda token, n: {"Authorization": f"Bearer {' ' * n}{token}"},
+        lambda token, n: {"Authorization": f"Bearer {token}", "Cookie": f"made-up={n}"},
+        lambda token, n: {
+            "Authorization": f"Basic {base64.b64encode(f'user {n}:{token}'.encode()).decode()}"
+        },
+    ],
+    ids=["blanks", "cookies", "users"],
+)
+async def test_a_token_has_one_rate_however_it_is_written(
+    database: Database, written: Callable[[str, int], dict[str, str]]
+) -> None:
+    limits = {"caller_requests_per_second": 0.001, "caller_request_burst": 4}
+    _, token = database.transact(lambda s: create_token(s, name="a", role=Role.VIEWER, projects=["p"]))
+    async with harness(database, require_tokens=True, **limits) as service:
+        codes = []
+        for number in (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3):
+            answer = await service.client.get("/api/v1/runs", headers=written(token, number))
+            codes.append(answer.status_code)
+    # The first request with each way of writing is the address's, as nobody knows yet whose it is.
+    assert codes == [200, 200, 200, 200, 200, 200, 200, 429, 429, 200, 429, 429]
+
+
+async def test_where_nobody_is_asked_credentials_make_no_callers(database: Database) -> None:
+    limits = {"caller_requests_per_second": 0.001, "caller_request_burst": 4}
+    async with harness(database, **limits) as service:
+        made_up = [{"Authorization": f"Bearer {number % 2}"} for number in range(6)]
+        answers = [await service.client.get("/api/v1/runs", headers=one) for one in made_up]
+        assert [one.status_code for one in answers] == [200, 200, 200, 200, 429, 429]

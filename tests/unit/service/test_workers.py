@@ -169,6 +169,19 @@ def test_log_lines_carry_their_facts(as_json: bool, expected: str) -> None:
     assert expected in FieldFormatter(as_json=as_json).format(record)
 
 
+def test_a_log_line_is_one_line_whatever_others_named_things() -> None:
+    hostile = "x\n2026-01-01T00:00:00 INFO bridge run succeeded\u2028\x1b[2J"
+    record = logging.makeLogRecord({"name": "test", "levelname": "INFO", "msg": "about " + hostile})
+    record.pipeline = hostile
+    record.task = "a\rb"
+    for as_json in (True, False):
+        line = FieldFormatter(as_json=as_json).format(record)
+        assert "\n" not in line
+        assert "\r" not in line
+    assert r"about x\n2026-01-01" in line
+    assert not any(sign in line for sign in "\u2028\x1b")
+
+
 async def test_a_database_that_is_away_is_told_once_and_is_no_crash(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
