@@ -25,6 +25,8 @@ from bridge.lineage.tables import AUDIT, AUDIT_CHAIN, AUDIT_WAITING
 
 _COUNTER = "audit"
 _PAGE = 1000
+BATCH = 500
+"""How many rows get their entries together."""
 _MOST_FINDINGS = 100
 # A transaction that took long commits late, with the time at which it began.
 _MOST_BACKWARDS = timedelta(minutes=10)
@@ -61,37 +63,46 @@ def is_owed(session: Session) -> bool:
     return session.execute(select(AUDIT_WAITING.c.audit).limit(1)).first() is not None
 
 
-def extend(session: Session, limit: int = 500) -> int:
+def head_of(session: Session) -> Head:
+    """The newest entry."""
+    newest = select(AUDIT_CHAIN.c.number, AUDIT_CHAIN.c.hash).order_by(AUDIT_CHAIN.c.number.desc()).limit(1)
+    row = session.execute(newest).first()
+    return Head() if row is None else Head(row.number, row.hash)
+
+
+def extend(session: Session, limit: int = BATCH) -> int:
     """Give the rows that wait their entries, ``limit`` at most, and say how many; callers at the same time
-    wait for each other."""
+    wait for each other. A row that was removed while it waited has one too, so that it is missed."""
     number = counters.locked(session, _COUNTER)
     waiting = select(AUDIT_WAITING.c.audit).order_by(AUDIT_WAITING.c.audit).limit(limit)
     ids = list(session.scalars(waiting))
     if not ids:
         return 0
-    rows = session.execute(select(AUDIT).where(AUDIT.c.id.in_(ids)).order_by(AUDIT.c.id)).mappings()
+    found = session.execute(select(AUDIT).where(AUDIT.c.id.in_(ids))).mappings()
+    rows = {row["id"]: row for row in found}
     previous = session.scalars(select(AUDIT_CHAIN.c.hash).where(AUDIT_CHAIN.c.number == number)).first() or ""
     entries = []
-    for row in rows:
+    for row_id in ids:
         number += 1
-        digest = hash_of(number, previous, record_of(row))
+        row = rows.get(row_id)
+        digest = hash_of(number, previous, None if row is None else record_of(row))
         entries.append(
-            {"number": number, "audit": row["id"], "previous": previous, "hash": digest}
-            | {"backend": row["backend"], "project": row["project"]}
+            {"number": number, "audit": row_id, "previous": previous, "hash": digest}
+            | {name: "" if row is None else row[name] for name in ("backend", "project")}
         )
         previous = digest
-    if entries:
-        insert_new(session, AUDIT_CHAIN, entries)
-        counters.advance(session, _COUNTER, number)
+    insert_new(session, AUDIT_CHAIN, entries)
+    counters.advance(session, _COUNTER, number)
     session.execute(delete(AUDIT_WAITING).where(AUDIT_WAITING.c.audit.in_(ids)))
     return len(entries)
 
 
-def hash_of(number: int, previous: str, record: AuditRecord) -> str:
+def hash_of(number: int, previous: str, record: AuditRecord | None) -> str:
     """The hash of an entry, in hex: SHA-256 over the canonical JSON of its number, the hash before it and the
-    row."""
-    row = asdict(record)
-    row |= {"time": record.time.isoformat(), "run_id": str(record.run_id) if record.run_id else None}
+    row, ``None`` if there is none any more."""
+    row = None if record is None else asdict(record)
+    if row is not None and record is not None:
+        row |= {"time": record.time.isoformat(), "run_id": str(record.run_id) if record.run_id else None}
     text = canonical_json({"number": number, "previous": previous, "row": row})
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -136,6 +147,15 @@ def _check_end(session: Session, verdict: Verdict, last: int) -> None:
     if last > verdict.head.number:
         verdict.find(f"entry {verdict.head.number + 1} to {last}, the end of the chain, was removed")
     verdict.waiting = session.scalars(select(func.count()).select_from(AUDIT_WAITING)).one()
+    gone = (
+        select(AUDIT_WAITING.c.audit)
+        .outerjoin(AUDIT, AUDIT.c.id == AUDIT_WAITING.c.audit)
+        .where(AUDIT.c.id.is_(None))
+        .order_by(AUDIT_WAITING.c.audit)
+        .limit(_MOST_FINDINGS)
+    )
+    for row_id in session.scalars(gone):
+        verdict.find(f"row {row_id} was removed before it had an entry")
     beside = (
         select(AUDIT.c.id)
         .outerjoin(AUDIT_CHAIN, AUDIT_CHAIN.c.audit == AUDIT.c.id)

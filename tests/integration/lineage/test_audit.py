@@ -146,6 +146,19 @@ def test_a_row_that_says_it_is_older_than_those_before_it_is_named(database: Dat
     assert "was put in later" in told
 
 
+def test_a_row_that_was_removed_before_it_had_an_entry_is_missed(database: Database) -> None:
+    noted(database)
+    database.transact(lambda s: audit.record(s, "test.done", actor="eve"))
+    noted_row = ids(database)[-1]
+    past_the_triggers(database, f"DELETE FROM audit WHERE id = {noted_row}")
+    assert verified(database).findings == [f"row {noted_row} was removed before it had an entry"]
+    assert database.transact(audit_chain.extend) == 1
+    told = verified(database)
+    assert (told.head.number, told.waiting) == (6, 0)
+    assert told.findings == [f"row {noted_row} (entry 6) was removed"]
+    assert told.head == database.read(audit_chain.head_of)
+
+
 def test_a_chain_that_was_written_anew_does_not_hold_the_known_head(database: Database) -> None:
     noted(database)
     known = verified(database).head

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from contextlib import suppress
 from typing import Any
 
+import pytest
 from sqlmodel import Session
 
-from bridge.lineage import audit
+from bridge.lineage import audit, audit_chain
 from bridge.lineage.database import Database
 from tests.unit.service.harness import Harness, harness
 
@@ -53,3 +57,28 @@ async def test_where_nobody_is_asked_who_they_are_submissions_are_not_audited(da
         for _ in range(2):
             await service.client.post(f"/api/v1/runs/{failed['run_id']}:retry")
         assert await named(service) == [("run.retry", "")]
+
+
+async def test_a_burst_has_its_entries_without_a_pause_and_the_head_is_logged(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [audit.entry("test.done") for _ in range(2 * audit_chain.BATCH + 1)]
+    database.transact(lambda s: audit.record_all(s, rows))
+    caplog.set_level(logging.INFO)
+    async with harness(database, change_poll_seconds=10.0) as service:
+        numbering = asyncio.create_task(service.sequencer.run())
+        async with asyncio.timeout(8):
+            while await service.context.store.read(audit_chain.is_owed):
+                assert not numbering.done()
+                await asyncio.sleep(0.01)
+        numbering.cancel()
+        with suppress(asyncio.CancelledError):
+            await numbering
+    verdict = database.read(audit_chain.verify)
+    assert (verdict.head.number, verdict.findings) == (len(rows), [])
+    told = [vars(one)["head"] for one in caplog.records if "head" in vars(one)]
+    assert len(told) == 1
+    number, _, digest = told[0].partition(":")
+    assert (
+        database.read(lambda s: audit_chain.verify(s, audit_chain.Head(int(number), digest))).findings == []
+    )
