@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from bridge.domain.lineage import Run
+from bridge.domain.redaction import redact_text
 from bridge.domain.states import RuntimeState
 from bridge.domain.tracing import TRACEPARENT, current_traceparent
 from bridge.kfp_api.http import carrying
@@ -21,6 +22,7 @@ from bridge.service.versions import package_version
 if TYPE_CHECKING:
     from opentelemetry.context import Context as TraceContext
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span
 
 Attributes = Mapping[str, Any]
 _NAME = "kfbridge"
@@ -49,11 +51,20 @@ class Tracing:
             return
         with (
             self._tracer.start_as_current_span(
-                name, context=_context_of(traceparent), attributes=dict(attributes or {})
-            ),
+                name,
+                context=_context_of(traceparent),
+                attributes=dict(attributes or {}),
+                # It would tell the error's text and all that led to it as they are, whatever stands in them.
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as span,
             carrying(current_traceparent()),
         ):
-            yield
+            try:
+                yield
+            except Exception as error:
+                _tell(span, error)
+                raise
 
     def of_run(self, name: str, run: Run) -> Any:
         """As ``span``, for work on a run."""
@@ -121,6 +132,14 @@ def _context_of(traceparent: str | None) -> TraceContext | None:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     return TraceContextTextMapPropagator().extract({TRACEPARENT: traceparent})
+
+
+def _tell(span: Span, error: Exception) -> None:
+    from opentelemetry.trace import StatusCode
+
+    kind = type(error).__name__
+    span.set_attribute("error.type", kind)
+    span.set_status(StatusCode.ERROR, redact_text(f"{kind}: {error}"))
 
 
 def _facts(run: Run) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 CHECKS = ("not_a_server_error", "content_type_conformance", "response_schema_conformance")
 _SEED = 20_260_101
@@ -18,10 +19,12 @@ _MORE_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Fuzzed:
-    """How it went: ``passed``, and what schemathesis said, with a curl command for each failure."""
+    """How it went: ``passed``, what schemathesis said, with a curl command for each failure, and every
+    answer: the path, the status and the body."""
 
     passed: bool
     said: str
+    answers: Sequence[tuple[str, int, str]]
 
 
 def fuzz(
@@ -56,12 +59,23 @@ def fuzz(
         "20",
     ]
     command += ["--warnings", "off", "--continue-on-failure"]
+    record = folder / "answers.har"
+    command += ["--report", "har", "--report-har-path", str(record), "--output-sanitize", "false"]
     for name, value in (headers or {}).items():
         command += ["--header", f"{name}: {value}"]
     done = subprocess.run(
         command, cwd=folder, check=False, capture_output=True, text=True, timeout=max_seconds + _MORE_SECONDS
     )
-    return Fuzzed(done.returncode == 0, f"{done.stdout}\n{done.stderr}")
+    entries = json.loads(record.read_text())["log"]["entries"] if record.exists() else []
+    answers = [
+        (
+            urlsplit(entry["request"]["url"]).path,
+            entry["response"]["status"],
+            entry["response"]["content"].get("text", ""),
+        )
+        for entry in entries
+    ]
+    return Fuzzed(done.returncode == 0, f"{done.stdout}\n{done.stderr}", answers)
 
 
 def prepared(

@@ -86,6 +86,17 @@ async def test_a_failed_run_is_an_error_in_its_trace(service: Harness) -> None:
     assert named(exporter)["kfbridge.run"].status.status_code is trace.StatusCode.ERROR
 
 
+async def test_an_error_is_told_without_the_secrets_in_it(service: Harness) -> None:
+    exporter = traced(service)
+    answer = await service.submit("k1", backend="token=1yellowbird23456")
+    assert answer.status_code == 422, answer.text
+    span = named(exporter)["kfbridge.accept"]
+    assert span.status.status_code is trace.StatusCode.ERROR
+    assert (span.attributes or {})["error.type"] == "ProblemError"
+    assert "***" in (span.status.description or "")
+    assert "yellowbird" not in span.to_json()
+
+
 async def test_nothing_is_made_or_sent_unless_it_is_configured(service: Harness) -> None:
     run_id = await ran(service, traceparent=CALLER)
     assert service.kfp.traceparents == []
