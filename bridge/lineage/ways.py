@@ -16,6 +16,8 @@ from bridge.lineage.narrowing import Prefix
 from bridge.lineage.paging import Page, Place
 
 _GROWTH = 4
+# So many candidates are few: all of them are looked at in one statement, and hardly any of them is told.
+_FEW_PER_RUN = 3
 # How many candidates cost as much as one run that is looked at, where most of them are not looked at, but met
 # along an index.
 _MET_PER_RUN = 8
@@ -69,7 +71,8 @@ class Walk:
 class Follow:
     """Along a stream of entries in the order of the page, looking at their runs."""
 
-    worth_trying: float | None = None
+    # Each of its runs lies somewhere else, and its first pieces are some statements.
+    worth_trying: float | None = 4000
 
     def __init__(self, page: Page, stream: Stream) -> None:
         self.outlook: float | None = None
@@ -103,7 +106,7 @@ class Follow:
         """How many runs to take at once: as many as the page seems to need yet."""
         least = 2 * self._page.wanted
         if not self._found:
-            return least
+            return least if not self._spent else max(least, int(budget))
         missing = (self._page.wanted - len(self._found)) * self._runs / len(self._found)
         return int(max(least, min(missing * 1.2, budget)))
 
@@ -129,7 +132,7 @@ class Few:
         candidates = self._candidates
         self._most = max(budget * candidates.per_run, self._most * _GROWTH, candidates.at_least)
         count = candidates.count(self._most)
-        if count is not None and count <= budget * candidates.looked_at_per_run:
+        if count is not None and count <= budget * _FEW_PER_RUN:
             return self._matching()
         self._counted = count is not None
         per_run = _MET_PER_RUN if self._prefix else candidates.looked_at_per_run
