@@ -16,10 +16,11 @@ from bridge.client.webhooks import WebhookChange, WebhookRequest
 from bridge.lineage.database import Database
 from bridge.service import dashboard
 from bridge.service.accept import Acceptance
+from bridge.service.access.places import prefix_of
 from bridge.service.backends import BackendFactory, open_backend
 from bridge.service.context import Context, open_context
 from bridge.service.describing import describe
-from bridge.service.limits import BodyLimit, KnownHosts, PlainTarget, SecurityHeaders
+from bridge.service.limits import BodyLimit, KnownHosts, PlainTarget, SecurityHeaders, WithoutPrefix
 from bridge.service.problems import install_handlers
 from bridge.service.rates import Buckets, RateLimit
 from bridge.service.routes import (
@@ -32,11 +33,13 @@ from bridge.service.routes import (
     history,
     jobs,
     lineage,
+    login,
     oncall,
     pipelines,
     quarantine,
     reproduce,
     runs,
+    session,
     status,
     webhooks,
 )
@@ -109,15 +112,17 @@ def create_app(
         backends,
         webhooks,
         oncall,
+        session,
         status,
     ):
         app.include_router(module.router, prefix=API_PREFIX, dependencies=guarded)
     app.include_router(status.router, dependencies=guarded)
     app.include_router(status.scraped, dependencies=guarded)
     app.include_router(status.probes)
-    app.include_router(dashboard.router, dependencies=[Depends(dashboard.get_page_caller)])
+    app.include_router(dashboard.router, dependencies=guarded)
+    app.include_router(login.router)
     dashboard.mount_assets(app)
-    install_handlers(app)
+    install_handlers(app, login.sign_in_first)
     describe(app, _BODIES)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(PlainTarget)
@@ -125,6 +130,8 @@ def create_app(
     app.add_middleware(RateLimit, buckets=buckets)
     app.add_middleware(KnownHosts, names=settings.known_hosts)
     app.add_middleware(SecurityHeaders, framed_by=settings.airflow_url)
+    if prefix := prefix_of(settings.public_url):
+        app.add_middleware(WithoutPrefix, prefix=prefix)
     return app
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BeforeValidator
@@ -20,10 +20,8 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from bridge.lineage import runs
 from bridge.lineage.records import RunFilter
-from bridge.service.access.caller import Caller
 from bridge.service.limits import security_headers
-from bridge.service.problems import ProblemError
-from bridge.service.routes.common import ContextDep, get_caller
+from bridge.service.routes.common import CallerDep, ContextDep
 
 WEB = Path(str(files("bridge.service"))) / "web"
 # Where the build leaves a place for the number that lets this answer's styles in, and no others.
@@ -52,13 +50,6 @@ _NOT_BUILT = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 router = APIRouter(include_in_schema=False)
 
 
-async def get_page_caller(request: Request, context: ContextDep) -> Caller:
-    """As for reading the API, but without any credentials the browser is told to ask for them."""
-    if context.authenticator.required and "authorization" not in request.headers:
-        raise ProblemError("unauthorized", "log in with an API token of the bridge as password", basic=True)
-    return await get_caller(request, context)
-
-
 def page(context: ContextDep) -> Response:
     """The dashboard's page, the same for each of its routes."""
     index = WEB / "index.html"
@@ -84,7 +75,7 @@ def _unmapped(value: object) -> object:
 @router.get("/go")
 async def go(
     context: ContextDep,
-    caller: Annotated[Caller, Depends(get_page_caller)],
+    caller: CallerDep,
     *,
     dag_id: str,
     dag_run_id: str,

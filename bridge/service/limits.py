@@ -93,6 +93,22 @@ class PlainTarget:
         await app(scope, receive, send)
 
 
+class WithoutPrefix:
+    """Answer below the path of ``public_url``, too: some proxies leave it in front, others take it off."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on without it."""
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if path == self._prefix or path.startswith(f"{self._prefix}/"):
+                scope = {**scope, "path": path[len(self._prefix) :] or "/"}
+        await self._app(scope, receive, send)
+
+
 class KnownHosts:
     """Refuse a request that was meant for a host of another name: a page may have had that name changed to
     mean this address (DNS rebinding), and would read and change whatever its reader may."""

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
 
 _MOST_ANSWER_BYTES = 2048
+_MOST_PIECE_BYTES = 64 * 1024
 _MOST_CONNECTIONS = 100
 _MOST_ADDRESSES = 3
 # Where clouds tell a machine its credentials, as far as the address is not link-local.
@@ -79,7 +81,8 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 class Outgoing:
     """Sends requests to addresses that callers named. Use it as an ``async with`` block.
 
-    ``private`` lets private and loopback addresses in; ``allowed_by`` is the setting that would.
+    ``private`` lets private and loopback addresses in; ``allowed_by`` is the setting that would. Of an answer
+    ``most_bytes`` are read; ``verify`` is what its certificate is judged by.
     """
 
     def __init__(
@@ -90,16 +93,20 @@ class Outgoing:
         allowed_by: str = "webhook_private_addresses",
         transport: httpx.AsyncBaseTransport | None = None,
         resolve: Resolve = resolve,
+        most_bytes: int = _MOST_ANSWER_BYTES,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._private = private
         self._allowed_by = allowed_by
         self._find = resolve
+        self._most_bytes = most_bytes
         self._client = httpx.AsyncClient(
             timeout=timeout_seconds,
             follow_redirects=False,
             trust_env=False,
             transport=transport,
+            verify=verify,
             # Connections are pooled by address: one that was made for another name must not be used again.
             limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=0),
         )
@@ -146,7 +153,8 @@ class Outgoing:
             headers={**headers, "Host": asked.netloc.decode()},
             extensions={"sni_hostname": asked.host},
         ) as response:
-            return Answer(response.status_code, response.headers, await _beginning(response))
+            text = await _beginning(response, self._most_bytes)
+            return Answer(response.status_code, response.headers, text)
 
     async def _judged(self, host: str, port: int) -> list[Address]:
         """The addresses of a host, the first of them, when nothing is against any."""
@@ -161,10 +169,10 @@ class Outgoing:
         return list(dict.fromkeys(addresses))[:_MOST_ADDRESSES]
 
 
-async def _beginning(response: httpx.Response) -> str:
+async def _beginning(response: httpx.Response, most_bytes: int) -> str:
     read = bytearray()
-    async for piece in response.aiter_raw(_MOST_ANSWER_BYTES):
+    async for piece in response.aiter_raw(min(most_bytes, _MOST_PIECE_BYTES)):
         read += piece
-        if len(read) >= _MOST_ANSWER_BYTES:
+        if len(read) >= most_bytes:
             break
-    return bytes(read[:_MOST_ANSWER_BYTES]).decode("utf-8", "replace")
+    return bytes(read[:most_bytes]).decode("utf-8", "replace")

@@ -43,7 +43,7 @@ Programs decide on ``type``; ``detail`` is for people and may change.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -105,8 +105,7 @@ log = logging.getLogger(__name__)
 
 
 class ProblemError(Exception):
-    """A refusal, by its slug; ``errors`` are (JSON pointer, detail) pairs, ``headers`` are sent with it,
-    ``basic`` makes a browser show its login dialog."""
+    """A refusal, by its slug; ``errors`` are (JSON pointer, detail) pairs, ``headers`` are sent with it."""
 
     def __init__(
         self,
@@ -116,11 +115,9 @@ class ProblemError(Exception):
         errors: Sequence[tuple[str, str]] = (),
         retry_after_seconds: float | None = None,
         headers: Mapping[str, str] | None = None,
-        basic: bool = False,
     ) -> None:
         super().__init__(detail)
         self.headers = dict(headers or {})
-        self.basic = basic
         status, title, retryable = PROBLEMS[slug]
         self.slug = slug
         self.problem = Problem(
@@ -141,23 +138,25 @@ def problem_response(error: ProblemError) -> Response:
     if problem.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, round(problem.retry_after_seconds)))
     if problem.status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="kfbridge"' if error.basic else "Bearer"
+        headers["WWW-Authenticate"] = "Bearer"
     content = problem.model_dump(mode="json", exclude_none=True)
     return JSONResponse(content, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def install_handlers(app: FastAPI) -> None:
-    """Make every refusal of the application, the framework's own included, a problem."""
-    app.add_exception_handler(ProblemError, _on_problem)
+def install_handlers(app: FastAPI, sign_in_first: Callable[[Request], Response | None]) -> None:
+    """Make every refusal of the application, the framework's own included, a problem; of one to somebody
+    whom nobody knows ``sign_in_first`` may make a way to sign in."""
+
+    async def on_problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ProblemError)
+        instead = sign_in_first(request) if error.slug == "unauthorized" else None
+        return instead or problem_response(error)
+
+    app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(DatabaseUnavailable, _on_database)
     app.add_exception_handler(Exception, _on_anything)
-
-
-async def _on_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)
-    return problem_response(error)
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:

@@ -75,6 +75,12 @@ class ServiceSettings(BaseModel):
         le=300,
         description="How long what was found of a token counts: a revocation takes effect after it.",
     )
+    session_seconds: float = Field(
+        default=28_800.0,
+        ge=60,
+        le=2_592_000,
+        description="How long somebody who signed in with a browser stays so.",
+    )
     oidc: OidcSettings | None = Field(
         default=None, description="An OpenID Connect issuer whose tokens are taken; none, if absent."
     )
@@ -370,6 +376,16 @@ class ServiceSettings(BaseModel):
                 f"host {self.host} can be reached from other machines, so callers have to be asked who they "
                 "are: set api_token (KFBRIDGE_API_TOKEN), or require_tokens (KFBRIDGE_REQUIRE_TOKENS) and "
                 "make tokens with 'kfbridge token create', or oidc, or token_review; or serve on 127.0.0.1"
+            )
+        if (
+            self.oidc is not None
+            and self.oidc.client_id
+            and not self.public_url
+            and not is_loopback(self.host)
+        ):
+            raise SettingsError(
+                "oidc.client_id needs public_url (KFBRIDGE_PUBLIC_URL): the issuer has to know the address "
+                "that it sends people back to, public_url with /login/callback"
             )
 
     def asks_who(self) -> bool:

@@ -31,6 +31,7 @@ _IN_THE_FILE_ALONE = (
     *("oidc", "telemetry", "token_review", "airflow"),
 )
 _FROM_FILES = ("database_url", "api_token")
+_OIDC_VARIABLES = {f"KFBRIDGE_OIDC_{name.upper()}": name for name in ("client_id", "client_secret")}
 _URL_IN_WORDS = "must be an address that begins with http:// or https://"
 _BACKEND_VARIABLES = {
     "KFBRIDGE_KFP_URL": "url",
@@ -83,6 +84,8 @@ def load_settings(
         values["airflow"] = {**values.get("airflow", {}), **airflow}
     if retention := _named_in(environ, _RETENTION_VARIABLES):
         values["retention"] = {**values.get("retention", {}), **retention}
+    if client := _oidc_in(environ):
+        values["oidc"] = {**values.get("oidc", {}), **client}
     if "kfp_url" in given:
         backend["url"] = given.pop("kfp_url")
     if backend:
@@ -112,18 +115,32 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     }
     given = {name: environ[variable] for variable, name in known.items() if environ.get(variable)}
     for name in _FROM_FILES:
-        variable = f"{ENVIRONMENT_PREFIX}{name.upper()}_FILE"
-        if not (file := environ.get(variable)):
-            continue
-        if name in given:
-            raise SettingsError(f"{ENVIRONMENT_PREFIX}{name.upper()} and {variable}: give one of them")
-        try:
-            given[name] = Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"{variable}: the file {file} cannot be read: {error}") from error
-        if not given[name]:
-            raise SettingsError(f"{variable}: the file {file} is empty")
+        if (text := _from_named_file(environ, ENVIRONMENT_PREFIX + name.upper())) is not None:
+            given[name] = text
     return given
+
+
+def _from_named_file(environ: Mapping[str, str], variable: str) -> str | None:
+    """What the file holds that ``<variable>_FILE`` names; ``None`` if it names none."""
+    named = f"{variable}_FILE"
+    if not (file := environ.get(named)):
+        return None
+    if environ.get(variable):
+        raise SettingsError(f"{variable} and {named}: give one of them")
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{named}: the file {file} cannot be read: {error}") from error
+    if not text:
+        raise SettingsError(f"{named}: the file {file} is empty")
+    return text
+
+
+def _oidc_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the environment says of the client: its secret is handed to containers so."""
+    told = {name: text for name, text in _named_in(environ, _OIDC_VARIABLES).items() if text}
+    secret = _from_named_file(environ, "KFBRIDGE_OIDC_CLIENT_SECRET")
+    return told if secret is None else {**told, "client_secret": secret}
 
 
 def _named_in(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, Any]:

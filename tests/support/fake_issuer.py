@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,19 +61,33 @@ class FakeIssuer:
         """What a client of it sends its requests with."""
         return httpx.MockTransport(self._answer)
 
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Its address, for whom it must be resolved."""
+        return ["192.168.7.7"]
+
     def _answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         self.asked.append(path)
         if self.away:
-            return httpx.Response(503)
+            return _json({}, 503)
         if path == "/realm/.well-known/openid-configuration":
-            return httpx.Response(200, json={"issuer": self.says_issuer, "jwks_uri": f"{ISSUER}/keys"})
+            return _json({"issuer": self.says_issuer, "jwks_uri": f"{ISSUER}/keys"})
         assert path == "/realm/keys", path
-        whole = [_public(name, key) for name, key in self.keys.items()]
-        return httpx.Response(200, json={"keys": [*self.broken_keys, *whole]})
+        whole = [public_jwk(name, key) for name, key in self.keys.items()]
+        return _json({"keys": [*self.broken_keys, *whole]})
 
 
-def _public(key_id: str, key: Any) -> dict[str, Any]:
+def _json(told: Any, status: int = 200) -> httpx.Response:
+    """An answer whose body is still to be read, as one from a socket."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield json.dumps(told).encode()
+
+    return httpx.Response(status, content=body())
+
+
+def public_jwk(key_id: str, key: Any) -> dict[str, Any]:
+    """A key as an issuer publishes it."""
     public = key.public_key()
     rsa_key = isinstance(key, rsa.RSAPrivateKey)
     text = RSAAlgorithm.to_jwk(public) if rsa_key else ECAlgorithm.to_jwk(public)

@@ -2,7 +2,7 @@
 
 ``running`` holds what the bridge does, ``mirrored`` what backends told of runs, ``data`` the datasets
 and Airflow's side, ``keeping`` the outbox and the bridge's own bookkeeping, ``audited`` who did what,
-``hooks`` who is told of events, ``costs`` what runs used, ``people`` who may ask.
+``hooks`` who is told of events, ``costs`` what runs used, ``people`` who may ask, and who is signed in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bridge.lineage.tables.mirrored import (
     TaskCauseRow,
     TaskRow,
 )
-from bridge.lineage.tables.people import ApiTokenRow
+from bridge.lineage.tables.people import ApiTokenRow, SessionRow
 from bridge.lineage.tables.running import (
     BackendVersionRow,
     DutyRow,
@@ -75,6 +75,7 @@ RUNS = table(RunRow)
 RUN_HISTORY = table(RunHistoryRow)
 RUN_LABELS = table(RunLabelRow)
 RUN_USAGE = table(RunUsageRow)
+SESSIONS = table(SessionRow)
 SETTINGS_IN_USE = table(SettingsInUseRow)
 SPECS = table(SpecRow)
 SUBMISSIONS = table(SubmissionRow)
@@ -118,6 +119,7 @@ __all__ = [
     "RUN_HISTORY",
     "RUN_LABELS",
     "RUN_USAGE",
+    "SESSIONS",
     "SETTINGS_IN_USE",
     "SPECS",
     "SUBMISSIONS",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from bridge.domain.access import EVERY, Principal, Role, grants_of
+from bridge.domain.access import Principal
 from bridge.domain.tokens import PREFIX
 from bridge.service.access.caller import NOBODY
 from bridge.service.access.reviews import TokenReviews
+from bridge.service.access.sessions import CONFIGURED, Sessions, SignedIn
 from bridge.service.access.tokens import DatabaseTokens
 from bridge.service.problems import ProblemError
 from bridge.service.settings import ServiceSettings
 from bridge.service.store import Store
 
-_CONFIGURED = Principal(name="api_token", kind="setting", grants=grants_of(Role.ADMIN, [EVERY]))
+if TYPE_CHECKING:
+    from bridge.service.access.login import OidcLogin
+
 _LONGEST_TOKEN = 16 * 1024
 
 
@@ -30,11 +33,20 @@ class Verifier(Protocol):
 class Authenticator:
     """Tells a service process's callers apart."""
 
-    def __init__(self, settings: ServiceSettings, store: Store, verifiers: Sequence[Verifier] = ()) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        store: Store,
+        verifiers: Sequence[Verifier] = (),
+        login: OidcLogin | None = None,
+    ) -> None:
         self._required = settings.asks_who()
         self._configured = settings.api_token.get_secret_value().encode() if settings.api_token else None
         self._tokens = DatabaseTokens(store, settings.token_keep_seconds)
         self._verifiers = tuple(verifiers)
+        self.login = login
+        """How people sign in at an issuer, if they do."""
+        self.sessions = Sessions(settings, store, self._tokens)
 
     @property
     def required(self) -> bool:
@@ -51,11 +63,18 @@ class Authenticator:
             raise ProblemError("unauthorized", told)
         return found
 
+    async def signed_in(self, secret: str) -> SignedIn:
+        """Whose session that is. Raises ``ProblemError`` if it is none, or none any more."""
+        found = await self.sessions.signed_in(secret)
+        if found is None:
+            raise ProblemError("unauthorized", "the session has ended: sign in again")
+        return found
+
     async def _find(self, given: str) -> Principal | None:
         if not given or len(given) > _LONGEST_TOKEN:
             return None
         if self._configured is not None and secrets.compare_digest(given.encode(), self._configured):
-            return _CONFIGURED
+            return CONFIGURED
         if given.startswith(PREFIX):
             return await self._tokens.principal_of(given)
         for verifier in self._verifiers:
@@ -67,11 +86,17 @@ class Authenticator:
 def make_authenticator(settings: ServiceSettings, store: Store) -> Authenticator:
     """The authenticator that the settings describe."""
     verifiers: list[Verifier] = []
+    login: OidcLogin | None = None
     if settings.oidc is not None:
         # Not before somebody wants it: the library for signatures takes 10 MB.
+        from bridge.service.access.issuer import Issuer
+        from bridge.service.access.login import OidcLogin
         from bridge.service.access.oidc import Oidc
 
-        verifiers.append(Oidc(settings.oidc))
+        issuer = Issuer(settings.oidc)
+        oidc = Oidc(issuer)
+        verifiers.append(oidc)
+        login = OidcLogin(issuer, oidc) if settings.oidc.client_id else None
     if settings.token_review is not None:
         verifiers.append(TokenReviews(settings.token_review))
-    return Authenticator(settings, store, verifiers)
+    return Authenticator(settings, store, verifiers, login)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from bridge.domain.access import EVERY, LEAST, Action, Principal, Role, allows, grants_of
+from bridge.service.access.sessions import SignedIn
 from bridge.service.problems import ProblemError
 
 NOBODY = Principal(name="", kind="nobody", grants=grants_of(Role.ADMIN, [EVERY]))
@@ -15,9 +16,10 @@ NOBODY = Principal(name="", kind="nobody", grants=grants_of(Role.ADMIN, [EVERY])
 @dataclass(frozen=True, slots=True)
 class Caller:
     """One request's caller. What is of a project they have no role in does not exist for them (404); what
-    their role there does not allow is refused (403)."""
+    their role there does not allow is refused (403). ``session``: they signed in with a browser."""
 
     principal: Principal
+    session: SignedIn | None = None
 
     @property
     def actor(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from bridge.domain.access import Role
+from bridge.domain.access import Role, grants_of, merged
 from bridge.kube.access import SERVICE_ACCOUNT_DIR
 
 # What a public key checks. None of these can be forged with what the issuer publishes.
@@ -54,14 +55,58 @@ class OidcSettings(_Settings):
         default=10.0, gt=0, le=60, description="How long a request to it may take."
     )
     ca_file: Path | None = Field(default=None, description="A PEM bundle of the authorities to trust.")
+    client_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the issuer knows the bridge's dashboard as. With it people sign in there; without, "
+        "with an API token.",
+    )
+    client_secret: SecretStr | None = Field(
+        default=None, description="What the issuer gave the client; none for a public client."
+    )
+    scopes: tuple[str, ...] = Field(
+        default=("openid", "profile"),
+        description="What is asked of the issuer at the sign-in; with openid among them.",
+    )
+    display_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=60,
+        description="What the page to sign in calls the issuer; default: its host.",
+    )
+
+    @property
+    def shown_name(self) -> str:
+        """What people know the issuer as."""
+        return self.display_name or urlsplit(self.issuer).netloc
+
+    def roles_of(self, pairs: Collection[tuple[str, str]]) -> dict[str, Role]:
+        """The roles by project that pairs of claim and value give."""
+        return merged(
+            *(grants_of(one.role, one.projects) for one in self.grants if (one.claim, one.value) in pairs)
+        )
 
     @field_validator("issuer", "jwks_url")
     @classmethod
     def _encrypted(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or "")
-        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-            raise ValueError(f"{value} has to be https: whoever can change its answers could be anybody")
+        return value if value is None else encrypted(value)
+
+    @field_validator("scopes")
+    @classmethod
+    def _openid(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "openid" not in value:
+            raise ValueError("openid has to be among them: without it there is no ID token")
+        if any(
+            not one or not one.isascii() or not one.isprintable() or set(one) & set(' "\\') for one in value
+        ):
+            raise ValueError("a scope is one word")
         return value
+
+    @model_validator(mode="after")
+    def _client(self) -> OidcSettings:
+        if self.client_secret is not None and self.client_id is None:
+            raise ValueError("client_secret goes with client_id")
+        return self
 
     @field_validator("algorithms")
     @classmethod
@@ -70,6 +115,15 @@ class OidcSettings(_Settings):
             if one not in ALGORITHMS:
                 raise ValueError(f"{one} is none of {', '.join(ALGORITHMS)}")
         return value
+
+
+def encrypted(url: str) -> str:
+    """The address, if nobody on the way can change what it answers. Raises ``ValueError``."""
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or not (local or parts.scheme == "https"):
+        raise ValueError(f"{url} has to be https: whoever can change its answers could be anybody")
+    return url
 
 
 class SubjectGrant(_Settings):

@@ -39,18 +39,19 @@ class DatabaseTokens:
 
     async def principal_of(self, given: str) -> Principal | None:
         """Whose token that is; ``None`` if it is none that counts now. Raises ``DatabaseUnavailable``."""
-        parts = read_token(given)
-        if parts is None:
-            return None
-        token_id, secret = parts
+        parts = shown_token(given)
+        return await self.principal_by(*parts) if parts is not None else None
+
+    async def principal_by(self, token_id: str, digest: str) -> Principal | None:
+        """The same by the token's id and the digest of its secret."""
         known = self._known.get(token_id)
         stored = known[0] if known else await self._find(token_id)
-        if known is not None and stored is not None and not _is_of(stored, secret):
+        if known is not None and stored is not None and not _is_of(stored, digest):
             # It may have been rotated since, and who has the new secret must not have to wait.
             known, stored = None, await self._find(token_id)
         if known is None:
             self._known.keep(token_id, stored)
-        if stored is None or not stored.in_force or not _is_of(stored, secret):
+        if stored is None or not stored.in_force or not _is_of(stored, digest):
             return None
         if known is None and stored.use_is_old:
             await self._note_use(token_id)
@@ -73,6 +74,11 @@ class DatabaseTokens:
             log.warning("a token's use was not noted", extra={"token_id": token_id, "error": str(error)})
 
 
-def _is_of(stored: StoredToken, secret: str) -> bool:
-    digest = secret_digest(secret)
+def shown_token(given: str) -> tuple[str, str] | None:
+    """The id and the digest of the secret of what has the shape of a token; ``None`` for anything else."""
+    parts = read_token(given)
+    return None if parts is None else (parts[0], secret_digest(parts[1]))
+
+
+def _is_of(stored: StoredToken, digest: str) -> bool:
     return any(secrets.compare_digest(digest, one) for one in stored.digests)

@@ -20,6 +20,7 @@ from bridge.domain.states import RunPhase, RuntimeState
 from bridge.lineage import quarantine, runs
 from bridge.lineage.causes import causes_of
 from bridge.service.access.caller import Caller
+from bridge.service.access.places import Site, is_foreign_read, site_of
 from bridge.service.backends import waiting_for
 from bridge.service.bodies import check_values
 from bridge.service.context import Context
@@ -47,24 +48,52 @@ RowNumber = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 async def get_caller(request: Request, context: ContextDep) -> Caller:
-    """Who asks, by their token; a request of nobody that is known is refused, where callers are asked.
+    """Who asks, by their token or their browser's session; a request of nobody that is known is refused,
+    where callers are asked.
 
-    A token is also taken as the password of a browser's login dialog, which the dashboard relies on: for
-    reading, and for changing with the header ``KFBridge-Page``. A browser sends that password along with a
-    foreign page's form, too, but lets no foreign page set a header that the service has not allowed it.
+    A token is also taken as the password of ``Authorization: Basic``: for reading, and for changing with the
+    header ``KFBridge-Page``. A browser sends what it has, password and cookie, along with a foreign page's
+    form, too, but lets no foreign page set a header that the service has not allowed it.
 
     Without a token a foreign page that a browser shows beside could change things by a form of its own:
     what browsers tell of it (Fetch Metadata) is looked at. Programs send no such header.
     """
     if is_foreign_change(request.method, request.headers):
         raise ProblemError("foreign-page", "another site's page sent this by a browser; nothing was done")
+    if "authorization" not in request.headers and context.authenticator.required:
+        cookie = session_cookie(request, context)
+        if cookie:
+            return await _signed_in(request, context, cookie)
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     token = given.strip() if scheme.lower() == "bearer" else ""
-    if scheme.lower() == "basic" and (request.method in ("GET", "HEAD") or PAGE_HEADER in request.headers):
+    is_own = request.method in ("GET", "HEAD") or PAGE_HEADER in request.headers
+    if scheme.lower() == "basic" and is_own:
         token = basic_password(given)
     principal = await context.authenticator.principal_of(token)
     note_caller(request, principal)
     return Caller(principal)
+
+
+async def _signed_in(request: Request, context: Context, cookie: str) -> Caller:
+    """Who has the session of a cookie, which a browser sends by itself, whoever's page asks."""
+    if request.method not in ("GET", "HEAD") and PAGE_HEADER not in request.headers:
+        raise ProblemError(
+            "foreign-page", f"a change by a session needs the header {PAGE_HEADER}; nothing was done"
+        )
+    if is_foreign_read(request.headers):
+        raise ProblemError("foreign-page", "another site's page asked for this by a browser")
+    found = await context.authenticator.signed_in(cookie)
+    return Caller(found.principal, found)
+
+
+def site_asked(request: Request, context: Context) -> Site:
+    """The service as the request's browser knows it."""
+    return site_of(context.settings.public_url, request)
+
+
+def session_cookie(request: Request, context: Context) -> str:
+    """The secret of the browser's session; empty if it has none."""
+    return request.cookies.get(site_asked(request, context).cookie("session"), "")
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]

@@ -21,6 +21,7 @@ from bridge.kube.errors import KubeForbidden
 from bridge.kube.reviews import PATH, review_token
 from bridge.lineage.database import Database
 from bridge.service.access.authentication import Authenticator
+from bridge.service.access.issuer import Issuer
 from bridge.service.access.keys import IssuerKeys
 from bridge.service.access.oidc import Oidc
 from bridge.service.access.reviews import TokenReviews
@@ -62,8 +63,9 @@ def stranger() -> rsa.RSAPrivateKey:
 
 
 def oidc_of(issuer: FakeIssuer, clock: Clock | None = None, **given: Any) -> Oidc:
-    configured = settings(**given)
-    return Oidc(configured, IssuerKeys(configured, issuer.transport(), clock or Clock()))
+    ticking = clock or Clock()
+    known = Issuer(settings(**given), issuer.transport(), ticking, issuer.resolve)
+    return Oidc(known, IssuerKeys(known, ticking))
 
 
 async def test_a_token_of_the_issuer_has_the_roles_of_its_claims(issuer: FakeIssuer) -> None:
@@ -160,7 +162,8 @@ async def test_keys_are_kept_rotate_and_are_not_asked_for_in_a_hurry() -> None:
     clock.now += 10
     for _ in range(5):
         assert await oidc.principal_of(unknown) is None
-    assert len(issuer.asked) == count + 2
+    # Where they are was asked for a moment ago.
+    assert len(issuer.asked) == count + 1
     # An issuer that is away takes nothing away from what is known.
     issuer.away = True
     clock.now += 10_000

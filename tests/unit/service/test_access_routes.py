@@ -166,6 +166,8 @@ ROUTES: dict[tuple[str, str], Place] = {
     # There is no such delivery: who may ask is told so of the delivery, and others of the webhook.
     ("post", WEBHOOK + "/deliveries/{delivery_id}:redeliver"): Place("object", OPERATOR, before=_webhook),
     ("get", "/api/v1/oncall"): Place("list", VIEWER),
+    ("get", "/api/v1/session"): Place("list", VIEWER),
+    ("post", "/api/v1/session:end"): Place("list", VIEWER),
     ("get", "/api/v1/status"): Place("list", VIEWER),
     ("get", "/status"): Place("list", VIEWER),
     ("get", "/metrics"): Place("all", VIEWER),
@@ -308,7 +310,7 @@ async def test_every_route_as_everybody(world: World) -> None:
 
 
 async def test_a_list_shows_what_is_ours_to_who_may_see_it_and_nothing_to_others(world: World) -> None:
-    not_told_apart = ("/status", "/cost", "/events")
+    not_told_apart = ("/status", "/cost", "/events", "/session", ":end")
     lists = [
         path
         for (_, path), place in ROUTES.items()
@@ -365,6 +367,19 @@ async def test_pages_are_for_whoever_has_a_token_and_go_leads_to_ones_own_runs(w
     for who, ends in ((OURS, run["run_id"]), (THEIRS, "dag_run_id=r")):
         answer = await world.ask(f"viewer of {who}", "GET", "/go", params=go)
         assert answer.headers["location"].endswith(ends)
+
+
+async def test_pages_to_sign_in_ask_nobody_and_show_nothing(world: World) -> None:
+    for path in ("/login", "/login/start", "/login/callback?state=x&code=y", "/login/done"):
+        answer = await world.ask("nobody", "GET", path)
+        assert (answer.status_code, MARK in answer.text) == (200, False), path
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert (await world.ask("a stranger", "GET", path)).status_code == 200
+    refused = await world.ask("nobody", "POST", "/login", data={"token": "kfb_x"})
+    assert refused.status_code == 401
+    here = {"headers": {"Accept": "text/html"}}
+    sent = await world.service.client.get(f"/runs/{world.ids['run_id']}?tab=logs", **here)
+    assert sent.headers["location"] == f"/login?return_to=%2Fruns%2F{world.ids['run_id']}%3Ftab%3Dlogs"
 
 
 async def test_ids_of_other_projects_are_as_if_they_were_not(world: World) -> None:

@@ -125,7 +125,9 @@ async def test_the_token_is_asked_for_everywhere_but_at_the_probes(database: Dat
             assert answer.headers["www-authenticate"] == "Bearer"
         for path in ("/", "/go?dag_id=a&dag_run_id=b&task_id=c"):
             answer = await service.client.get(path)
-            assert (answer.status_code, answer.headers["www-authenticate"][:5]) == (401, "Basic")
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+            answer = await service.client.get(path, headers={"Accept": "text/html,*/*"})
+            assert (answer.status_code, answer.headers["location"][:17]) == (303, "/login?return_to=")
         wrong = await service.client.get("/api/v1/runs", headers={"Authorization": "Bearer nope"})
         problem(wrong, 401, "unauthorized")
         right = await service.client.get("/api/v1/runs", headers={"Authorization": "Bearer secret"})
