@@ -34,6 +34,7 @@ from bridge.commands import (
     run,
     runs,
     serving,
+    sessions,
     show,
     submit,
     tokens,
@@ -49,7 +50,8 @@ Ask a bridge (KFBRIDGE_URL, KFBRIDGE_TOKEN):   submit, push, runs, show, logs, e
                                                cancel, retry, reproduce, quarantine, backend, webhooks,
                                                oncall, cost
 Run something here:                            run, replay, local, serve, worker, migrate
-Look after an installation:                    doctor, audit, retention, token, backup, restore, apply
+Look after an installation:                    doctor, audit, retention, token, session, backup, restore,
+                                               apply
 """
 _EPILOG = """\
 exit codes: 0 succeeded, 1 failed, 2 usage or refused, 3 canceled, 4 timeout, 5 bridge unreachable,
@@ -92,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         doctor,
         retention,
         tokens,
+        sessions,
         backup,
         apply,
     ):

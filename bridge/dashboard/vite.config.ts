@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   plugins: [react()],
+  // The service puts the path that it is served under in front of the files that the page begins with.
+  base: "./",
   // The service puts the nonce of each answer in the place of this word; see bridge/service/dashboard.py.
   html: { cspNonce: "kfbridge-style-nonce" },
   build: {

@@ -20,12 +20,15 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from bridge.lineage import runs
 from bridge.lineage.records import RunFilter
+from bridge.service.access.places import prefix_of
 from bridge.service.limits import security_headers
 from bridge.service.routes.common import CallerDep, ContextDep
 
 WEB = Path(str(files("bridge.service"))) / "web"
 # Where the build leaves a place for the number that lets this answer's styles in, and no others.
 NONCE_PLACE = "kfbridge-style-nonce"
+# Where the build leaves a place for the path of ``public_url``.
+BASE_PLACE = "kfbridge-base-path"
 ROUTES = (
     "/",
     "/runs/{run_id}",
@@ -57,8 +60,12 @@ def page(context: ContextDep) -> Response:
         return HTMLResponse(_NOT_BUILT, status_code=503, headers={"Cache-Control": "no-store"})
     nonce = secrets.token_urlsafe(16)
     policy = security_headers(context.settings.airflow_url, style_nonce=nonce)
+    prefix = prefix_of(context.settings.public_url)
+    text = index.read_text(encoding="utf-8").replace(NONCE_PLACE, nonce)
+    # A deep link is asked for at other depths than the files lie.
+    text = text.replace(BASE_PLACE, prefix).replace('"./assets/', f'"{prefix}/assets/')
     return HTMLResponse(
-        index.read_text(encoding="utf-8").replace(NONCE_PLACE, nonce),
+        text,
         headers={"Cache-Control": "no-store"} | {name.decode(): value.decode() for name, value in policy},
     )
 
@@ -91,10 +98,11 @@ async def go(
         projects=caller.projects,
     )
     found, _ = await context.store.read(lambda s: runs.list_runs(s, where, limit=1))
+    prefix = prefix_of(context.settings.public_url)
     if found:
-        return RedirectResponse(f"/runs/{found[0].run_id}", status_code=302)
+        return RedirectResponse(f"{prefix}/runs/{found[0].run_id}", status_code=302)
     query = urlencode({"dag_id": dag_id, "dag_run_id": dag_run_id})
-    return RedirectResponse(f"/?{query}", status_code=302)
+    return RedirectResponse(f"{prefix}/?{query}", status_code=302)
 
 
 class _Assets(StaticFiles):

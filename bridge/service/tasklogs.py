@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import anyio.to_thread
 
 from bridge.domain.lineage import Run, Task
 from bridge.domain.redaction import redact_bytes
 from bridge.kfp_api.errors import KfpError, KfpNotFound
+from bridge.lineage.errors import DatabaseUnavailable
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.problems import ProblemError
@@ -53,9 +54,16 @@ async def after(backend: Backend | None, run: Run, task: Task, skip: int) -> byt
 
 
 async def follow(
-    context: Context, backend: Backend | None, run: Run, task: Task, skip: int
+    context: Context,
+    backend: Backend | None,
+    run: Run,
+    task: Task,
+    skip: int,
+    *,
+    who_asks: Callable[[], Awaitable[object]],
 ) -> AsyncGenerator[bytes, None]:
-    """What the log has after its first ``skip`` bytes, and what comes, until the task has ended.
+    """What the log has after its first ``skip`` bytes, and what comes, until the task has ended, or nobody
+    known follows it any more: ``who_asks`` then raises ``ProblemError``.
 
     It is opened before this returns, so that what keeps it from being read is a ``ProblemError``.
     """
@@ -64,7 +72,8 @@ async def follow(
     if context.followed_logs >= MOST_FOLLOWED:
         told = f"{MOST_FOLLOWED} logs are followed already"
         raise ProblemError("overloaded", told, retry_after_seconds=10.0)
-    followed = _followed(context, _pieces(backend, run, task.pod_name, skip, follow=True))
+    pieces = _pieces(backend, run, task.pod_name, skip, follow=True)
+    followed = _followed(context, pieces, who_asks)
     try:
         # Begun here, so that it is ended for certain, too, when nobody reads on.
         await anext(followed)
@@ -75,7 +84,9 @@ async def follow(
     return followed
 
 
-async def _followed(context: Context, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _followed(
+    context: Context, pieces: AsyncGenerator[bytes, None], who_asks: Callable[[], Awaitable[object]]
+) -> AsyncGenerator[bytes, None]:
     """An empty piece once the log is open, then the log. Raises ``KfpError`` if it cannot be opened."""
     context.followed_logs += 1
     loop = asyncio.get_running_loop()
@@ -89,6 +100,11 @@ async def _followed(context: Context, pieces: AsyncGenerator[bytes, None]) -> As
         heard_at = loop.time()
         while not context.stopping and loop.time() - heard_at < MOST_SILENCE_SECONDS:
             done, _ = await asyncio.wait([coming], timeout=_STOP_CHECK_SECONDS)
+            try:
+                # It outlives the token or the session that it was opened with.
+                await who_asks()
+            except (ProblemError, DatabaseUnavailable):
+                return
             if not done:
                 continue
             try:

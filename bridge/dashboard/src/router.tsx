@@ -2,6 +2,7 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
 
+import { BASE } from "./api/http";
 import { NoSuchPage, RouteTrouble } from "./app/RouteTrouble";
 import { Shell } from "./app/Shell";
 import { Lines } from "./parts/feedback";
@@ -100,6 +101,7 @@ const tree = root.addChildren([
 export function makeRouter(queries: QueryClient) {
   return createRouter({
     routeTree: tree,
+    basepath: BASE || "/",
     context: { queries },
     parseSearch,
     stringifySearch,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -29,6 +30,8 @@ from bridge.service.queueing import waiting_reasons
 from bridge.service.rates import note_caller
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+ValueT = TypeVar("ValueT")
+_KNOWN_CHECK_SECONDS = 1.0
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m)?\s*$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 MAX_LIMIT = 200
@@ -84,6 +87,22 @@ async def _signed_in(request: Request, context: Context, cookie: str) -> Caller:
         raise ProblemError("foreign-page", "another site's page asked for this by a browser")
     found = await context.authenticator.signed_in(cookie)
     return Caller(found.principal, found)
+
+
+async def while_known(request: Request, context: Context, waiting: Awaitable[ValueT]) -> ValueT:
+    """What comes of waiting on behalf of a caller, as long as they are known: a wait may outlive the token or
+    the session that it was begun with. Raises ``ProblemError`` then."""
+    if not context.authenticator.required:
+        return await waiting
+    task = asyncio.ensure_future(waiting)
+    try:
+        while True:
+            done, _ = await asyncio.wait([task], timeout=_KNOWN_CHECK_SECONDS)
+            if done:
+                return task.result()
+            await get_caller(request, context)
+    finally:
+        task.cancel()
 
 
 def site_asked(request: Request, context: Context) -> Site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -43,6 +44,7 @@ from bridge.service.routes.common import (
     MAX_LIMIT,
     CallerDep,
     ContextDep,
+    get_caller,
     present_whole,
     seen_run,
     stored_causes,
@@ -187,6 +189,7 @@ async def plan(
 
 @router.get("/runs/{run_id}/logs", response_class=PlainTextResponse)
 async def logs(
+    request: Request,
     context: ContextDep,
     caller: CallerDep,
     run_id: UUID,
@@ -208,7 +211,8 @@ async def logs(
     backend = context.backends.get(run.backend)
     if follow:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        growing = await tasklogs.follow(context, backend, run, chosen, skip or 0)
+        who_asks = partial(get_caller, request, context)
+        growing = await tasklogs.follow(context, backend, run, chosen, skip or 0, who_asks=who_asks)
         return StreamingResponse(growing, media_type="text/plain; charset=utf-8", headers=headers)
     if skip is not None:
         return PlainTextResponse(await tasklogs.after(backend, run, chosen, skip))

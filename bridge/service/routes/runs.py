@@ -36,6 +36,7 @@ from bridge.service.routes.common import (
     seen_run,
     stored_run,
     waiting_warnings,
+    while_known,
 )
 
 router = APIRouter(tags=["runs"])
@@ -122,7 +123,8 @@ async def get_run(
     known = version if version is not None else _version_of(tag)
     if seconds > 0 and not is_over(run) and (known is None or run.version <= known):
         await context.waiters.heard([run])
-        changed = await context.wakeups.runs.wait(run_id, run.version if known is None else known, seconds)
+        above = run.version if known is None else known
+        changed = await while_known(request, context, context.wakeups.runs.wait(run_id, above, seconds))
         run = await stored_run(context, caller, run_id) if changed else run
     if tag and tag.removeprefix("W/") == _etag(run):
         return Response(status_code=304, headers={"ETag": _etag(run)})

@@ -1,7 +1,21 @@
 /** Asking the service. Everything goes to the address that the page came from. */
 import type { Problem } from "./messages";
+import { isSignedOut, setSignedOut } from "./signedOut";
 
-export const API = "/api/v1";
+/** The path that a proxy serves the bridge under; empty at the root of a host. */
+export const BASE = typeof document === "undefined" ? "" : readBase();
+export const API = `${BASE}/api/v1`;
+
+function readBase(): string {
+  const told = document.querySelector<HTMLMetaElement>("meta[name=kfbridge-base]")?.content ?? "";
+  // While the pages are being written nobody has put a path in its place.
+  return told.startsWith("/") ? told : "";
+}
+
+/** An address of the dashboard, for a link that loads the page anew. */
+export function inside(path: string): string {
+  return BASE + path;
+}
 
 /** An answer that is a problem, or no answer at all (`status` 0). */
 export class ApiError extends Error {
@@ -66,7 +80,16 @@ export async function postJson<T>(path: string, body: unknown = {}, more: Readon
   return (await answer.json()) as T;
 }
 
+/** Whether the bridge knows who asks: what was lost is looked for again. */
+export async function askWhether(): Promise<boolean> {
+  const answer = await fetch(address("/session"), { credentials: "same-origin", headers: { Accept: "application/json" } }).catch(() => null);
+  if (answer?.status === 401) setSignedOut(true);
+  else if (answer?.ok) setSignedOut(false);
+  return answer?.ok ?? false;
+}
+
 async function ask(url: string, init: RequestInit): Promise<Response> {
+  if (isSignedOut()) throw new ApiError(ended());
   let answer: Response;
   try {
     answer = await fetch(url, { credentials: "same-origin", ...init });
@@ -74,6 +97,7 @@ async function ask(url: string, init: RequestInit): Promise<Response> {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(unreachable());
   }
+  if (answer.status === 401) setSignedOut(true);
   if (!answer.ok) throw new ApiError(await problemOf(answer));
   return answer;
 }
@@ -81,6 +105,11 @@ async function ask(url: string, init: RequestInit): Promise<Response> {
 function unreachable(): Problem {
   const detail = "the bridge does not answer; it is asked again by itself";
   return { type: "urn:kfbridge:problem:unreachable", title: "No answer", status: 0, detail, retryable: true };
+}
+
+function ended(): Problem {
+  const detail = "the session has ended: sign in again";
+  return { type: "urn:kfbridge:problem:unauthorized", title: "Not authorized", status: 401, detail, retryable: false };
 }
 
 async function problemOf(answer: Response): Promise<Problem> {

@@ -2,9 +2,10 @@
 import { useQueryClient, type QueryClient } from "@tanstack/react-query";
 import { useEffect, useSyncExternalStore } from "react";
 
-import { API } from "./http";
+import { API, askWhether } from "./http";
 import type { BridgeEvent } from "./messages";
 import { keys } from "./queries";
+import { isSignedOut, onSignedOut, useSignedOut } from "./signedOut";
 
 export type LiveState = "connecting" | "live" | "polling" | "paused";
 
@@ -40,7 +41,8 @@ export function useLiveState(): LiveState {
 /** How often a query that may change asks by itself, in milliseconds: never, while the stream tells. */
 export function usePolling(active = true): number | false {
   const now = useLiveState();
-  return active && now === "polling" ? POLL_MS : false;
+  const out = useSignedOut();
+  return active && !out && now === "polling" ? POLL_MS : false;
 }
 
 let connect: () => void = () => undefined;
@@ -59,15 +61,17 @@ export function useLiveUpdates(): void {
     connect = () => {
       source?.close();
       source = undefined;
-      if (paused || document.hidden) {
+      if (paused || document.hidden || isSignedOut()) {
         if (paused) setState("paused");
         return;
       }
       source = open(gather, () => void client.invalidateQueries({ queryKey: keys.changing }));
     };
     document.addEventListener("visibilitychange", connect);
+    const forget = onSignedOut(connect);
     connect();
     return () => {
+      forget();
       document.removeEventListener("visibilitychange", connect);
       source?.close();
       connect = () => undefined;
@@ -84,7 +88,8 @@ function open(tell: (event: BridgeEvent) => void, catchUp: () => void): EventSou
   };
   source.onerror = () => {
     setState("polling");
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(), POLL_MS);
+    // The stream is closed for good by an answer that is none, which it does not tell: it may be the session's end.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => void askWhether().then(() => connect()), POLL_MS);
   };
   const take = (message: MessageEvent<string>) => tell(JSON.parse(message.data) as BridgeEvent);
   for (const type of EVENT_TYPES) source.addEventListener(type, take as EventListener);

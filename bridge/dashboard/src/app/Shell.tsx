@@ -6,10 +6,12 @@ import { lazy, Suspense, useEffect, useState } from "react";
 import { useLiveUpdates } from "../api/live";
 import icon from "../icon.svg";
 import { Icon } from "../parts/Icon";
+import { AccountButton } from "./AccountButton";
 import { LiveSign } from "./LiveSign";
 import { useKeys } from "./keys";
 import { PAGES } from "./navigation";
 import classes from "./Shell.module.css";
+import { SignInAgain } from "./SignInAgain";
 import { ThemeSwitch } from "./ThemeSwitch";
 
 const KeysHelp = lazy(() => import("./KeysHelp"));
@@ -34,6 +36,7 @@ export function Shell() {
               <Icon name="keyboard" />
             </ActionIcon>
             <ThemeSwitch />
+            <AccountButton />
           </div>
         </div>
       </header>
@@ -41,6 +44,7 @@ export function Shell() {
         <Outlet />
       </main>
       {help && <Suspense><KeysHelp close={() => setHelp(false)} /></Suspense>}
+      <SignInAgain />
       <Announcer />
     </>
   );

@@ -81,6 +81,19 @@ capabilities:
     secretKeyRef:
       name: {{ .Values.secret.name }}
       key: api-token
+{{- with .Values.oidc.secretName }}
+- name: KFBRIDGE_OIDC_CLIENT_ID
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: client-id
+- name: KFBRIDGE_OIDC_CLIENT_SECRET
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: client-secret
+      optional: true
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

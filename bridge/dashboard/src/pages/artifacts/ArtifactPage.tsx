@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 
 import { artifactQuery } from "../../api/artifactQueries";
+import { inside } from "../../api/http";
 import type { Artifact } from "../../api/messages";
 import { runsQuery } from "../../api/queries";
 import { Copy } from "../../parts/Copy";
@@ -36,7 +37,7 @@ function Whole({ artifact }: { artifact: Artifact }) {
       <header className={classes["head"]}>
         <h1><bdi>{plain(nameOf(artifact))}</bdi></h1>
         <Tag>{shortType(artifact.type)}</Tag>
-        <Button component="a" href={`/lineage?node=artifact:${artifact.artifact_id}`} variant="default" size="xs" className={classes["lineage"] ?? ""} leftSection={<Icon name="lineage" size={14} />}>Lineage</Button>
+        <Button component="a" href={inside(`/lineage?node=artifact:${artifact.artifact_id}`)} variant="default" size="xs" className={classes["lineage"] ?? ""} leftSection={<Icon name="lineage" size={14} />}>Lineage</Button>
       </header>
       {isGone(artifact) && (
         <Notice>

@@ -2,6 +2,7 @@ import { Button } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 
+import { inside } from "../../api/http";
 import type { LineageNode } from "../../api/messages";
 import { Copy } from "../../parts/Copy";
 import { Icon } from "../../parts/Icon";
@@ -67,7 +68,7 @@ function Links({ node }: { node: LineageNode }) {
     <p className={classes["links"]}>
       {node.kind === "run" && node.run_id && <Link to="/runs/$runId" params={{ runId: node.run_id }}>The run's page</Link>}
       {node.kind === "task" && node.run_id && <Link to="/runs/$runId" params={{ runId: node.run_id }} search={{ task: node.name }}>The task on its run's page</Link>}
-      {node.artifact_id && <a href={`/artifacts/${node.artifact_id}`}>The artifact's page</a>}
+      {node.artifact_id && <a href={inside(`/artifacts/${node.artifact_id}`)}>The artifact's page</a>}
       {node.link && <a href={node.link} rel="noreferrer">In Airflow <Icon name="external" size={12} /></a>}
     </p>
   );

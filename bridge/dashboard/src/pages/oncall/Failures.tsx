@@ -35,7 +35,7 @@ function Group({ group }: { group: FailureGroup }) {
         <h3>{sentence(name)}</h3>
         {GROUPS[group.group] !== name && <Tag tone="bad">{GROUPS[group.group]}</Tag>}
         <span className={classes["count"]}>{count(group.count, "run")}</span>
-        <GroupButton verb="retry" ids={group.runs.map((run) => run.run_id)} of={group.count} />
+        <GroupButton verb="retry" runs={group.runs} of={group.count} />
       </header>
       {group.message && <p className={classes["message"]}><bdi>{plain(group.message)}</bdi></p>}
       <p className={`muted small ${classes["line"] ?? ""}`}>

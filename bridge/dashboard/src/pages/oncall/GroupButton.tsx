@@ -5,6 +5,8 @@ import { useState } from "react";
 import { postJson } from "../../api/http";
 import type { Run } from "../../api/messages";
 import { keys, runsQuery } from "../../api/queries";
+import { useRefusal } from "../../api/session";
+import { ActButton } from "../../parts/ActButton";
 import { Command } from "../../parts/Copy";
 import { Dialog } from "../../parts/Dialog";
 import { Lines, Notice } from "../../parts/feedback";
@@ -13,10 +15,11 @@ import { canCancel, clearCommand } from "../../words/run";
 import { count, plain } from "../../words/text";
 import classes from "./GroupButton.module.css";
 
+type Brief = Pick<Run, "run_id" | "project">;
 type Verb = "cancel" | "retry";
 interface Props {
   verb: Verb;
-  ids: readonly string[];
+  runs: readonly Brief[];
   /** How many the group has in all. */
   of?: number;
 }
@@ -25,15 +28,17 @@ interface Props {
 const MOST = 200;
 
 /** Cancels or retries the runs of a group, after a question. */
-export function GroupButton({ verb, ids, of = ids.length }: Props) {
+export function GroupButton({ verb, runs, of = runs.length }: Props) {
+  const ids = runs.map((run) => run.run_id);
+  const refused = useRefusal("submit", runs.map((run) => run.project));
   const [asking, setAsking] = useState<readonly string[] | null>(null);
   const word = verb === "cancel" ? "Cancel" : "Retry";
   return (
     <>
-      <Button variant="default" size="xs" className={classes["button"] ?? ""} onClick={() => { setAsking(ids.slice(0, MOST)); }}
+      <ActButton refused={refused} variant="default" size="xs" className={classes["button"] ?? ""} onClick={() => { setAsking(ids.slice(0, MOST)); }}
         leftSection={<Icon name={verb === "cancel" ? "stop" : "retry"} size={13} />}>
         {word} {ids.length === 1 ? "it" : of > ids.length ? `the newest ${ids.length}` : `all ${ids.length}`}
-      </Button>
+      </ActButton>
       {asking && (
         <Dialog title={`${word} ${count(asking.length, "run")}?`} size="lg" close={() => { setAsking(null); }}>
           <Question verb={verb} ids={asking} close={() => { setAsking(null); }} />

@@ -70,7 +70,7 @@ function Stuck({ runs }: { runs: readonly StuckRun[] }) {
       <div className={classes["heading"]}>
         <h2 id="stuck">Stuck</h2>
         <span className="muted">{runs.length > 0 ? count(runs.length, "run") : "no run goes on beyond its usual time"}</span>
-        {runs.length > 0 && <GroupButton verb="cancel" ids={runs.map((run) => run.run_id)} />}
+        {runs.length > 0 && <GroupButton verb="cancel" runs={runs} />}
       </div>
       {runs.length > 0 && (
         <ul className={`panel ${classes["rows"] ?? ""}`} aria-label="Runs that are stuck">

@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 
+import { inside } from "../../api/http";
 import type { Run } from "../../api/messages";
 import { explainQuery, lastGoodQuery } from "../../api/queries";
 import { When } from "../../parts/time";
@@ -37,7 +38,7 @@ export function Differences({ run }: { run: Run }) {
           ))}
         </ul>
       )}
-      {found && found.length > SHOWN && <a href={`/compare?run=${good.data.run_id}&run=${run.run_id}`}>All {found.length} differences</a>}
+      {found && found.length > SHOWN && <a href={inside(`/compare?run=${good.data.run_id}&run=${run.run_id}`)}>All {found.length} differences</a>}
     </section>
   );
 }

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 
 import type { Explanation, Run } from "../../api/messages";
-import { address } from "../../api/http";
+import { address, BASE } from "../../api/http";
 import { explainQuery } from "../../api/queries";
 import { Command, Copy } from "../../parts/Copy";
 import { Lines, Trouble } from "../../parts/feedback";
@@ -21,7 +21,7 @@ export default function ExplainTab({ run }: { run: Run }) {
     <div className={classes["explain"]}>
       <section>
         <h3>Run it again {one.reproducibility && <Tag tone={GRADE_TONES[one.reproducibility.grade]}>{one.reproducibility.grade}</Tag>}</h3>
-        {one.reproducibility?.grade === "impossible" ? null : <Command text={reproduceCommand(run, window.location.origin)} label="command that runs it again" />}
+        {one.reproducibility?.grade === "impossible" ? null : <Command text={reproduceCommand(run, window.location.origin + BASE)} label="command that runs it again" />}
         {(one.reproducibility?.reasons.length ?? 0) > 0 && (
           <ul className={classes["reasons"]}>{distinct(one.reproducibility?.reasons ?? []).map((reason) => <li key={`${reason.kind} ${reason.name}`}><Tag>{reason.effect}</Tag> <bdi>{plain(reason.detail)}</bdi></li>)}</ul>
         )}

@@ -1,5 +1,6 @@
 import { Link } from "@tanstack/react-router";
 
+import { BASE } from "../../api/http";
 import { Empty } from "../../parts/feedback";
 
 /** An empty list: nothing matches, or nothing has run yet. */
@@ -16,7 +17,7 @@ export function NoRuns({ filtered }: { filtered: boolean }) {
     <Empty title="No runs yet">
       <p>What Airflow, a script or you hand over is listed here, and what others start on the backends, too.</p>
       <p>Hand over a compiled pipeline:</p>
-      <pre tabIndex={0}>KFBRIDGE_URL={window.location.origin} kfbridge submit pipeline.yaml</pre>
+      <pre tabIndex={0}>KFBRIDGE_URL={window.location.origin + BASE} kfbridge submit pipeline.yaml</pre>
       <p>From Airflow it is one operator:</p>
       <pre tabIndex={0}>KubeflowPipelineOperator(task_id="train", pipeline="pipeline.yaml")</pre>
     </Empty>

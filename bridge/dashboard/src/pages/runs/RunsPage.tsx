@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 
+import { inside } from "../../api/http";
 import { usePolling } from "../../api/live";
 import { PAGE_SIZE, runsQuery } from "../../api/queries";
 import { Icon } from "../../parts/Icon";
@@ -59,7 +60,7 @@ export function RunsPage() {
 function CompareLink({ chosen }: { chosen: readonly string[] }) {
   const query = chosen.map((id) => `run=${id}`).join("&");
   return (
-    <a className={classes["compare"]} href={`/compare?${query}`}>
+    <a className={classes["compare"]} href={inside(`/compare?${query}`)}>
       <Icon name="compare" /> Compare {count(chosen.length, "run")}
     </a>
   );

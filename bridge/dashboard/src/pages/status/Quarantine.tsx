@@ -1,4 +1,3 @@
-import { Button } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
@@ -6,6 +5,8 @@ import { useState } from "react";
 import { postJson } from "../../api/http";
 import type { Quarantined } from "../../api/messages";
 import { keys } from "../../api/queries";
+import { useRefusal } from "../../api/session";
+import { ActButton } from "../../parts/ActButton";
 import { Notice } from "../../parts/feedback";
 import { Icon } from "../../parts/Icon";
 import { Tag } from "../../parts/State";
@@ -32,6 +33,7 @@ export function Quarantine({ items }: { items: readonly Quarantined[] }) {
     },
     onSettled: () => client.invalidateQueries({ queryKey: keys.status }),
   });
+  const refused = useRefusal("operate", items.map((one) => one.project));
   if (items.length === 0) return <p className="muted">Nothing is set aside: no work failed again and again for a reason of its own.</p>;
   const busy = release.isPending ? release.variables : [];
   return (
@@ -39,9 +41,9 @@ export function Quarantine({ items }: { items: readonly Quarantined[] }) {
       {release.error && <Notice tone="bad">Not released: {release.error.message}.</Notice>}
       {items.length > 1 && (
         <p className={classes["all"]}>
-          <Button variant="default" size="xs" loading={busy.length > 1} onClick={() => { release.mutate(items.map((one) => one.number)); }} leftSection={<Icon name="retry" size={14} />}>
+          <ActButton refused={refused} variant="default" size="xs" loading={busy.length > 1} onClick={() => { release.mutate(items.map((one) => one.number)); }} leftSection={<Icon name="retry" size={14} />}>
             Release all {items.length}
-          </Button>
+          </ActButton>
           {busy.length > 1 && <span className="muted small tabular" role="status">{done} of {busy.length}</span>}
         </p>
       )}
@@ -56,12 +58,19 @@ export function Quarantine({ items }: { items: readonly Quarantined[] }) {
               </p>
               <p className={classes["reason"]}><bdi>{plain(one.reason)}</bdi></p>
             </div>
-            <Button variant="default" size="xs" loading={busy.includes(one.number)} onClick={() => { release.mutate([one.number]); }} aria-label={`Release ${one.work} of ${one.subject}`}>
-              Release
-            </Button>
+            <Release one={one} busy={busy.includes(one.number)} release={() => { release.mutate([one.number]); }} />
           </li>
         ))}
       </ul>
     </>
+  );
+}
+
+function Release({ one, busy, release }: { one: Quarantined; busy: boolean; release: () => void }) {
+  const refused = useRefusal("operate", [one.project]);
+  return (
+    <ActButton refused={refused} variant="default" size="xs" loading={busy} onClick={release} aria-label={`Release ${one.work} of ${one.subject}`}>
+      Release
+    </ActButton>
   );
 }

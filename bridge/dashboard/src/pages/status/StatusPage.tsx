@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { usePolling } from "../../api/live";
 import type { Status } from "../../api/messages";
 import { statusQuery } from "../../api/queries";
+import { useRefusalAnywhere } from "../../api/session";
 import { quarantineQuery, webhooksQuery } from "../../api/statusQueries";
 import { Facts } from "../../parts/Facts";
 import { Lines, Notice, Trouble } from "../../parts/feedback";
@@ -22,7 +23,8 @@ export function StatusPage() {
   const polling = usePolling();
   const status = useQuery({ ...statusQuery(), ...(polling && { refetchInterval: polling }) });
   const quarantine = useQuery(quarantineQuery());
-  const webhooks = useQuery(webhooksQuery());
+  const hidden = useRefusalAnywhere("operate");
+  const webhooks = useQuery({ ...webhooksQuery(), enabled: hidden === null });
   if (status.isPending) return <Lines number={4} height={120} />;
   if (status.data === undefined) return <Trouble error={status.error} retry={() => void status.refetch()} what="The status" />;
   const troubles = troublesOf(status.data, quarantine.data ?? [], webhooks.data ?? []);
@@ -48,7 +50,7 @@ export function StatusPage() {
       </section>
       <section id="delivery" aria-labelledby="delivery-title" className={classes["section"]}>
         <h2 id="delivery-title">Who is told</h2>
-        {webhooks.isPending ? <Lines number={1} /> : webhooks.data ? <Delivery webhooks={webhooks.data} emission={status.data.openlineage} /> : <Notice tone="bad">{webhooks.error.message}</Notice>}
+        {hidden !== null ? <p className="muted">Operators see who is told of events.</p> : webhooks.isPending ? <Lines number={1} /> : webhooks.data ? <Delivery webhooks={webhooks.data} emission={status.data.openlineage} /> : <Notice tone="bad">{webhooks.error.message}</Notice>}
       </section>
       <section id="installation" aria-labelledby="installation-title" className={classes["section"]}>
         <h2 id="installation-title">This installation</h2>

@@ -1,14 +1,18 @@
-import { Button, TextInput } from "@mantine/core";
+import { TextInput } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { postJson } from "../../api/http";
 import type { BackendStatus } from "../../api/messages";
 import { keys } from "../../api/queries";
+import { useRefusal } from "../../api/session";
+import { ActButton } from "../../parts/ActButton";
 import { Ask } from "../../parts/Ask";
 import { Icon } from "../../parts/Icon";
+import { EVERY } from "../../words/roles";
 import { count } from "../../words/text";
 
+const EVERYWHERE = [EVERY];
 type Change = "pause" | "drain" | "resume";
 const TITLES: Record<Change, string> = { pause: "Pause", drain: "Drain", resume: "Resume" };
 
@@ -54,11 +58,12 @@ export function SwitchButtons({ backend }: { backend: BackendStatus }) {
 }
 
 function Choice({ what, backend, begin }: { what: Change; backend: BackendStatus; begin: (what: Change) => void }) {
+  const refused = useRefusal("operate", EVERYWHERE);
   return (
-    <Button variant="default" size="xs" onClick={() => { begin(what); }} aria-label={`${TITLES[what]} backend ${backend.name}`}
+    <ActButton refused={refused} variant="default" size="xs" onClick={() => { begin(what); }} aria-label={`${TITLES[what]} backend ${backend.name}`}
       leftSection={<Icon name={what === "resume" ? "RUNNING" : what === "drain" ? "down" : "PAUSED"} size={13} />}>
       {TITLES[what]}
-    </Button>
+    </ActButton>
   );
 }
 
