@@ -36,6 +36,11 @@ class S3Server:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
+    def content(self, uri: str) -> bytes:
+        """What lies at a URI."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return bytes(self.bucket(bucket).Object(key).get()["Body"].read())
+
     def bucket(self, name: str) -> Any:
         """The bucket of that name, made if it is not there."""
         resource = boto3.resource(

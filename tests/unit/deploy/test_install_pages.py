@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import jsonschema
 import pytest
 import yaml
 
@@ -110,6 +113,27 @@ def test_the_settings_of_one_machine_are_settings(tmp_path: Path) -> None:
     assert (
         int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0]) > settings.shutdown_seconds + settings.drain_seconds
     )
+
+
+def test_values_for_an_object_store_lead_the_pods_to_it(tmp_path: Path) -> None:
+    values = yaml.safe_load(_block(KUBERNETES, "store"))
+    schema = json.loads((manifests.CHART / "values.schema.json").read_text())
+    usual = yaml.safe_load((manifests.CHART / "values.yaml").read_text())
+    jsonschema.validate({**usual, **values, "settings": usual["settings"] | values["settings"]}, schema)
+    settings = load_settings({}, overrides=values["settings"])
+    assert settings.may_read_store("s3://mlpipeline/v2/artifacts/model")
+    environment = {one["name"]: one for one in values["extraEnv"]}
+    port = urlsplit(environment["AWS_ENDPOINT_URL"]["value"]).port
+    assert [one["port"] for rule in values["networkPolicy"]["egress"] for one in rule["ports"]] == [port]
+    helm = manifests.find_helm()
+    if helm is None:
+        pytest.skip("there is no Helm here: `make helm` builds one with Go")
+    given = tmp_path / "store.yaml"
+    given.write_text(yaml.safe_dump(values))
+    rendered = read(manifests.template(helm, given))
+    for one in of_kind(rendered, "Deployment"):
+        [container] = one["spec"]["template"]["spec"]["containers"]
+        assert [found for found in container["env"] if found["name"] in environment] == values["extraEnv"]
 
 
 def test_values_for_airflow_name_what_the_provider_reads() -> None:

@@ -195,9 +195,17 @@ def test_nothing_goes_in_or_out_unnamed(rendered: list[Manifest]) -> None:
     assert set(deny["policyTypes"]) == {"Ingress", "Egress"}
     assert "ingress" not in deny
     assert "egress" not in deny
-    for one in of_kind(rendered, "Deployment"):
-        labels = one["spec"]["template"]["metadata"]["labels"]
-        assert deny["podSelector"]["matchLabels"].items() <= labels.items()
+    # Before the others are there, so with the egress of its own.
+    migrating = policies["kfbridge-migrate"]
+    assert set(migrating["policyTypes"]) == {"Ingress", "Egress"}
+    assert "ingress" not in migrating
+    assert all(rule["to"] for rule in migrating["egress"])
+    for name, pod in pods(rendered):
+        applied = migrating if name == "Job kfbridge-migrate" else deny
+        other = deny if applied is migrating else migrating
+        labels = pod["metadata"]["labels"]
+        assert applied["podSelector"]["matchLabels"].items() <= labels.items()
+        assert not other["podSelector"]["matchLabels"].items() <= labels.items()
     assert all(rule["from"] for rule in policies["kfbridge-callers"]["ingress"])
     open_ports = [
         port["port"]

@@ -15,6 +15,25 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "kfbridge.migrationSelector" -}}
+app.kubernetes.io/part-of: airflow-kfp-bridge
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: migration
+{{- end }}
+
+{{/* Where any pod may go: names are looked up, the rest is the values'. */}}
+{{- define "kfbridge.egress" -}}
+- to:
+    - namespaceSelector:
+        matchLabels: {kubernetes.io/metadata.name: kube-system}
+  ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+{{- with .Values.networkPolicy.egress }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "kfbridge.labels" -}}
 {{ include "kfbridge.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
