@@ -16,6 +16,7 @@ from bridge.local.container_engine import find_engine
 from bridge.local.containers import ContainerRunner
 from bridge.local.launcher import Launch
 from bridge.local.mounts import Mount
+from bridge.local.object_store import ObjectStore
 from bridge.local.placeholders import Placeholders
 from bridge.local.settings import ContainerSettings
 from bridge.spec.load import load_pipeline
@@ -24,6 +25,7 @@ from tests.containers.conftest import one
 from tests.containers.engine import FOREIGN_IMAGE, FOREIGN_USER, SPEAKING_IMAGE, RealEngine
 from tests.support.corpus import corpus_file
 from tests.support.handmade import artifact_from_task, artifacts, component, parameters, pipeline, sh, task
+from tests.support.s3 import running_s3
 from tests.unit.local.conftest import Driver
 
 SUCCEEDED = RuntimeState.SUCCEEDED
@@ -39,6 +41,44 @@ async def test_artifacts_go_from_one_container_to_the_next(driver: Driver, engin
     assert path.stat().st_uid == os.getuid()
     assert "from here" in driver.log("component2")
     assert engine.containers() == []
+
+
+@pytest.mark.parametrize("image", ["alpine", FOREIGN_IMAGE])
+async def test_artifacts_in_buckets_are_where_those_would_be_mounted(
+    driver: Driver, engine: RealEngine, settings: ContainerSettings, image: str
+) -> None:
+    """Also for a container whose user is somebody else than who runs the backend."""
+    driver.runner = ContainerRunner(
+        await find_engine(engine.program), replace(settings, user="image"), driver.folder
+    )
+    write = sh('mkdir "$0"; echo "$0" > "$0/x"', "{{$.outputs.artifacts['data'].path}}")
+    read = sh('cat "$0/x" > "$1"', "{{$.inputs.artifacts['data'].path}}", SAID)
+    for container in (write, read):
+        container["container"]["image"] = image
+    data = artifacts(data="Dataset")
+    made = pipeline(
+        [
+            task("write", "comp-write"),
+            task("read", "comp-read", artifacts={"data": artifact_from_task("write", "data")}),
+        ],
+        {
+            "comp-write": component(output_artifacts=data, executorLabel="write"),
+            "comp-read": component(
+                input_artifacts=data, outputs=parameters(said="str"), executorLabel="read"
+            ),
+        },
+        {"write": write, "read": read},
+    )
+    with running_s3() as s3:
+        kept = s3.bucket("kept")
+        driver.objects = ObjectStore(s3.options)
+        outcome = await driver.execute(made, pipeline_root="s3://kept")
+        assert outcome.state is SUCCEEDED, outcome.message
+        keys = [one.key for one in kept.objects.all()]
+    place = f"by-hand/{driver.recorder.starts['write'][0].kfp_run_id}/write/data"
+    assert keys == [f"{place}/x"]
+    assert said(driver, "read") == f"/s3/kept/{place}\n"
+    assert not list(driver.folder.rglob("buckets"))
 
 
 async def test_a_component_without_inputs(driver: Driver) -> None:

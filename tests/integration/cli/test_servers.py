@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from tests.integration.cli.conftest import Command, finish
+from tests.support.s3 import running_s3
 
 
 @contextmanager
@@ -62,6 +64,27 @@ def test_a_token_keeps_strangers_out_of_the_local_backend(alone: Command) -> Non
         assert httpx.get(f"{url}/apis/v2beta1/runs").status_code == 401
         allowed = httpx.get(f"{url}/apis/v2beta1/runs", headers={"Authorization": "Bearer secret"})
         assert allowed.status_code == 200
+
+
+def test_a_local_backend_does_not_start_without_the_bucket_of_its_artifacts(alone: Command) -> None:
+    local = ("local", "--port", "0", "--data-dir", "backend")
+    alone.environ["KFBRIDGE_LOCAL_ARTIFACTS"] = "s3://kept/ml"
+    with running_s3() as s3:
+        alone.environ["KFBRIDGE_LOCAL_ARTIFACT_OPTIONS"] = json.dumps(s3.options)
+        missing = alone(*local)
+        assert missing.code == 5
+        assert f"artifacts cannot go to s3://kept/ml: there is no bucket kept on the S3 server {s3.url}" in (
+            " ".join(missing.err.split())
+        )
+        s3.bucket("kept")
+        with server(alone, *local, ready="kfbridge local ready on "):
+            pass
+    away = {**s3.options, "config_kwargs": {"retries": {"total_max_attempts": 1}}}
+    alone.environ["KFBRIDGE_LOCAL_ARTIFACT_OPTIONS"] = json.dumps(away)
+    said = alone(*local)
+    assert said.code == 5
+    assert "does not answer" in said.err
+    assert "Traceback" not in said.err
 
 
 def test_a_database_is_migrated_once(alone: Command, tmp_path: Path) -> None:

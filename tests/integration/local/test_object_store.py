@@ -6,17 +6,14 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 
 from bridge.domain.states import RuntimeState
 from bridge.local.app import create_app
-from bridge.local.driver import RunExecutor
-from bridge.local.launcher import SubprocessRunner
 from bridge.local.object_store import ObjectStore, ObjectStoreError
-from bridge.local.recording import Outcome, RunToExecute, StoredArtifact
+from bridge.local.recording import StoredArtifact
 from bridge.local.settings import LocalSettings
 from bridge.local.staging import Staging
 from bridge.spec.load import Pipeline
@@ -33,7 +30,7 @@ from tests.support.handmade import (
     task,
 )
 from tests.support.s3 import SECRET, S3Server, running_s3
-from tests.unit.local.recorder import MemoryRecorder
+from tests.unit.local.conftest import Driver
 
 ROOT = "s3://kept/ml"
 QUICK: dict[str, Any] = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
@@ -62,31 +59,11 @@ def s3() -> Iterator[S3Server]:
         yield server
 
 
-class Driver:
-    """Executes pipelines with their artifacts on a server."""
-
-    def __init__(self, folder: Path, objects: ObjectStore) -> None:
-        self.folder = folder
-        self.objects = objects
-        self.recorder = MemoryRecorder()
-
-    async def execute(self, made: Pipeline, **inputs: Any) -> Outcome:
-        run = RunToExecute(
-            kfp_run_id=uuid4(),
-            display_name="a run",
-            pipeline=made,
-            parameters=inputs,
-            data_dir=self.folder,
-            pipeline_root=ROOT,
-        )
-        runner = SubprocessRunner(self.folder / "environments")
-        slots = asyncio.Semaphore(2)
-        return await RunExecutor(run, self.recorder, runner, slots=slots, objects=self.objects).execute()
-
-
 @pytest.fixture
 def driver(tmp_path: Path, s3: S3Server) -> Driver:
-    return Driver(tmp_path, ObjectStore(s3.options))
+    driver = Driver(tmp_path)
+    driver.objects = ObjectStore(s3.options)
+    return driver
 
 
 def writing_and_reading(**more: Any) -> Pipeline:
@@ -117,7 +94,7 @@ def reading(**more: Any) -> Pipeline:
 
 
 async def test_a_command_line_has_paths_and_the_record_has_uris(driver: Driver, s3: S3Server) -> None:
-    outcome = await driver.execute(writing_and_reading())
+    outcome = await driver.execute(writing_and_reading(), pipeline_root=ROOT)
     assert outcome.state is RuntimeState.SUCCEEDED, outcome.message
     run = driver.recorder.starts["write"][0].kfp_run_id
     written = driver.recorder.result("write").artifacts
@@ -130,12 +107,12 @@ async def test_a_command_line_has_paths_and_the_record_has_uris(driver: Driver, 
 
 async def test_a_result_is_cached_as_long_as_its_objects_are_there(driver: Driver, s3: S3Server) -> None:
     made = writing_and_reading(cachingOptions={"enableCache": True})
-    await driver.execute(made)
-    await driver.execute(made)
+    await driver.execute(made, pipeline_root=ROOT)
+    await driver.execute(made, pipeline_root=ROOT)
     assert driver.recorder.states()["write"] == "SKIPPED"
     (kept,) = driver.recorder.result("write").artifacts["data"]
-    driver.objects.remove(kept.uri)
-    await driver.execute(made)
+    ObjectStore(s3.options).remove(kept.uri)
+    await driver.execute(made, pipeline_root=ROOT)
     assert driver.recorder.states()["write"] == "SUCCEEDED"
 
 
@@ -146,7 +123,7 @@ async def test_an_object_that_was_written_anew_is_not_answered_from_the_cache(
     for content, state in [("one", "SUCCEEDED"), ("one", "SKIPPED"), ("two", "SUCCEEDED")]:
         if state == "SUCCEEDED":
             s3.bucket("lake").put_object(Key="a day.txt", Body=content.encode())
-        outcome = await driver.execute(made, uri="s3://lake/a day.txt")
+        outcome = await driver.execute(made, parameters={"uri": "s3://lake/a day.txt"})
         assert outcome.state is RuntimeState.SUCCEEDED, outcome.message
         assert driver.recorder.states()["read"] == state
         assert driver.recorder.result("read").parameters == {"Output": content}
@@ -163,7 +140,7 @@ async def test_an_object_that_was_written_anew_is_not_answered_from_the_cache(
 async def test_what_cannot_be_brought_fails_the_task_and_says_why(
     driver: Driver, uri: str, told: str
 ) -> None:
-    outcome = await driver.execute(reading(), uri=uri)
+    outcome = await driver.execute(reading(), parameters={"uri": uri})
     assert outcome.state is RuntimeState.FAILED
     assert told in str(driver.recorder.ends["read"].message)
     log = driver.recorder.starts["read"][0].log_path

@@ -266,6 +266,18 @@ def test_a_folder_of_secrets_that_is_missing_is_said_at_once(
     assert "--secrets-dir: there is no folder" in said.err
 
 
+def test_where_artifacts_go_has_to_be_a_bucket_and_options_an_object(kfbridge: Shell) -> None:
+    said = kfbridge("local", "--artifacts", "gs://models")
+    assert said.code == failures.USAGE
+    assert "artifacts must be s3://bucket or s3://bucket/prefix, not 'gs://models'" in said.err
+    for text in ('{"key": "geheimnis"', '["geheimnis"]'):
+        kfbridge.environ["KFBRIDGE_LOCAL_ARTIFACT_OPTIONS"] = text
+        said = kfbridge("local")
+        assert said.code == failures.USAGE
+        assert "KFBRIDGE_LOCAL_ARTIFACT_OPTIONS is no JSON object" in said.err
+        assert "geheimnis" not in said.err
+
+
 def test_a_replay_makes_no_data_directory(kfbridge: Shell, tmp_path: Path) -> None:
     said = kfbridge("replay", "0db52c52-d6a9-4ec1-87ca-51a7d8b10d0e", "--data-dir", "mistyped")
     assert said.code == failures.USAGE

@@ -11,6 +11,7 @@ import pytest
 
 from bridge.local.driver import RunExecutor
 from bridge.local.launcher import SubprocessRunner
+from bridge.local.object_store import ObjectStore
 from bridge.local.recording import Outcome, RunToExecute
 from bridge.spec.load import Pipeline
 from tests.unit.local.recorder import MemoryRecorder
@@ -24,11 +25,12 @@ class Driver:
         self.recorder = MemoryRecorder()
         self.slots = asyncio.Semaphore(8)
         self.runner = SubprocessRunner(folder / "environments")
+        self.objects: ObjectStore | None = None
 
     def executor(self, pipeline: Pipeline, kfp_run_id: UUID | None = None, **more: Any) -> RunExecutor:
         more = {"parameters": {}, "data_dir": self.folder, "display_name": "a run", **more}
         run = RunToExecute(kfp_run_id=kfp_run_id or uuid4(), pipeline=pipeline, **more)
-        return RunExecutor(run, self.recorder, self.runner, slots=self.slots)
+        return RunExecutor(run, self.recorder, self.runner, slots=self.slots, objects=self.objects)
 
     async def execute(self, pipeline: Pipeline, **more: Any) -> Outcome:
         return await self.executor(pipeline, **more).execute()
