@@ -149,7 +149,12 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
 
 
 def _staging(context: RunContext, work_dir: Path) -> Staging | None:
-    return Staging(work_dir / "buckets", context.objects) if context.objects is not None else None
+    if context.objects is None:
+        return None
+    root = context.artifact_root
+    # Without the pipeline and the run: a result may be taken from another run.
+    own = root.rsplit("/", 2)[0] if is_object(root) else None
+    return Staging(work_dir / "buckets", context.objects, own)
 
 
 async def _launch(context: RunContext, leaf: Leaf, launch: Launch, timeout_seconds: float | None) -> _Attempt:

@@ -66,11 +66,11 @@ class ObjectStore:
             return sum(int(one["size"]) for one in objects.values())
 
     def take(self, source: Path, uri: str) -> int:
-        """Puts a file, or each file of a folder, at a URI; how many bytes. Raises ``ObjectStoreError``."""
+        """Puts a file, or each file of a folder, at a URI; how many bytes. Raises ``ObjectStoreError``, also
+        for a link: what it leads to may be of this machine and not of who made the link."""
         files = {
-            file: f"{_path(uri)}/{file.relative_to(source).as_posix()}" if file != source else _path(uri)
-            for file in ([source] if source.is_file() else source.rglob("*"))
-            if file.is_file()
+            file: f"{_path(uri)}/{file.relative_to(source).as_posix()}".removesuffix("/.")
+            for file in _files_of(source)
         }
         with self._told(uri):
             if files:
@@ -171,6 +171,18 @@ class ObjectStore:
     def _where(self) -> str:
         named = self._options.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL")
         return f"the S3 server {named}" if named else "Amazon S3"
+
+
+def _files_of(source: Path) -> Iterator[Path]:
+    below = (Path(folder) / name for folder, folders, names in os.walk(source) for name in (*folders, *names))
+    for place in (source, *below):
+        if place.is_symlink():
+            raise ObjectStoreError(
+                f"{place.name} is a link to {place.readlink()}, which cannot be put into a bucket: copy what "
+                "it leads to."
+            )
+        if place.is_file():
+            yield place
 
 
 def bucket_of(uri: str) -> str:

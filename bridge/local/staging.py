@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from bridge.local.artifacts import BUCKET_PLACES, FILELESS, mounted_path
 from bridge.local.mounts import Mount
-from bridge.local.object_store import SCHEMES, ObjectStore, ObjectStoreError, is_object
+from bridge.local.object_store import SCHEMES, NothingThereError, ObjectStore, ObjectStoreError, is_object
 from bridge.local.recording import StoredArtifact
 
 _PLACES = tuple(BUCKET_PLACES[f"{scheme}://"] for scheme in SCHEMES)
@@ -22,10 +22,12 @@ _PLACES = tuple(BUCKET_PLACES[f"{scheme}://"] for scheme in SCHEMES)
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """The folder of one attempt, and the server that it stands for."""
+    """The folder of one attempt, and the server that it stands for. Below the URI ``own`` lies what tasks
+    made, who may have written nothing."""
 
     folder: Path
     objects: ObjectStore
+    own: str | None = None
 
     @property
     def mounts(self) -> list[Mount]:
@@ -68,13 +70,16 @@ class Staging:
         Raises ``ObjectStoreError``, and ``OSError`` where there is no room for them.
         """
         began, count, size = time.monotonic(), 0, 0
-        for found in artifacts.values():
-            for artifact in found:
-                place = self.place(artifact.uri)
-                # Of metrics and the like there is no object; a component gets their metadata.
-                if place is not None and not place.exists() and not _has_no_content(self.objects, artifact):
-                    size += self.objects.bring(artifact.uri, place)
-                    count += 1
+        for artifact in (artifact for found in artifacts.values() for artifact in found):
+            place = self.place(artifact.uri)
+            if place is None or place.exists():
+                continue
+            try:
+                size += self.objects.bring(artifact.uri, place)
+                count += 1
+            except NothingThereError:
+                if not self._may_be_without_content(artifact):
+                    raise
         return f"Brought here: {_told(count, size, began)}." if count else None
 
     def take(self, artifacts: Iterable[StoredArtifact]) -> str | None:
@@ -90,13 +95,14 @@ class Staging:
                 count += 1
         return f"Taken to the bucket: {_told(count, size, began)}." if count else None
 
+    def _may_be_without_content(self, artifact: StoredArtifact) -> bool:
+        return artifact.schema_title in FILELESS or (
+            self.own is not None and artifact.uri.startswith(f"{self.own}/")
+        )
+
     def clear(self) -> None:
         """Removes the folder: what is worth keeping is in the bucket."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _has_no_content(objects: ObjectStore, artifact: StoredArtifact) -> bool:
-    return artifact.schema_title in FILELESS and objects.stamp(artifact.uri) is None
 
 
 def _told(count: int, size: int, began: float) -> str:

@@ -148,6 +148,30 @@ async def test_what_cannot_be_brought_fails_the_task_and_says_why(
     assert told in log.read_text()
 
 
+async def test_what_a_component_did_not_write_is_no_error_of_the_next_one(driver: Driver) -> None:
+    reads = {"data": artifact_from_task("write", "data")}
+    tasks = [task("write", "write"), task("read", "read", artifacts=reads)]
+    looks = sh(
+        'test -e "$0" || printf nothing > "$1"',
+        "{{$.inputs.artifacts['data'].path}}",
+        "{{$.outputs.parameters['Output'].output_file}}",
+    )
+    made = pipeline(tasks, {"write": WRITE, "read": READ}, {"write": sh("true"), "read": looks})
+    outcome = await driver.execute(made, pipeline_root=ROOT)
+    assert outcome.state is RuntimeState.SUCCEEDED, outcome.message
+    assert driver.recorder.result("read").parameters == {"Output": "nothing"}
+
+
+async def test_links_are_not_followed_into_this_machine(driver: Driver, s3: S3Server) -> None:
+    links = sh('mkdir "$0"; ln -s /etc/hostname "$0/mine"', "{{$.outputs.artifacts['data'].path}}")
+    made = pipeline([task("write", "write")], {"write": WRITE}, {"write": links})
+    outcome = await driver.execute(made, pipeline_root=ROOT)
+    assert outcome.state is RuntimeState.FAILED
+    assert "mine is a link to /etc/hostname" in str(driver.recorder.ends["write"].message)
+    run = driver.recorder.starts["write"][0].kfp_run_id
+    assert not list(s3.bucket("kept").objects.filter(Prefix=f"ml/by-hand/{run}"))
+
+
 def test_an_object_whose_key_leads_out_of_its_folder_is_not_brought(
     tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
