@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from bridge.client.history import RunBrief
-from bridge.domain.causes import CauseKind
-from bridge.domain.lineage import Run, RunError
+from bridge.domain.lineage import Run
 
 BriefT = TypeVar("BriefT", bound=RunBrief)
 _ERROR_CHARACTERS = 300
@@ -38,15 +37,9 @@ def brief_fields(run: Run, now: datetime) -> dict[str, Any]:
         "dag_id": run.origin.dag_id,
         "dag_run_id": run.origin.dag_run_id,
         "task_id": run.origin.task_id,
-        "error": in_short(run.error)[:_ERROR_CHARACTERS] if run.error else None,
+        "error": run.error.message[:_ERROR_CHARACTERS] if run.error else None,
         "error_kind": run.error.kind if run.error else None,
     }
-
-
-def in_short(error: RunError) -> str:
-    """What went wrong, for a list: of code the last thing it said, which tells more than its exit code."""
-    said = [line.strip() for line in error.log_tail if line.strip()]
-    return said[-1] if said and error.kind == CauseKind.CODE.value else error.message
 
 
 def seconds_between(begin: datetime | None, end: datetime | None) -> float | None:

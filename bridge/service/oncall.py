@@ -14,7 +14,7 @@ from bridge.domain.oncall import MIN_RUNS, group_of, overdue
 from bridge.domain.trends import usual_seconds
 from bridge.lineage import oncall
 from bridge.lineage.oncall import PipelineKey
-from bridge.service.briefs import brief, brief_fields, in_short, owner_of, runbook_of
+from bridge.service.briefs import brief, brief_fields, owner_of, runbook_of
 
 _RUNS_SHOWN = 20
 _PIPELINES_SHOWN = 20
@@ -60,7 +60,7 @@ def _group(kind: str, runs: Sequence[Run], now: datetime) -> FailureGroup:
         ],
         first_at=min(ends),
         last_at=max(ends),
-        message=in_short(newest.error) if newest.error else None,
+        message=newest.error.message if newest.error else None,
         owner=owner_of(newest),
         runbook=runbook_of(newest),
         runs=[brief(run, now) for run in runs[:_RUNS_SHOWN]],

@@ -89,7 +89,9 @@ class Stack:
     def start_service(self) -> ManagedProcess:
         """Starts the bridge service with its workers and waits until it is ready."""
         options = ["--port", str(self._service_port), "--migrate", "--database-url", self.database_url]
-        env = {"KFBRIDGE_AIRFLOW_URL": self.airflow.url, **self._service_env}
+        # The same address twice: the second lets the pages clear tasks, as everybody may in this Airflow.
+        airflow = {"KFBRIDGE_AIRFLOW_URL": self.airflow.url, "KFBRIDGE_AIRFLOW_API_URL": self.airflow.url}
+        env = {**airflow, **self._service_env}
         process = self._kfbridge("serve", [*options, "--kfp-url", self.kfp_url], env=env)
         self._wait_http(process, f"{self.bridge_url}/readyz")
         return process

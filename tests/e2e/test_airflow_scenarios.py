@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import MakeScene
-from tests.e2e.scene import Scene, worker_exits
+from tests.e2e.scene import TASK, Scene, worker_exits
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
@@ -30,6 +30,7 @@ def together(shared_scene: MakeScene) -> Together:
         "mapped": shared_scene("mapped", live_at_most=3).start(),
         **{dag_id: shared_scene(dag_id).start() for dag_id in TIMES_UP},
         "failing": shared_scene("waiting").start(hold=False, fail_once=True),
+        "cleared_here": shared_scene("waiting").start(hold=False, fail_once=True),
         "retried_anew": shared_scene("retried_anew").start(hold=False, fail_once=True),
         "retried_in_place": shared_scene("retried_in_place").start(hold=False, fail_once=True),
         "cleared": shared_scene("waiting").start(hold=False),
@@ -97,6 +98,19 @@ def test_a_run_that_fails_fails_its_task_with_its_last_lines(together: Together)
     told = failing.log()
     assert "The component that failed is 'work'" in told
     assert "the marker told me to fail" in told
+
+
+def test_a_failed_task_is_cleared_through_the_bridge(together: Together) -> None:
+    failing = together["cleared_here"]
+    assert failing.wait_end() == "failed"
+    failed = failing.only_run()
+    assert failed.clearable
+    with failing.stack.client() as client:
+        cleared = client.clear(failed.run_id)
+    assert (cleared.dag_run_id, cleared.tasks) == (failing.dag_run_id, [TASK])
+    failing.wait("Airflow to ask again", lambda: len(failing.runs()) == 2)
+    assert failing.wait_end() == "success"
+    assert [run.state for run in failing.runs()] == ["FAILED", "SUCCEEDED"]
 
 
 @pytest.mark.parametrize("dag_id", TIMES_UP)

@@ -135,9 +135,11 @@ def _error_of(task: Task, tail: tuple[str, ...], cause: Cause | None = None) -> 
 
 
 def _names_the_thing(cause: Cause) -> bool:
-    """Whether a cause says more than the task's own last words do."""
+    """Whether a cause says more than the backend does of the task: of code its exception, with its line."""
+    if cause.kind is CauseKind.CODE:
+        return cause.evidence[0].witness is Witness.LOG if cause.evidence else False
     telling = any(one.witness not in (Witness.LOG, Witness.BACKEND) for one in cause.evidence)
-    return telling and cause.weight >= _TELLING_WEIGHT and cause.kind is not CauseKind.CODE
+    return telling and cause.weight >= _TELLING_WEIGHT
 
 
 def _last_words(tail: Sequence[str]) -> str | None:

@@ -392,7 +392,7 @@ async def test_a_bug_is_told_in_the_codes_own_words(watched: Watched) -> None:
     watched.pods.failed = [Evidence(witness=Witness.CONTAINER, reason="Error", exit_code=1, pod=POD)]
     log = 'Traceback (most recent call last):\n  File "/app/train.py", line 7, in fit\n    x\nKeyError: 1\n'
     run = await _fail(watched, _task("train", RuntimeState.FAILED, pod_name=POD), log=log)
-    assert (run["error"]["message"], run["error"]["kind"]) == ("KeyError: 1", "code")
+    assert (run["error"]["message"], run["error"]["kind"]) == ("KeyError: 1 (train.py:7 in fit)", "code")
     assert run["causes"][0]["message"] == "KeyError: 1 (train.py:7 in fit)"
 
 

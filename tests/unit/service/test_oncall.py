@@ -57,14 +57,20 @@ async def test_failures_are_grouped_by_their_cause(service: Harness) -> None:
     assert (await _oncall(service, project="other"))["failures"] == []
 
 
-async def test_of_code_the_last_thing_it_said_is_told(service: Harness) -> None:
+async def test_of_code_its_exception_is_told_with_its_line(service: Harness) -> None:
     run = await service.submitted()
-    service.kfp.logs["pod-train"] = 'Traceback:\n  File "train.py", line 2, in fit\nValueError: no rows\n\n'
+    service.kfp.logs["pod-train"] = (
+        'Traceback (most recent call last):\n  File "train.py", line 2, in fit\nValueError: no rows\n\n'
+    )
     root, train = mirror_of("FAILED").tasks
     told = replace(train, error=RunError(message="main: Error (exit code 1)"))
     await service.ended(run, "FAILED", mirror=RunMirror(tasks=(root, told)))
     (code,) = (await _oncall(service))["failures"]
-    assert (code["message"], code["runs"][0]["error"]) == ("ValueError: no rows", "ValueError: no rows")
+    said = "ValueError: no rows (train.py:2 in fit)"
+    assert (code["message"], code["runs"][0]["error"]) == (said, said)
+    await service.sequencer.step()
+    told = (await service.client.get(f"/api/v1/runs/{run['run_id']}/events")).json()["items"][-1]
+    assert (told["type"], told["data"]["error"]["message"]) == ("run.settled", said)
 
 
 async def test_a_run_beyond_its_usual_time_is_stuck(service: Harness) -> None:

@@ -41,12 +41,6 @@ export function askedBy(run: Run): string {
   return known ?? (run.submission_key ? "a direct submission" : "found on the backend");
 }
 
-/** What went wrong, for a list: of code the last thing it said, which tells more than its exit code. */
-export function inShort(error: NonNullable<Run["error"]>): string {
-  const said = error.log_tail.filter((line) => line.trim());
-  return (error.kind === "code" && said.at(-1)?.trim()) || error.message;
-}
-
 /** Reasons that say something each: two components with the same image have the same to say. */
 export function distinct<T extends { detail: string }>(reasons: readonly T[]): T[] {
   return [...new Map(reasons.map((one) => [one.detail, one])).values()];

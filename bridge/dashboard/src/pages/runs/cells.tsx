@@ -4,7 +4,7 @@ import { Link } from "@tanstack/react-router";
 import type { Run } from "../../api/messages";
 import { Icon } from "../../parts/Icon";
 import { Tag } from "../../parts/State";
-import { askedBy, inShort } from "../../words/run";
+import { askedBy } from "../../words/run";
 import { shortNumber } from "../../words/number";
 import { plain, spaced } from "../../words/text";
 import classes from "./RunsTable.module.css";
@@ -27,7 +27,7 @@ export function RunName({ run }: { run: Run }) {
       {run.error ? (
         <span className={classes["error"]} data-quiet={run.state !== "FAILED" || undefined} title={run.error.message}>
           {run.error.kind && <Tag tone="bad">{spaced(run.error.kind)}</Tag>}
-          <span className="truncate">{run.error.task ? `${run.error.task}: ` : ""}{plain(inShort(run.error))}</span>
+          <span className="truncate">{run.error.task ? `${run.error.task}: ` : ""}{plain(run.error.message)}</span>
         </span>
       ) : run.waiting ? (
         <span className={classes["second"]}><span className="truncate">{plain(run.waiting)}</span></span>
