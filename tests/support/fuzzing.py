@@ -91,7 +91,8 @@ def prepared(
                 parameter["name"] = parameter["name"].replace(".", "_")
             values = known.get(parameter["name"])
             if values and parameter["in"] in ("path", "query"):
-                parameter.get("schema", parameter)["enum"] = list(values)
+                schema = parameter.get("schema", parameter)
+                (schema["items"] if schema.get("type") == "array" else schema)["enum"] = list(values)
             if parameter["in"] == "body" and operation["operationId"] in examples:
                 parameter["x-examples"] = {"known": {"value": examples[operation["operationId"]]}}
     return document

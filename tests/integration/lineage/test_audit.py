@@ -3,11 +3,13 @@ named."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from sqlalchemy import RowMapping, select, text
+from sqlalchemy import RowMapping, make_url, select, text
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlmodel import Session
 
@@ -17,6 +19,7 @@ from bridge.lineage.database import Database
 from bridge.lineage.errors import NotStored
 from bridge.lineage.tables import AUDIT
 from tests.support.lineage_samples import T0, a_submission, some_uuid, submit
+from tests.support.postgres import PostgresServer
 
 
 def noted(database: Database, count: int = 5) -> None:
@@ -228,3 +231,34 @@ def test_a_chain_that_grows_while_it_is_read_is_whole(
     monkeypatch.setattr(audit_chain, "_entries", and_then_some)
     found = verified(database)
     assert (found.head.number, found.findings) == (3, [])
+
+
+@pytest.mark.postgres
+def test_a_role_with_the_rights_of_the_page_works_and_cannot_change_the_log(
+    postgres_server: PostgresServer, postgres_template: str
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    rights = re.findall(r"^    ((?:GRANT|REVOKE) .*);$", page, re.MULTILINE)
+    assert len(rights) == 3
+    name = postgres_server.create_database(template=postgres_template)
+    owner = Database(postgres_server.url(name))
+    owner.transact(lambda s: [s.execute(text(one)) for one in ("CREATE ROLE kfbridge LOGIN", *rights)])
+    url = make_url(postgres_server.url(name)).set(username="kfbridge")
+    service = Database(url.render_as_string(hide_password=False))
+    service.check_schema()
+    noted(service, 1)
+    service.transact(lambda s: submit(s, a_submission(created_at=T0), queued_at=T0))
+    for statement in (
+        "UPDATE audit SET actor = 'eve'",
+        "DELETE FROM audit_chain",
+        "TRUNCATE audit",
+        "ALTER TABLE audit DISABLE TRIGGER ALL",
+        "SET session_replication_role = replica",
+    ):
+        with pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
+            service.transact(lambda s, told=statement: s.execute(text(told)))
+    assert (verified(service).head.number, verified(service).findings) == (1, [])
+    service.close()
+    owner.transact(lambda s: [s.execute(text(f"DROP {what} kfbridge")) for what in ("OWNED BY", "ROLE")])
+    owner.close()
+    postgres_server.drop_database(name)
