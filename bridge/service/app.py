@@ -127,7 +127,7 @@ def create_app(
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(PlainTarget)
     buckets = Buckets(settings.caller_requests_per_second, settings.caller_request_burst)
-    app.add_middleware(RateLimit, buckets=buckets)
+    app.add_middleware(RateLimit, buckets=buckets, most_open=settings.caller_open_requests)
     app.add_middleware(KnownHosts, names=settings.known_hosts)
     app.add_middleware(SecurityHeaders, framed_by=settings.airflow_url)
     if prefix := prefix_of(settings.public_url):

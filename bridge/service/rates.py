@@ -1,11 +1,11 @@
-"""How many requests a caller may send: a bucket of tokens for each, in the memory of the process."""
+"""How many requests a caller may send, and may have wait: counted in the memory of the process."""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from bridge.service.problems import ProblemError, problem_response
 _MOST_CALLERS = 10_000
 _PROBES = ("/livez", "/readyz")
 _UNAUTHORIZED = 401
+_OPEN_RETRY_SECONDS = 5.0
 _NOTED = "rate_of"
 
 
@@ -60,32 +61,30 @@ class Buckets:
 
 
 class RateLimit:
-    """Refuse with 429 what a caller sends beyond its rate.
+    """Refuse with 429 what a caller sends beyond its rate, and what would wait beside too many of its own.
 
     A caller is who its credential was found to belong to, however that is written; until it was let in, and
     without one, it is its address: whoever tries out made-up tokens does not get a bucket for each.
     """
 
-    def __init__(self, app: ASGIApp, buckets: Buckets) -> None:
+    def __init__(self, app: ASGIApp, buckets: Buckets, most_open: int) -> None:
         self._app = app
         self._buckets = buckets
+        self._most_open = most_open
+        self._open: Counter[str] = Counter()
         self._callers: OrderedDict[str, str] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, if its caller has a token left."""
+        """Pass a request on, if its caller has a token left and not too many that wait."""
         if scope["type"] != "http" or scope["path"] in _PROBES:
             await self._app(scope, receive, send)
             return
         credential = _credential_of(scope)
-        caller = self._callers.get(credential) if credential is not None else None
-        seconds = self._buckets.take(caller or _address_of(scope))
-        if seconds > 0:
-            told = "this caller sends more requests than it may (caller_requests_per_second)"
-            refusal = ProblemError("too-many-requests", told, retry_after_seconds=seconds)
+        known = self._callers.get(credential) if credential is not None else None
+        caller = known or _address_of(scope)
+        refusal = self._refusal(caller)
+        if refusal is not None:
             await problem_response(refusal)(scope, receive, send)
-            return
-        if credential is None or caller is not None:
-            await self._app(scope, receive, send)
             return
 
         async def watched_send(message: Message) -> None:
@@ -93,10 +92,27 @@ class RateLimit:
                 self._remember(credential, scope.get("state", {}).get(_NOTED))
             await send(message)
 
-        await self._app(scope, receive, watched_send)
+        self._open[caller] += 1
+        try:
+            await self._app(scope, receive, send if known else watched_send)
+        finally:
+            self._open[caller] -= 1
+            if not self._open[caller]:
+                del self._open[caller]
 
-    def _remember(self, credential: str, caller: str | None) -> None:
-        if caller is None:
+    def _refusal(self, caller: str) -> ProblemError | None:
+        seconds = self._buckets.take(caller)
+        if seconds > 0:
+            told = "this caller sends more requests than it may (caller_requests_per_second)"
+        elif self._open[caller] >= self._most_open:
+            told = "too many requests of this caller wait for their answers (caller_open_requests)"
+            seconds = _OPEN_RETRY_SECONDS
+        else:
+            return None
+        return ProblemError("too-many-requests", told, retry_after_seconds=seconds)
+
+    def _remember(self, credential: str | None, caller: str | None) -> None:
+        if credential is None or caller is None:
             return
         self._callers[credential] = caller
         if len(self._callers) > _MOST_CALLERS:

@@ -132,6 +132,12 @@ class ServiceSettings(BaseModel):
     caller_request_burst: int = Field(
         default=10_000, ge=1, le=10_000_000, description="How many at once after a quiet time."
     )
+    caller_open_requests: int = Field(
+        default=5000,
+        ge=1,
+        le=10_000_000,
+        description="How many requests of a caller may wait for answers, streams included; beyond, 429.",
+    )
     openlineage: OpenLineageSettings | None = Field(
         default=None, description="Who is sent OpenLineage events of runs and tasks; nobody, if absent."
     )

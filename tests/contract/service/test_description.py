@@ -95,7 +95,7 @@ def test_nothing_that_is_sent_tells_others_of_it(
         database.close()
         headers["Authorization"] = f"Bearer {text}"
     document = without_stream(client)
-    found = fuzz(document, bridge.url, tmp_path, known=known, headers=headers, max_examples=2, max_seconds=8)
+    found = fuzz(document, bridge.url, tmp_path, known=known, headers=headers, max_examples=2, max_seconds=5)
     assert found.passed, found.said
     assert len(found.answers) > 100
     told = [(path, status, body) for path, status, body in found.answers if MARK in body]

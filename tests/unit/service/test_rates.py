@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 
@@ -88,3 +90,23 @@ async def test_where_nobody_is_asked_credentials_make_no_callers(database: Datab
         made_up = [{"Authorization": f"Bearer {number % 2}"} for number in range(6)]
         answers = [await service.client.get("/api/v1/runs", headers=one) for one in made_up]
         assert [one.status_code for one in answers] == [200, 200, 200, 200, 429, 429]
+
+
+async def test_only_so_many_requests_of_a_caller_wait_at_a_time(database: Database) -> None:
+    _, token = database.transact(lambda s: create_token(s, name="a", role=Role.VIEWER, projects=["p"]))
+    async with harness(database, api_token="root", caller_open_requests=1) as service:
+        root = {"Authorization": "Bearer root"}
+        service.client.headers.update(root)
+        made = (await service.submit("k1")).json()
+        path, params = f"/api/v1/runs/{made['run_id']}", {"wait": "60s", "version": made["version"]}
+        poll = asyncio.create_task(service.client.get(path, params=params))
+        async with asyncio.timeout(30):
+            while UUID(made["run_id"]) not in service.context.wakeups.runs.watched:
+                await asyncio.sleep(0.01)
+        refused = await service.client.get("/api/v1/runs")
+        assert "caller_open_requests" in (problem(refused, 429, "too-many-requests").detail or "")
+        other = {"Authorization": f"Bearer {token}"}
+        assert (await service.client.get("/api/v1/runs", headers=other)).status_code == 200
+        poll.cancel()
+        await asyncio.gather(poll, return_exceptions=True)
+        assert (await service.client.get("/api/v1/runs")).status_code == 200
