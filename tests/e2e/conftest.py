@@ -12,6 +12,7 @@ import pytest
 
 from deploy.laptop.stack import ROOT, Stack
 from tests.e2e.scene import Scene
+from tests.support.otlp_collector import OtlpCollector, otlp_collector
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.webhook_receiver import WebhookReceiver, webhook_receiver
 
@@ -61,10 +62,18 @@ def lineage_consumer() -> Iterator[WebhookReceiver]:
 
 
 @pytest.fixture(scope="session")
+def trace_collector() -> Iterator[OtlpCollector]:
+    """Who gets the traces of Airflow and of the bridge."""
+    with otlp_collector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
 def scenario_stack(
     tmp_path_factory: pytest.TempPathFactory,
     postgres_server: PostgresServer,
     lineage_consumer: WebhookReceiver,
+    trace_collector: OtlpCollector,
 ) -> Iterator[Stack]:
     """The whole laptop on free ports with the DAGs of the scenarios, both databases in PostgreSQL: on a busy
     machine Airflow's own would be locked for so long with SQLite that it answers some requests with 500."""
@@ -89,6 +98,11 @@ def scenario_stack(
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         # The files do not change, and parsing them takes the time of those who wait.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+        "AIRFLOW__TRACES__OTEL_ON": "True",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": trace_collector.url,
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_EXPORTER": "otlp_proto_http",
+        "OTEL_SERVICE_NAME": "airflow",
     }
     options = ["--max-parallel", "8"]
     stack = Stack(
@@ -96,7 +110,10 @@ def scenario_stack(
         database_url=postgres_server.url(postgres_server.create_database()),
         dags_folder=dags,
         airflow_env=environment,
-        service_env={"KFBRIDGE_OPENLINEAGE_URL": lineage_consumer.url},
+        service_env={
+            "KFBRIDGE_OPENLINEAGE_URL": lineage_consumer.url,
+            "KFBRIDGE_TELEMETRY_ENDPOINT": trace_collector.url,
+        },
         local_options=options,
     )
     transports = {

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.conftest import MakeScene
 from tests.e2e.scene import TASK, Scene, worker_exits
+from tests.support.otlp_collector import OtlpCollector
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
@@ -195,6 +196,23 @@ def test_a_downstream_dag_is_told_the_runs_facts(together: Together) -> None:
     assert (facts["state"], facts["good"]) == ("SUCCEEDED", True)
     assert facts["metrics"] == {"work.value": 0.75}
     assert facts["pipeline"] == "held"
+
+
+def test_what_the_bridge_does_for_a_task_is_in_the_tasks_trace(
+    together: Together, trace_collector: OtlpCollector
+) -> None:
+    producing = together["producing"]
+    assert producing.wait_end() == "success"
+    traceparent = producing.only_run().origin.traceparent
+    assert traceparent is not None
+    _, trace_id, span_id, _ = traceparent.split("-")
+    ours = {"kfbridge.accept", "kfbridge.submit", "kfbridge.run", "kfbridge.mirror"}
+    producing.wait("the bridge's spans", lambda: ours <= trace_collector.of_trace(trace_id).keys())
+    found = [span for span in trace_collector.spans() if span.trace_id == trace_id]
+    assert {span.parent_id for span in found if span.service == "kfbridge"} == {span_id}
+    asking = {span.name: span for span in found if span.span_id == span_id}
+    assert {span.service for span in asking.values()} == {"airflow"}
+    assert any(span.name == "worker.run" for span in found), [span.name for span in found]
 
 
 def test_a_gate_that_does_not_pass_fails_skips_or_goes_on(together: Together) -> None:

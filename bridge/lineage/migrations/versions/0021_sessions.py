@@ -1,6 +1,6 @@
 """Sessions of people who signed in with a browser.
 
-Revision: 0021, after 0018.
+Revision: 0021, after 0020.
 """
 
 from __future__ import annotations
