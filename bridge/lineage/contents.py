@@ -14,10 +14,13 @@ from bridge.lineage.duties import check_fence
 from bridge.lineage.records import Fence
 from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, RUNS
 
+# KFP's launcher writes no file for them: what they hold is in their metadata.
+_IN_METADATA = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics")
+
 
 def unseen_contents(session: Session, run_id: UUID, limit: int) -> dict[int, str]:
     """The URIs of what the run put out and nobody has seen to be there, by the artifacts' surrogate keys;
-    those that were looked at longest ago come first."""
+    those that were looked at longest ago come first. Files of metrics are looked for once."""
     statement = (
         select(ARTIFACTS.c.id, ARTIFACTS.c.uri)
         .join(ARTIFACT_USES, ARTIFACT_USES.c.artifact == ARTIFACTS.c.id)
@@ -27,6 +30,7 @@ def unseen_contents(session: Session, run_id: UUID, limit: int) -> dict[int, str
             ARTIFACT_USES.c.direction == Direction.OUTPUT.value,
             ARTIFACTS.c.uri.is_not(None),
             or_(ARTIFACTS.c.content.is_(None), ARTIFACTS.c.content != ContentState.AVAILABLE.value),
+            or_(ARTIFACTS.c.content_checked_at.is_(None), ARTIFACTS.c.type.not_in(_IN_METADATA)),
         )
         .order_by(ARTIFACTS.c.content_checked_at.is_not(None), ARTIFACTS.c.content_checked_at, ARTIFACTS.c.id)
         .limit(limit)

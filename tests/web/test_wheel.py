@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 from uv import find_uv_bin
 
 from tests.support.bridge_service import BridgeService, start_service
-from tests.web.conftest import OpenView
+from tests.web.browser import View, new_context
 
 ROOT = Path(__file__).resolve().parents[2]
 _MOST_BYTES = 3_000_000
@@ -55,10 +55,12 @@ def test_it_holds_the_pages_and_no_sources_of_them(wheel: Path) -> None:
     assert [name for name in sizes if "node_modules" in name or name.startswith("tests/")] == []
 
 
-def test_its_service_shows_them(look: OpenView, installed: BridgeService) -> None:
-    view = look(base_url=installed.url)
+def test_its_service_shows_them(browser: Browser, installed: BridgeService) -> None:
+    context = new_context(browser, installed.url)
+    view = View(context.new_page())
     assert MARK in view.open("/").text()
     expect(view.page.get_by_text("No runs yet")).to_be_visible()
     view.open("/oncall")
     expect(view.page.get_by_role("heading", name="On call")).to_be_visible()
     assert view.problems() == []
+    context.close()

@@ -11,9 +11,11 @@ import pytest
 from bridge.domain.lineage import Run, RunMirror
 from bridge.lineage import artifacts
 from bridge.lineage.artifacts import ArtifactFilter, ListedArtifact, list_artifacts
+from bridge.lineage.contents import unseen_contents
 from bridge.lineage.database import Database
 from bridge.lineage.errors import CursorError
 from bridge.lineage.mirror import store_mirror
+from bridge.lineage.tables import ARTIFACTS
 from tests.support.lineage_samples import T0, a_mirror, a_submission, submit
 
 DATA = "file:///data/flights/day={day}/flights.parquet"
@@ -47,6 +49,26 @@ def pages(database: Database, limit: int = 2, **where: Any) -> list[list[ListedA
 
 def uris(listing: list[list[ListedArtifact]]) -> list[str | None]:
     return [one.artifact.uri for page in listing for one in page]
+
+
+def test_a_file_of_metrics_is_looked_for_once(database: Database) -> None:
+    def write(session: Any) -> Run:
+        run = submit(session, a_submission())
+        mirror = a_mirror(1)
+        told = [
+            replace(one, type="system.Metrics" if one.type == "system.Model" else one.type)
+            for one in mirror.artifacts
+        ]
+        store_mirror(session, run.run_id, replace(mirror, artifacts=tuple(told)))
+        return run
+
+    run = database.transact(write)
+    first = database.read(lambda s: unseen_contents(s, run.run_id, 10))
+    database.transact(
+        lambda s: s.execute(ARTIFACTS.update().values(content="unavailable", content_checked_at=T0))
+    )
+    again = database.read(lambda s: unseen_contents(s, run.run_id, 10))
+    assert set(first.values()) - set(again.values()) == {"file:///artifacts/1/train/model"}
 
 
 def test_all_artifacts_page_by_page_with_what_made_them(database: Database) -> None:

@@ -17,6 +17,7 @@ const Parquet = lazy(() => import("./Parquet"));
 
 /** The beginning of what an artifact holds, as far as the bridge can read it. */
 export function Preview({ artifact }: { artifact: Artifact }) {
+  if (artifact.content === "unavailable" && /Metrics$/.test(artifact.type)) return <Note>It has no file; its numbers are in its metadata, and among the run&apos;s metrics.</Note>;
   if (artifact.content === "unavailable") return <Note>{artifact.content_error ? `It is not there: ${plain(artifact.content_error)}.` : "It is not there."}</Note>;
   if (!/^(file|s3|gs):/.test(artifact.uri ?? "")) return <Note>The bridge does not pass it on; read it at its address.</Note>;
   return <Beginning artifact={artifact} />;

@@ -38,7 +38,9 @@ function rowOf(artifact: Artifact): Row[] {
 
 function Item({ row: { artifact, use } }: { row: Row }) {
   const [open, setOpen] = useState(false);
-  const gone = artifact.content === "unavailable" ? artifact.content_error : null;
+  const scheme = artifact.uri?.split(":")[0] ?? "";
+  // An object was seen to be there by whoever may read its store.
+  const readable = artifact.content === "available" ? ["file", "s3", "gs"].includes(scheme) : artifact.content === null && scheme === "file";
   const path = address(`/artifacts/${artifact.artifact_id}/content`);
   return (
     <li>
@@ -52,7 +54,7 @@ function Item({ row: { artifact, use } }: { row: Row }) {
         <span className={classes["links"]}>
           <Link to="/artifacts/$artifactId" params={{ artifactId: artifact.artifact_id }}>Uses</Link>
           <Link to="/lineage" search={{ node: `artifact:${artifact.artifact_id}` }}>Lineage</Link>
-          {!gone && artifact.uri?.startsWith("file:") && <a href={path}>Content</a>}
+          {readable && <a href={path}>Content</a>}
         </span>
       </div>
       {artifact.uri && <p className={classes["uri"]}><bdi className="mono">{plain(artifact.uri)}</bdi> <Copy value={artifact.uri} what="URI" /></p>}
