@@ -1,12 +1,12 @@
-/** A chart of ECharts: lines and bars. To be imported lazily only: it is as large as the page around it. */
+/** A chart of lines, of ECharts. To be imported lazily only: it is as large as the page around it. */
 import { useComputedColorScheme } from "@mantine/core";
-import { BarChart, LineChart } from "echarts/charts";
+import { LineChart } from "echarts/charts";
 import { GridComponent, TooltipComponent } from "echarts/components";
 import { init, use as register, type EChartsCoreOption } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 import { useEffect, useRef } from "react";
 
-register([BarChart, CanvasRenderer, GridComponent, LineChart, TooltipComponent]);
+register([CanvasRenderer, GridComponent, LineChart, TooltipComponent]);
 
 /** The colours of series, in their order; a legend beside the chart takes them from here. */
 export const SERIES = ["--run-bar", "--wait-bar", "--good-bar", "--bad-bar", "--still-bar"] as const;
