@@ -51,6 +51,12 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def moment_of(stored: datetime | str) -> datetime:
+    """The moment that a driver gives for a ``UtcTime`` column, or for JSON of one, where no type is known."""
+    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
 class Uid(TypeDecorator[UUID]):
     """A UUID: PostgreSQL's ``uuid``; on SQLite the text with hyphens that people see and paste."""
 

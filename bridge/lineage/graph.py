@@ -7,7 +7,8 @@ its tasks, since nobody tells which of them read it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from sqlmodel import Session
 
 from bridge.domain.graph import LineageEdge, LineageGraph, LineageNode, NodeKind
 from bridge.lineage.collecting import collector_paused
+from bridge.lineage.columns import moment_of
 from bridge.lineage.steps import (
     DOWN,
     KINDS,
@@ -26,6 +28,7 @@ from bridge.lineage.steps import (
     Taken,
     by_kind,
     key_of,
+    kind_of,
     of_projects,
     take,
     told,
@@ -53,6 +56,20 @@ _STARTS = {
 _PUBLIC = frozenset({NodeKind.ARTIFACT, NodeKind.RUN})
 
 
+@dataclass(frozen=True, slots=True)
+class WalkedGraph:
+    """A graph as it was walked. ``depths`` are its nodes in order, each with its distance; ``facts``
+    have a surrogate key and what ``LineageNode`` has from ``name`` on, the moment as the driver gives it;
+    ``edges`` have source,
+    target and name; ``frontier`` are the nodes with neighbours that were left out."""
+
+    depths: Mapping[Key, int]
+    ids: Mapping[Key, str]
+    facts: Mapping[Key, Sequence[Any]]
+    edges: Collection[tuple[Key, Key, str]]
+    frontier: Collection[Key]
+
+
 def lineage_of(
     session: Session,
     node: str,
@@ -69,15 +86,44 @@ def lineage_of(
     With ``projects`` there are only nodes of these, and what can be reached by them: nothing tells of others.
     Raises ``ValueError`` for an id that is none.
     """
+    with collector_paused:
+        walked = walk(session, node, direction=direction, depth=depth, nodes=nodes, projects=projects)
+        return None if walked is None else _in_words(walked)
+
+
+def _in_words(walked: WalkedGraph) -> LineageGraph:
+    ids, facts = walked.ids, walked.facts
+    return LineageGraph(
+        nodes=tuple(
+            LineageNode._make((ids[key], kind_of(key), depth, *facts[key][1:-1], at and moment_of(at)))
+            for key, depth in walked.depths.items()
+            for at in facts[key][-1:]
+        ),
+        edges=tuple(LineageEdge(ids[source], ids[target], name) for source, target, name in walked.edges),
+        truncated=bool(walked.frontier),
+        frontier=tuple(ids[key] for key in walked.frontier),
+    )
+
+
+def walk(
+    session: Session,
+    node: str,
+    *,
+    direction: GraphDirection,
+    depth: int,
+    nodes: int,
+    projects: Collection[str] = (),
+) -> WalkedGraph | None:
+    """As ``lineage_of``, not yet in words: for who writes them down at once. To be called with the collector
+    paused."""
     start = _start(session, node)
     if start is None or (projects and not of_projects(session, [start], projects)):
         return None
-    with collector_paused:
-        walk = _Walk(session, start, min(nodes, MOST_NODES), projects)
-        for steps, wanted in ((UP, "up"), (DOWN, "down")):
-            if direction in (wanted, "both"):
-                walk.go(steps, min(depth, MOST_DEPTH), upwards=wanted == "up")
-        return walk.graph()
+    walker = _Walk(session, start, min(nodes, MOST_NODES), projects)
+    for steps, wanted in ((UP, "up"), (DOWN, "down")):
+        if direction in (wanted, "both"):
+            walker.go(steps, min(depth, MOST_DEPTH), upwards=wanted == "up")
+    return walker.graph()
 
 
 def _start(session: Session, node: str) -> Key | None:
@@ -136,24 +182,20 @@ class _Walk:
                 edges[(there, here, name) if upwards else (here, there, name)] = None
         return following
 
-    def graph(self) -> LineageGraph:
-        """What was found, in words."""
-        nodes: dict[Key, LineageNode] = {}
+    def graph(self) -> WalkedGraph:
+        """What was found, with what is stored of it."""
+        ids: dict[Key, str] = {}
+        facts: dict[Key, Sequence[Any]] = {}
         for kind, keys in by_kind(self._depths).items():
             digit, public, name = KINDS.index(kind), kind in _PUBLIC, kind.value
             for row in told(self._session, kind, keys):
-                number, facts = row[0], tuple[Any, ...](row[1:])
+                number = row[0]
                 key = number * RADIX + digit
-                nodes[key] = LineageNode(
-                    f"{name}:{facts[6] if public else number}", kind, self._depths[key], *facts
-                )
-        ids = {key: node.id for key, node in nodes.items()}
-        return LineageGraph(
-            nodes=tuple(nodes[key] for key in self._depths),
-            edges=tuple(LineageEdge(ids[source], ids[target], name) for source, target, name in self._edges),
-            truncated=bool(self._open),
-            frontier=tuple(ids[key] for key in self._depths if key in self._open),
-        )
+                ids[key] = f"{name}:{row[7] if public else number}"
+                facts[key] = row
+        depths = self._depths
+        frontier = [key for key in depths if key in self._open] if self._open else []
+        return WalkedGraph(depths, ids, facts, self._edges, frontier)
 
 
 class _Around:

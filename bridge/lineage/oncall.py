@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import JSON, bindparam, func, select
@@ -19,6 +19,7 @@ from bridge.domain.lineage import Run
 from bridge.domain.oncall import MIN_RUNS, MOST_INTERVALS
 from bridge.domain.states import RunPhase, RuntimeState
 from bridge.lineage.bulk import in_pieces
+from bridge.lineage.columns import moment_of
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.tables import RUNS
 from bridge.lineage.tables.running import OPEN_PHASES
@@ -81,13 +82,7 @@ def good_seconds(session: Session, pipelines: Sequence[PipelineKey]) -> dict[Pip
 
 
 def _seconds(started: str, finished: str) -> float:
-    return max(0.0, (_moment(finished) - _moment(started)).total_seconds())
-
-
-def _moment(text: str) -> datetime:
-    """A moment as either database writes it in JSON: SQLite without a zone, which is UTC."""
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return max(0.0, (moment_of(finished) - moment_of(started)).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +191,8 @@ def _intervals(newest: str | None, earliest: str | None, count: int, now: dateti
     """For how many of its intervals a pipeline was silent; ``None`` where nothing can be overdue."""
     if newest is None or earliest is None or count < MIN_RUNS:
         return float(MOST_INTERVALS)
-    last = _moment(newest)
-    interval = (last - _moment(earliest)) / (MIN_RUNS - 1)
+    last = moment_of(newest)
+    interval = (last - moment_of(earliest)) / (MIN_RUNS - 1)
     if not interval:
         return None
     # A mean of four intervals is not the median of more; and runs that failed may have started since.
@@ -211,7 +206,7 @@ def recent_starts(
     """When the newest 12 runs of each pipeline were submitted, newest first, each with its DagRun's id."""
     newest = _newest_of_each(session, pipelines, ("created_at", "dag_run_id"), _RECENT_RUNS)
     starts = {
-        key: [(_moment(created_at), dag_run_id) for created_at, dag_run_id in runs]
+        key: [(moment_of(created_at), dag_run_id) for created_at, dag_run_id in runs]
         for key, runs in newest.items()
     }
     return {key: sorted(found, key=_submitted, reverse=True) for key, found in starts.items()}

@@ -11,19 +11,18 @@ statement is a way there and back, takes many steps in one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, Text, TextClause, bindparam, column, select, text
+from sqlalchemy import CursorResult, TextClause, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 from sqlmodel import Session
 
 from bridge.domain.graph import NodeKind
 from bridge.lineage.bulk import in_pieces
-from bridge.lineage.columns import UtcTime
 from bridge.lineage.reading import artifact_is_of
 from bridge.lineage.tables import ARTIFACTS, DATASET_VERSIONS, DATASETS, JOB_RUNS, RUNS, TASKS
 
@@ -55,8 +54,8 @@ def _use_of_artifact(direction: str) -> str:
 
 def _use_by_task(direction: str) -> str:
     return (
-        "SELECT u.task, u.artifact, u.key FROM {given} CROSS JOIN tasks AS t CROSS JOIN artifact_uses AS u"
-        f" WHERE t.id = w.id AND u.run = t.run AND u.task = t.id AND u.direction = '{direction}'"
+        "SELECT u.task, u.artifact, u.key FROM {given} CROSS JOIN artifact_uses AS u"
+        f" WHERE u.task = w.id AND u.direction = '{direction}'"
     )
 
 
@@ -105,7 +104,8 @@ DOWN = (
     Step(
         *(_ARTIFACT, _DATA),
         "SELECT a.id, v.id, '' FROM {given} CROSS JOIN artifacts AS a CROSS JOIN dataset_versions AS v"
-        f" WHERE a.id = w.id AND {_SAME_DATA} AND {_MADE}",
+        # Said, so that who made it is not looked for where there is no data.
+        f" WHERE a.id = w.id AND a.dataset IS NOT NULL AND {_SAME_DATA} AND {_MADE}",
     ),
     Step(_TASK, _ARTIFACT, _use_by_task("OUTPUT")),
     Step(_DATA, _RUN, _version("version", "run", "INPUT")),
@@ -179,11 +179,6 @@ _FACTS = {
         " LEFT JOIN jobs AS b ON b.id = j.job",
     ),
 }
-_COLUMNS = (
-    *("id", "name", "project", "type", "uri", "version", "state", "uid"),
-    *("dag_id", "dag_run_id", "task_id", "at"),
-)
-_TYPES: dict[str, Any] = {"at": UtcTime()}
 _PROJECT_OF = {
     _ARTIFACT: (ARTIFACTS.c.id, ARTIFACTS.c.project),
     _TASK: (TASKS.c.id, TASKS.c.project),
@@ -196,6 +191,11 @@ _PROJECT_OF = {
 def key_of(kind: NodeKind, surrogate: int) -> Key:
     """The key of a node of this kind."""
     return surrogate * RADIX + KINDS.index(kind)
+
+
+def kind_of(key: Key) -> NodeKind:
+    """The kind of the node with this key."""
+    return KINDS[key % RADIX]
 
 
 def by_kind(keys: Iterable[Key]) -> dict[NodeKind, list[int]]:
@@ -225,9 +225,8 @@ def take(session: Session, steps: Sequence[Step], near: Collection[Key], *, leve
     whole, kinds = 1, by_kind(near)
     for step in steps:
         if known := kinds.get(step.near):
-            rows = session.execute(
-                _step(step.sql, "sqlite"), {"near": _keys(known, "sqlite"), "most": most}
-            ).all()
+            given = {"near": _keys(known, "sqlite"), "most": most}
+            rows = _rows(session, _step(step.sql, "sqlite"), given)
             here, there = KINDS.index(step.near), KINDS.index(step.far)
             edges += [(one * RADIX + here, other * RADIX + there, name, 1) for one, other, name in rows]
             whole = whole if len(rows) < most else 0
@@ -238,15 +237,25 @@ def _take_levels(
     session: Session, steps: Sequence[Step], near: Collection[Key], levels: int, most: int
 ) -> Taken:
     given = {"near": list(near), "levels": levels, "most": most}
-    rows = session.execute(_recursive(tuple(steps)), given).all()
+    rows = _rows(session, _recursive(tuple(steps)), given)
     # PostgreSQL makes one distance after the other, and no more of them than are asked for.
     return Taken(rows, levels if len(rows) < most else rows[-1][3] - 1)
 
 
-def told(session: Session, kind: NodeKind, keys: Collection[int]) -> Sequence[Row[Any]]:
-    """What is stored of the nodes of one kind: the key, then what ``LineageNode`` has from ``name`` on."""
+def told(session: Session, kind: NodeKind, keys: Collection[int]) -> Sequence[tuple[Any, ...]]:
+    """What is stored of the nodes of one kind: the key, then what ``LineageNode`` has from ``name`` on, the
+    moment as the driver gives it."""
     dialect = session.get_bind().dialect.name
-    return session.execute(_node(kind, dialect), {"near": _keys(keys, dialect)}).all()
+    return _rows(session, _node(kind, dialect), {"near": _keys(keys, dialect)})
+
+
+def _rows(session: Session, statement: TextClause, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The driver's own tuples: to make SQLAlchemy's rows of them takes as long as to read them."""
+    result = session.execute(statement, dict(given))
+    assert isinstance(result, CursorResult)
+    rows = list(result.cursor.fetchall())
+    result.close()
+    return rows
 
 
 def of_projects(session: Session, keys: Collection[Key], projects: Collection[str]) -> set[Key]:
@@ -294,9 +303,8 @@ def _recursive(steps: tuple[Step, ...]) -> TextClause:
 
 
 @cache
-def _node(kind: NodeKind, dialect: str) -> Any:
-    columns = [column(name, _TYPES.get(name, Text())) for name in _COLUMNS]
-    return _statement(_FACTS[kind].sql(dialect), dialect).columns(*columns)
+def _node(kind: NodeKind, dialect: str) -> TextClause:
+    return _statement(_FACTS[kind].sql(dialect), dialect)
 
 
 def _statement(sql: str, dialect: str) -> TextClause:

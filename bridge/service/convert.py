@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -29,7 +29,6 @@ from bridge.client.models import (
 )
 from bridge.domain.causes import Cause
 from bridge.domain.explain import JobRun
-from bridge.domain.graph import LineageGraph, NodeKind
 from bridge.domain.identity import LineageParent, Origin
 from bridge.domain.lineage import (
     Artifact,
@@ -194,10 +193,11 @@ class Presenter:
         if given or not base or not origin.is_task_instance:
             return given
         mapped = f"/mapped/{origin.map_index}" if origin.map_index >= 0 else ""
-        return _airflow_link(base, origin.dag_id, origin.dag_run_id, origin.task_id) + mapped
+        return airflow_link(base, origin.dag_id, origin.dag_run_id, origin.task_id) + mapped
 
 
-def _airflow_link(base: str, dag_id: str | None, dag_run_id: str | None, task_id: str | None) -> str:
+def airflow_link(base: str, dag_id: str | None, dag_run_id: str | None, task_id: str | None) -> str:
+    """The address of Airflow's page of a task instance."""
     dag, run, task = (quote(part or "", safe="") for part in (dag_id, dag_run_id, task_id))
     return f"{base.rstrip('/')}/dags/{dag}/runs/{run}/tasks/{task}"
 
@@ -323,42 +323,3 @@ def _utc(moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-_UIDS = {
-    NodeKind.ARTIFACT: "artifact_id",
-    NodeKind.TASK: "run_id",
-    NodeKind.RUN: "run_id",
-    NodeKind.DATASET: "dataset_id",
-}
-_NODE_TEXTS = ("type", "uri", "version", "state", "dag_id", "dag_run_id", "task_id")
-
-
-def graph_record(
-    graph: LineageGraph, airflow_url: str | None, projects: Collection[str] = ()
-) -> dict[str, object]:
-    """A ``LineageGraphModel`` as plain values: making tens of thousands of messages takes too long. With
-    ``projects`` no other is named."""
-    nodes = []
-    for one in graph.nodes:
-        record: dict[str, object] = {
-            "id": one.id,
-            "kind": one.kind.value,
-            "depth": one.depth,
-            # Of data its URI.
-            "name": redact_uri(one.name),
-            "project": one.project if not projects or one.project in projects else "",
-        }
-        for name in _NODE_TEXTS:
-            value = getattr(one, name)
-            if value is not None:
-                record[name] = redact_uri(value) if name == "uri" else value
-        if one.uid is not None:
-            record[_UIDS[one.kind]] = one.uid
-        if airflow_url and one.kind is NodeKind.JOB_RUN and one.dag_id and one.dag_run_id and one.task_id:
-            record["link"] = _airflow_link(airflow_url, one.dag_id, one.dag_run_id, one.task_id)
-        if one.at is not None:
-            record["at"] = one.at.isoformat().replace("+00:00", "Z")
-        nodes.append(record)
-    edges = [{"source": source, "target": target, "name": name} for source, target, name in graph.edges]
-    return {"nodes": nodes, "edges": edges, "truncated": graph.truncated, "frontier": graph.frontier}

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
-from pydantic_core import to_json
+from sqlmodel import Session
 
 from bridge.client.history import ArtifactBrief
 from bridge.client.lineage import LineageGraphModel
 from bridge.client.models import ArtifactModel, Page
-from bridge.domain.graph import LineageGraph
 from bridge.domain.redaction import redact_uri
 from bridge.lineage import mirror
 from bridge.lineage.artifacts import ArtifactFilter, ListedArtifact, list_artifacts
 from bridge.lineage.collecting import collector_paused
 from bridge.lineage.errors import CursorError
-from bridge.lineage.graph import MOST_DEPTH, MOST_NODES, GraphDirection, lineage_of
+from bridge.lineage.graph import MOST_DEPTH, MOST_NODES, GraphDirection, walk
 from bridge.lineage.records import StoredArtifact
 from bridge.service.access.caller import Caller
 from bridge.service.briefs import brief
 from bridge.service.context import Context
-from bridge.service.convert import artifact_model, graph_record
+from bridge.service.convert import artifact_model
 from bridge.service.describing import any_content
+from bridge.service.graphs import graph_json
 from bridge.service.passing import MOST_PREVIEW_BYTES, pass_on
 from bridge.service.problems import ProblemError
 from bridge.service.routes.common import MAX_LIMIT, CallerDep, ContextDep
@@ -158,30 +156,29 @@ def _brief(listed: ListedArtifact, caller: Caller, now: datetime) -> ArtifactBri
 
 
 async def _graph(context: Context, caller: Caller, node: str, query: GraphQuery) -> Response:
-    try:
-        found = await context.store.read(
-            lambda s: lineage_of(
-                s,
+    airflow_url = context.settings.airflow_url
+
+    def read(session: Session) -> bytes | None:
+        # At once, by the thread that read it: tens of thousands of nodes and edges are not handed about.
+        with collector_paused:
+            found = walk(
+                session,
                 node,
                 direction=query.direction,
                 depth=query.depth,
                 nodes=query.nodes,
                 projects=caller.projects,
             )
-        )
+            return None if found is None else graph_json(found, airflow_url, caller.projects)
+
+    try:
+        text = await context.store.read(read)
     except ValueError as error:
         told = f"{node} is no node's id"
         raise ProblemError("invalid-request", told, errors=[("/node", told)]) from error
-    if found is None:
+    if text is None:
         raise ProblemError("not-found", f"there is no {node.replace(':', ' ')}")
-    airflow_url = context.settings.airflow_url
-    text = await anyio.to_thread.run_sync(_as_json, found, airflow_url, caller.projects)
     return Response(text, media_type="application/json")
-
-
-def _as_json(graph: LineageGraph, airflow_url: str | None, projects: Collection[str]) -> bytes:
-    with collector_paused:
-        return to_json(graph_record(graph, airflow_url, projects))
 
 
 async def _stored(context: Context, caller: Caller, artifact_id: UUID) -> StoredArtifact:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlmodel import Session
 
 import bridge.lineage.graph as graph_module
+from bridge.client.lineage import LineageGraphModel, LineageNodeModel
 from bridge.domain.graph import LineageGraph, NodeKind
 from bridge.domain.lineage import DatasetWrite, Direction, InputVersion, JobRunEvent, Run
+from bridge.domain.redaction import redact_uri
 from bridge.lineage.database import Database
 from bridge.lineage.datasets import record_job_event
-from bridge.lineage.graph import lineage_of
+from bridge.lineage.graph import lineage_of, walk
 from bridge.lineage.mirror import store_mirror
 from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, JOB_RUNS, RUNS
+from bridge.service.graphs import graph_json
 from tests.bench.seeding import seed
 from tests.bench.seeding_rows import History
 from tests.support.lineage_samples import ETL, T0, a_mirror, a_submission, partition, some_uuid, submit
@@ -114,6 +119,46 @@ def test_an_importer_is_not_taken_for_who_made_what_it_read(database: Database, 
         )
     found = graph(database, artifact(database, "file:///artifacts/7/train/model"))
     assert str(other.run_id) not in {node.uid for node in found.nodes}
+
+
+@pytest.mark.parametrize("limits", [{}, {"nodes": 4}, {"projects": ("default",)}])
+def test_the_graph_is_written_down_as_it_is_told(
+    database: Database, story: list[Run], limits: dict[str, Any]
+) -> None:
+    name = 'a "name" with \\ and \n, ü\u2028 and ?token=abcdefgh'
+    given = a_submission(display_name=name, inputs=(InputVersion(name="flights", uri=PARTITION),))
+    odd = database.transact(lambda session: submit(session, given))
+    moments = (T0, T0 + timedelta(microseconds=1500))
+    for run, moment in zip((odd, story[0]), moments, strict=True):
+        moved = RUNS.update().where(RUNS.c.run_id == run.run_id).values(created_at=moment)
+        database.transact(lambda session, moved=moved: session.execute(moved))
+    node, around = f"run:{odd.run_id}", {"direction": "both", "depth": 20, "nodes": 1000} | limits
+    told = graph(database, node, **around)
+
+    def write(session: Session) -> bytes:
+        walked = walk(session, node, **around)
+        assert walked is not None
+        return graph_json(walked, "https://airflow.example/", limits.get("projects", ()))
+
+    written = LineageGraphModel.model_validate_json(database.read(write))
+    uids = {NodeKind.ARTIFACT: "artifact_id", NodeKind.DATASET: "dataset_id"}
+    assert [one.model_dump(exclude={"link"}) for one in written.nodes] == [
+        LineageNodeModel.model_validate(
+            {
+                **{field: value for field, value in one._asdict().items() if field != "uid"},
+                "name": redact_uri(one.name),
+                "uri": one.uri and redact_uri(one.uri),
+                uids.get(one.kind, "run_id"): one.uid,
+            }
+        ).model_dump(exclude={"link"})
+        for one in told.nodes
+    ]
+    assert [(edge.source, edge.target, edge.name) for edge in written.edges] == list(told.edges)
+    assert (written.truncated, tuple(written.frontier)) == (told.truncated, told.frontier)
+    assert written.nodes[0].at == T0
+    links = {one.link for one in written.nodes if one.kind == "job_run"}
+    assert all(link and link.startswith("https://airflow.example/dags/") for link in links)
+    assert {one.link for one in written.nodes if one.kind != "job_run"} == {None}
 
 
 def test_limits_are_told_and_one_can_go_on_from_the_frontier(database: Database, story: list[Run]) -> None:
