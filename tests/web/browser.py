@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Request,
+    Response,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 THEMES = ("light", "dark")
 SIZES = {"phone": (375, 812), "desk": (1280, 800)}
@@ -132,3 +141,17 @@ class View:
     def _refuse(self, dialog: Any) -> None:
         self.complaints.append(f"dialog: {dialog.message}")
         dialog.dismiss()
+
+
+class Cut:
+    """The connection to a route of the service, which can be cut and mended."""
+
+    def __init__(self, page: Page, route: str, *, away: bool = True) -> None:
+        self.away = away
+        page.route(route, self._answer)
+
+    def _answer(self, route: Route) -> None:
+        if self.away:
+            route.abort()
+        else:
+            route.continue_()

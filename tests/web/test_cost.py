@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import delete, insert
 
 from bridge.lineage.database import Database
 from bridge.lineage.tables import USAGE_TOTALS
+from tests.web.browser import Cut
 from tests.web.conftest import OpenView
 from tests.web.world import World
 
@@ -122,19 +123,11 @@ def test_a_bridge_that_does_not_answer_is_told_and_asked_again(
 ) -> None:
     view = look()
     page = view.page
-    away = True
-
-    def answer(route: Route) -> None:
-        if away:
-            route.abort()
-        else:
-            route.continue_()
-
-    page.route("**/api/v1/cost?**", answer)
+    connection = Cut(page, "**/api/v1/cost?**")
     view.open(_BOTH)
     expect(page.get_by_role("heading", name="The cost cannot be shown")).to_be_visible()
     assert view.accessibility() == []
-    away = False
+    connection.away = False
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("tbody tr")).to_have_count(2)
 

@@ -6,6 +6,7 @@ import time
 
 from playwright.sync_api import Page, Route, expect
 
+from tests.web.browser import Cut
 from tests.web.conftest import OpenView
 from tests.web.world import World
 
@@ -94,21 +95,13 @@ def test_without_the_stream_the_page_asks_by_itself(look: OpenView, world: World
 def test_a_bridge_that_does_not_answer_is_told_and_the_list_stays(look: OpenView, world: World) -> None:
     view = look()
     page = view.page
-    away = False
-
-    def answer(route: Route) -> None:
-        if away:
-            route.abort()
-        else:
-            route.continue_()
-
-    page.route("**/api/v1/**", answer)
+    connection = Cut(page, "**/api/v1/**", away=False)
     view.open("/")
     expect(page.get_by_role("link", name="nightly load")).to_be_visible()
-    away = True
+    connection.away = True
     page.locator("label", has_text="Failed").click()
     expect(page.get_by_role("alert")).to_contain_text("the bridge does not answer", ignore_case=True)
-    away = False
+    connection.away = False
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("link", name="nightly load")).to_be_visible()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from bridge.lineage import quarantine
 from bridge.lineage.database import Database
 from tests.integration.service.calls import submit, wait_until
 from tests.integration.service.pipelines import trains
+from tests.web.browser import Cut
 from tests.web.conftest import OpenView
 from tests.web.world import World
 
@@ -153,17 +154,9 @@ def test_a_webhook_that_fails_is_told(look: OpenView, world: World, sending: Non
 def test_a_bridge_that_does_not_answer_is_told_and_asked_again(look: OpenView) -> None:
     view = look()
     page = view.page
-    away = True
-
-    def answer(route: Route) -> None:
-        if away:
-            route.abort()
-        else:
-            route.continue_()
-
-    page.route("**/api/v1/status", answer)
+    connection = Cut(page, "**/api/v1/status")
     view.open("/backends")
     expect(page.get_by_role("heading", name="The status cannot be shown")).to_be_visible(timeout=20_000)
-    away = False
+    connection.away = False
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("article", name="Backend default")).to_be_visible()

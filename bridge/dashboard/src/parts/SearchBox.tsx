@@ -1,11 +1,13 @@
 import { TextInput } from "@mantine/core";
-import { useEffect, useRef, useState } from "react";
+import { useRef } from "react";
 
 import { useKeys } from "../app/keys";
 import { Icon } from "./Icon";
 import classes from "./SearchBox.module.css";
+import { useTyping } from "./useTyping";
 
 const TYPING_MS = 350;
+const trimmed = (typed: string) => typed.trim();
 
 interface Props {
   /** The text that is searched now. */
@@ -17,22 +19,7 @@ interface Props {
 /** A text to search for, applied when typing pauses; `/` leads to it. */
 export function SearchBox({ text, apply, placeholder }: Props) {
   const box = useRef<HTMLInputElement>(null);
-  const [typed, setTyped] = useState(text);
-  const [known, setKnown] = useState(text);
-  // Another address brings another text.
-  if (known !== text) {
-    setKnown(text);
-    setTyped(text);
-  }
-  const latest = useRef(apply);
-  useEffect(() => {
-    latest.current = apply;
-  });
-  useEffect(() => {
-    if (typed.trim() === text) return undefined;
-    const timer = setTimeout(() => { latest.current(typed.trim()); }, TYPING_MS);
-    return () => { clearTimeout(timer); };
-  }, [typed, text]);
+  const [typed, setTyped] = useTyping(text, apply, TYPING_MS, trimmed);
   useKeys({ "/": () => box.current?.select() });
   return (
     <form className={classes["search"]} onSubmit={(event) => { event.preventDefault(); apply(typed.trim()); }}>
