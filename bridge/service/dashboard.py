@@ -7,41 +7,42 @@ nobody has built it has the API all the same; the page then says what to do.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from fastapi.staticfiles import StaticFiles
 from pydantic import BeforeValidator
-from starlette.middleware.gzip import GZipMiddleware
 
 from bridge.lineage import runs
 from bridge.lineage.records import RunFilter
 from bridge.service.access.places import prefix_of
+from bridge.service.assets import NONCE_PLACE, KeptAssets, first_links
 from bridge.service.limits import security_headers
 from bridge.service.routes.common import CallerDep, ContextDep
 
 WEB = Path(str(files("bridge.service"))) / "web"
-# Where the build leaves a place for the number that lets this answer's styles in, and no others.
-NONCE_PLACE = "kfbridge-style-nonce"
 # Where the build leaves a place for the path of ``public_url``.
 BASE_PLACE = "kfbridge-base-path"
-ROUTES = (
-    "/",
-    "/runs/{run_id}",
-    "/pipelines",
-    "/pipelines/{name}",
-    "/compare",
-    "/lineage",
-    "/cost",
-    "/oncall",
-    "/artifacts",
-    "/artifacts/{artifact_id}",
-    "/backends",
-)
+# Each route, and the source of its page.
+ROUTES = {
+    "/": "runs/RunsPage",
+    "/runs/{run_id}": "run/RunPage",
+    "/pipelines": "pipelines/PipelinesPage",
+    "/pipelines/{name}": "pipeline/PipelinePage",
+    "/compare": "compare/ComparePage",
+    "/lineage": "lineage/LineagePage",
+    "/cost": "cost/CostPage",
+    "/oncall": "oncall/OnCallPage",
+    "/artifacts": "artifacts/ArtifactsPage",
+    "/artifacts/{artifact_id}": "artifacts/ArtifactPage",
+    "/backends": "status/StatusPage",
+}
+# What the page of the runs asks first. Asked along with its scripts, it is there when they are.
+FIRST_QUESTION = "/api/v1/runs?limit=50&metrics=3"
 _NOT_BUILT = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
@@ -53,25 +54,32 @@ _NOT_BUILT = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 router = APIRouter(include_in_schema=False)
 
 
-def page(context: ContextDep) -> Response:
-    """The dashboard's page, the same for each of its routes."""
-    index = WEB / "index.html"
-    if not index.is_file():
-        return HTMLResponse(_NOT_BUILT, status_code=503, headers={"Cache-Control": "no-store"})
-    nonce = secrets.token_urlsafe(16)
-    policy = security_headers(context.settings.airflow_url, style_nonce=nonce)
-    prefix = prefix_of(context.settings.public_url)
-    text = index.read_text(encoding="utf-8").replace(NONCE_PLACE, nonce)
-    # A deep link is asked for at other depths than the files lie.
-    text = text.replace(BASE_PLACE, prefix).replace('"./assets/', f'"{prefix}/assets/')
-    return HTMLResponse(
-        text,
-        headers={"Cache-Control": "no-store"} | {name.decode(): value.decode() for name, value in policy},
-    )
+def page_of(route: str) -> Callable[..., Response]:
+    """What answers a route: the dashboard's page, the same for each but for what is loaded first."""
+
+    def page(request: Request, context: ContextDep) -> Response:
+        index = WEB / "index.html"
+        if not index.is_file():
+            return HTMLResponse(_NOT_BUILT, status_code=503, headers={"Cache-Control": "no-store"})
+        nonce = secrets.token_urlsafe(16)
+        policy = security_headers(context.settings.airflow_url, style_nonce=nonce)
+        prefix = prefix_of(context.settings.public_url)
+        first = first_links(WEB, f"src/pages/{ROUTES[route]}.tsx")
+        if route == "/" and not request.url.query:
+            first = f'<link rel="preload" as="fetch" crossorigin href="{prefix}{FIRST_QUESTION}">{first}'
+        text = index.read_text(encoding="utf-8").replace("</head>", f"{first}</head>", 1)
+        # A deep link is asked for at other depths than the files lie.
+        text = text.replace(NONCE_PLACE, nonce).replace(BASE_PLACE, prefix)
+        return HTMLResponse(
+            text.replace('"./assets/', f'"{prefix}/assets/'),
+            headers={"Cache-Control": "no-store"} | {name.decode(): value.decode() for name, value in policy},
+        )
+
+    return page
 
 
 for _route in ROUTES:
-    router.add_api_route(_route, page, response_class=HTMLResponse)
+    router.add_api_route(_route, page_of(_route), response_class=HTMLResponse)
 
 
 def _unmapped(value: object) -> object:
@@ -105,17 +113,6 @@ async def go(
     return RedirectResponse(f"{prefix}/?{query}", status_code=302)
 
 
-class _Assets(StaticFiles):
-    """The built files; each is called after its content, so a browser need never ask twice."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """As for any file, with the promise that it does not change."""
-        answer = super().file_response(*args, **kwargs)
-        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return answer
-
-
 def mount_assets(app: FastAPI) -> None:
-    """Serve the built files below ``/assets``, compressed."""
-    assets = _Assets(directory=str(WEB / "assets"), check_dir=False)
-    app.mount("/assets", GZipMiddleware(assets, minimum_size=1024), name="assets")
+    """Serve the built files below ``/assets``."""
+    app.mount("/assets", KeptAssets(WEB / "assets"), name="assets")

@@ -3,6 +3,7 @@ import type { QueryClient } from "@tanstack/react-query";
 import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
 
 import { BASE } from "./api/http";
+import { runsQuery } from "./api/queries";
 import { NoSuchPage, RouteTrouble } from "./app/RouteTrouble";
 import { Shell } from "./app/Shell";
 import { Lines } from "./parts/feedback";
@@ -14,7 +15,7 @@ import { readPipelineSearch } from "./pages/pipeline/search";
 import { readPipelinesSearch } from "./pages/pipelines/search";
 import { readOnCallSearch } from "./pages/oncall/search";
 import { readRunSearch } from "./pages/run/search";
-import { readRunsSearch } from "./pages/runs/search";
+import { readRunsSearch, toQuery } from "./pages/runs/search";
 import { parseSearch, stringifySearch } from "./words/search";
 
 const root = createRootRouteWithContext<{ queries: QueryClient }>()({ component: Shell, notFoundComponent: NoSuchPage });
@@ -23,6 +24,11 @@ const runs = createRoute({
   getParentRoute: () => root,
   path: "/",
   validateSearch: readRunsSearch,
+  loaderDeps: ({ search }) => search,
+  // Asked while the page's chunk is on its way; see FIRST_QUESTION in bridge/service/dashboard.py.
+  loader: ({ context, deps, cause }) => {
+    if (cause !== "preload") void context.queries.prefetchQuery(runsQuery(toQuery(deps)));
+  },
   component: lazyRouteComponent(() => import("./pages/runs/RunsPage"), "RunsPage"),
 });
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from bridge.service import dashboard
 from tests.unit.service.harness import Harness, harness, mirror_of
 from tests.unit.service.test_repeating import origin
 
-INDEX = '<meta property="csp-nonce" nonce="kfbridge-style-nonce"><script type="module" src="/assets/a.js">'
+INDEX = (
+    '<meta property="csp-nonce" nonce="kfbridge-style-nonce"><script type="module" src="/assets/a.js"></head>'
+)
 
 
 @pytest.fixture
@@ -55,10 +58,64 @@ async def test_airflow_may_show_the_page_in_a_frame(built: Path, database: Datab
 
 async def test_built_files_are_kept_for_good_and_compressed(built: Path, database: Database) -> None:
     async with harness(database) as service:
-        answer = await service.client.get("/assets/a.js")
-        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert answer.headers["content-encoding"] == "gzip"
+        for _ in range(2):
+            answer = await service.client.get("/assets/a.js")
+            assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+            assert answer.headers["content-encoding"] == "gzip"
+            assert answer.text == (built / "assets" / "a.js").read_text()
         assert (await service.client.get("/assets/../index.html")).status_code == 404
+        assert (await service.client.post("/assets/a.js")).status_code == 405
+        known = {"if-none-match": answer.headers["etag"]}
+        again = await service.client.get("/assets/a.js", headers=known)
+        assert (again.status_code, again.content) == (304, b"")
+        plain = await service.client.get("/assets/a.js", headers={"accept-encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        assert plain.text == answer.text
+        assert "javascript" in plain.headers["content-type"]
+        # Kept: a page that is open goes on with its own files while others are built.
+        (built / "assets" / "a.js").unlink()
+        assert (await service.client.get("/assets/a.js")).text == answer.text
+
+
+async def test_a_page_names_what_it_is_made_of_before_a_script_asks(built: Path, service: Harness) -> None:
+    chunks = {
+        "index.html": {"file": "assets/a.js", "imports": ["_react.js"]},
+        "_react.js": {"file": "assets/react.js"},
+        "_table.js": {"file": "assets/table.js", "imports": ["_react.js"], "css": ["assets/table.css"]},
+        "src/pages/runs/RunsPage.tsx": {
+            "file": "assets/runs.js",
+            "imports": ["index.html", "_react.js", "_table.js"],
+            "css": ["assets/runs.css"],
+        },
+    }
+    (built / "manifest.json").write_text(json.dumps(chunks))
+    text = (await service.client.get("/")).text
+    nonces = set(re.findall('nonce="([^"]+)"', text))
+    assert len(nonces) == 1
+    links = re.findall('<link rel="([a-z]+)"[^>]* href="([^"]+)"', text.partition("</head>")[0])
+    assert links == [
+        ("preload", dashboard.FIRST_QUESTION),
+        ("modulepreload", "/assets/table.js"),
+        ("modulepreload", "/assets/runs.js"),
+        ("stylesheet", "/assets/table.css"),
+        ("stylesheet", "/assets/runs.css"),
+    ]
+    filtered = (await service.client.get("/?state=FAILED")).text
+    assert dashboard.FIRST_QUESTION not in filtered
+    assert "/assets/runs.js" in filtered
+    assert "<link" not in (await service.client.get("/compare")).text
+
+
+def test_every_route_has_the_page_that_the_router_gives_it() -> None:
+    source = (Path(__file__).parents[3] / "bridge" / "dashboard" / "src" / "router.tsx").read_text()
+    pages = re.findall(r'path: "([^"]+)".*?import\("\./pages/([^"]+)"\)', source, re.DOTALL)
+    found = {re.sub(r"\$(\w+)", lambda name: f"{{{snake(name[1])}}}", path): page for path, page in pages}
+    assert found == dashboard.ROUTES
+
+
+def snake(name: str) -> str:
+    """``runId`` as Python writes it."""
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
 
 
 async def test_without_a_built_dashboard_the_page_says_what_to_do(
