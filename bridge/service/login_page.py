@@ -41,7 +41,8 @@ button.second { background: transparent; color: var(--text); border: 1px solid v
 form { display: grid; gap: 0.75rem; }
 label { display: grid; gap: 0.35rem; font-weight: 600; }
 input { width: 100%; padding: 0.6rem 0.75rem; border: 1px solid var(--edge); border-radius: 8px;
-  background: var(--ground); color: var(--text); font: 0.875rem ui-monospace, Menlo, Consolas, monospace; }
+  background: var(--ground); color: var(--text);
+  font: 0.875rem/1.6 ui-monospace, Menlo, Consolas, monospace; }
 .note { display: grid; gap: 0.4rem; padding: 0.8rem 1rem; border-radius: 8px; background: var(--run-ground);
   color: var(--run); }
 .note.bad { background: var(--bad-ground); color: var(--bad); }

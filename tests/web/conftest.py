@@ -36,14 +36,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def look(browser: Browser, world: World) -> Iterator[OpenView]:
-    """Opens pages under observation; ``theme``, ``size``, ``script`` and ``base_url`` may be given."""
+def look(browser: Browser, request: pytest.FixtureRequest) -> Iterator[OpenView]:
+    """Opens pages under observation, of the world's service unless ``base_url`` is given; ``theme``, ``size``
+    and ``script`` may be, too."""
     contexts: list[BrowserContext] = []
 
     def open_view(
         *, theme: str = "light", size: str = "desk", script: bool = True, base_url: str | None = None
     ) -> View:
-        context = new_context(browser, base_url or world.url, theme=theme, size=size, script=script)
+        url = base_url or request.getfixturevalue("world").url
+        context = new_context(browser, url, theme=theme, size=size, script=script)
         contexts.append(context)
         return View(context.new_page())
 

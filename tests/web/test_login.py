@@ -17,10 +17,10 @@ from bridge.lineage.database import Database
 from tests.integration.service.calls import submit, wait_until
 from tests.integration.service.pipelines import sleeps
 from tests.support.bridge_service import start_service
+from tests.support.local_backend import start_local_backend
 from tests.support.served_issuer import CLIENT, CLIENT_SECRET, ServedIssuer, served_issuer
 from tests.web.conftest import OpenView
 from tests.web.test_looks import settled
-from tests.web.world import World
 
 TOKEN = "the token of the settings"
 _SETTINGS = """
@@ -57,11 +57,11 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, world: World) -> Iterator[Guarded]:
-    kfp_url = world.client.get("/api/v1/status").json()["backends"][0]["url"]
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """With a backend of its own: another service's history tells of whatever is at its backend."""
     folder = tmp_path_factory.mktemp("guarded")
     url = f"http://127.0.0.1:{_free_port()}"
-    with served_issuer() as issuer:
+    with served_issuer() as issuer, start_local_backend(folder / "local") as backend:
         issuer.asks = True
         issuer.returns = {f"{url}/ml/login/callback"}
         (folder / "bridge.toml").write_text(_SETTINGS.format(issuer=issuer.url, client=CLIENT))
@@ -73,7 +73,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, world: World) -> Iterator[
             "KFBRIDGE_PUBLIC_URL": f"{url}/ml",
         }
         with (
-            start_service(folder, kfp_url, env=environment),
+            start_service(folder, backend.url, env=environment),
             httpx.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client,
         ):
             run = submit(client, sleeps(600), display_name="guarded", project="risk")
@@ -100,6 +100,7 @@ def test_from_a_deep_link_to_the_issuer_to_act_and_out_again(look: OpenView, gua
     expect(page.get_by_role("status").filter(has_text=reason)).to_be_visible()
     assert view.accessibility() == []
     page.goto(guarded.url + guarded.page)
+    settled(page, "text=guarded")
 
     # What ends the session leaves the page as it is.
     database = Database(guarded.database_url)

@@ -476,6 +476,26 @@ async def test_a_session_ends_with_its_time_and_streams_end_with_it(
         assert (await ada.bridge.get("/api/v1/runs")).status_code == 401
 
 
+async def test_a_long_poll_ends_with_the_session(
+    database: Database, issuer: ServedIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.service.routes.common._KNOWN_CHECK_SECONDS", 0.02)
+    grants = [{**GRANTS[0], "projects": ["polled"]}]
+    settings = configured(issuer, grants=grants) | {"token_keep_seconds": 0.0, "api_token": "root"}
+    async with harness(database, **settings) as service, person(service) as ada:
+        await ada.sign_in()
+        service.client.headers["Authorization"] = "Bearer root"
+        run = await service.submitted("polled", project="polled")
+        path = f"/api/v1/runs/{run['run_id']}"
+        polling = asyncio.create_task(ada.bridge.get(path, params={"wait": "60s"}))
+        while not service.context.wakeups.runs.watched:
+            await asyncio.sleep(0.005)
+        database.transact(lambda s: sessions.end_sessions_of(s, "ada", actor="test"))
+        async with asyncio.timeout(10):
+            assert (await polling).status_code == 401
+        assert not service.context.wakeups.runs.watched
+
+
 async def test_what_somebody_may_do_follows_the_settings_of_now(
     database: Database, issuer: ServedIssuer
 ) -> None:

@@ -112,6 +112,7 @@ def test_every_switch_of_the_chart_holds_its_pods_to_the_rules(helm: str, tmp_pa
         "watch": {"enabled": True, "namespaces": ["*"]},
         "kfpToken": {"enabled": True, "namespaces": ["team-a"]},
         "tokenReview": {"enabled": True},
+        "oidc": {"secretName": "kfbridge-oidc"},
         "podDisruptionBudget": {"enabled": False},
         "networkPolicy": {"enabled": False},
         "migration": {"enabled": False},
@@ -129,3 +130,6 @@ def test_every_switch_of_the_chart_holds_its_pods_to_the_rules(helm: str, tmp_pa
         [container] = pod["spec"]["containers"]
         assert container["image"].endswith("kfbridge@sha256:" + "0" * 64)
         assert {"name": "SSL_CERT_FILE", "value": "/etc/authorities/ca.pem"} in container["env"]
+        secret = {"name": "kfbridge-oidc", "key": "client-secret", "optional": True}
+        told = {"name": "KFBRIDGE_OIDC_CLIENT_SECRET", "valueFrom": {"secretKeyRef": secret}}
+        assert told in container["env"]

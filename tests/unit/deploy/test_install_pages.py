@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,11 +15,13 @@ import jsonschema
 import pytest
 import yaml
 
+from bridge.service.settings import ServiceSettings
 from bridge.service.settings_sources import load_settings
 from deploy import compose_check, manifests
 from tests.unit.deploy.pods import of_kind, read
 from tests.unit.docs.pages import ROOT
 
+ACCESS = (ROOT / "docs" / "access.md").read_text()
 KUBERNETES = (ROOT / "docs" / "install-kubernetes.md").read_text()
 MULTI_USER = (ROOT / "docs" / "install-multi-user-kubeflow.md").read_text()
 ONE_MACHINE = (ROOT / "docs" / "install-one-machine.md").read_text()
@@ -134,6 +137,32 @@ def test_values_for_an_object_store_lead_the_pods_to_it(tmp_path: Path) -> None:
     for one in of_kind(rendered, "Deployment"):
         [container] = one["spec"]["template"]["spec"]["containers"]
         assert [found for found in container["env"] if found["name"] in environment] == values["extraEnv"]
+
+
+def test_values_for_signing_in_are_values_and_settings() -> None:
+    values = yaml.safe_load(_block(KUBERNETES, "oidc"))
+    defaults = yaml.safe_load((manifests.CHART / "values.yaml").read_text())
+    merged = {**defaults, **values, "settings": {**defaults["settings"], **values["settings"]}}
+    jsonschema.validate(merged, json.loads((manifests.CHART / "values.schema.json").read_text()))
+    given = values["settings"]["oidc"] | {"client_id": "kfbridge-dashboard"}
+    settings = ServiceSettings.model_validate({**values["settings"], "oidc": given, "host": "0.0.0.0"})
+    settings.check_served()
+    [named] = re.findall(
+        r"kubectl create secret generic (\S+) --namespace kfbridge \\\n +--from-literal=client-id", KUBERNETES
+    )
+    assert values["oidc"]["secretName"] == named
+
+
+def test_settings_for_signing_in_are_settings(tmp_path: Path) -> None:
+    [toml] = re.findall(r"\n\n((?:    .*\n|\n)*?    client_id = .*\n(?:    .*\n)*)", ACCESS)
+    file = tmp_path / "kfbridge.toml"
+    file.write_text(textwrap.dedent(toml))
+    settings = load_settings({"KFBRIDGE_OIDC_CLIENT_SECRET": "s"}, config_file=file)
+    assert settings.oidc is not None
+    assert (settings.oidc.client_id, settings.oidc.shown_name) == ("kfbridge-dashboard", "login.example")
+    assert settings.oidc.client_secret is not None
+    assert "client_secret=SecretStr('**********')" in repr(settings)
+    assert settings.secrets() == ["s"]
 
 
 def test_values_for_airflow_name_what_the_provider_reads() -> None:

@@ -50,6 +50,27 @@ async def test_only_styles_of_this_very_answer_are_let_in(built: Path, service: 
     assert nonces[0] != nonces[1]
 
 
+async def test_under_a_path_pages_and_files_are_found_whatever_the_proxy_leaves_of_it(
+    built: Path, database: Database
+) -> None:
+    relative = '<meta name="kfbridge-base" content="kfbridge-base-path"><script src="./assets/a.js">'
+    (built / "index.html").write_text(relative)
+    async with harness(database, public_url="https://example.org/ml/kfbridge/") as service:
+        for prefix in ("", "/ml/kfbridge"):
+            answer = await service.client.get(f"{prefix}/runs/x")
+            assert 'content="/ml/kfbridge"><script src="/ml/kfbridge/assets/a.js"' in answer.text
+            assert (await service.client.get(f"{prefix}/assets/a.js")).status_code == 200
+            assert (await service.client.get(f"{prefix}/api/v1/runs")).status_code == 200
+            query = "dag_id=a&dag_run_id=b&task_id=c"
+            gone = await service.client.get(f"{prefix}/go?{query}")
+            assert gone.headers["location"] == "/ml/kfbridge/?dag_id=a&dag_run_id=b"
+        assert (await service.client.get("/ml/kfbridge")).status_code == 200
+        assert (await service.client.get("/ml/kfbridges")).status_code == 404
+    async with harness(database) as service:
+        (built / "index.html").write_text(relative)
+        assert 'content=""><script src="/assets/a.js"' in (await service.client.get("/cost")).text
+
+
 async def test_airflow_may_show_the_page_in_a_frame(built: Path, database: Database) -> None:
     async with harness(database, airflow_url="https://airflow.example.com/x") as service:
         policy = (await service.client.get("/")).headers["content-security-policy"]

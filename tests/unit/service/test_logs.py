@@ -10,6 +10,7 @@ import pytest
 from bridge.lineage.reading import tasks_of
 from bridge.service import tasklogs
 from bridge.service.access.caller import NOBODY, Caller
+from bridge.service.problems import ProblemError
 from bridge.service.routes.common import stored_run
 from tests.support.fake_kfp import API
 from tests.unit.service.harness import Harness
@@ -78,6 +79,21 @@ async def test_no_more_are_followed_than_there_is_room_for(service: Harness) -> 
     await service.client.get(path, params={"follow": True})
     assert service.context.followed_logs == 0
     assert service.kfp.requests.count(("GET", f"{API}/runs")) >= 1
+
+
+async def test_a_followed_log_ends_with_the_session_of_who_follows(service: Harness) -> None:
+    path = await logged(service)
+    run = await stored_run(service.context, Caller(NOBODY), UUID(path.split("/")[4]))
+    found = await service.context.store.read(lambda s: tasks_of(s, run.run_id))
+    (task,) = [one for one in found if one.pod_name]
+
+    async def nobody() -> None:
+        raise ProblemError("unauthorized", "the session has ended")
+
+    backend = service.context.backends[run.backend]
+    followed = await tasklogs.follow(service.context, backend, run, task, 0, who_asks=nobody)
+    assert [piece async for piece in followed] == []
+    assert service.context.followed_logs == 0
 
 
 async def _known() -> None:

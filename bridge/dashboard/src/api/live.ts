@@ -7,7 +7,7 @@ import type { BridgeEvent } from "./messages";
 import { keys } from "./queries";
 import { isSignedOut, onSignedOut, useSignedOut } from "./signedOut";
 
-export type LiveState = "connecting" | "live" | "polling" | "paused";
+export type LiveState = "connecting" | "live" | "polling" | "paused" | "ended";
 
 /** How often pages ask by themselves while the stream is away, and how often many events lead to a question. */
 export const POLL_MS = 3000;
@@ -63,6 +63,7 @@ export function useLiveUpdates(): void {
       source = undefined;
       if (paused || document.hidden || isSignedOut()) {
         if (paused) setState("paused");
+        else if (isSignedOut()) setState("ended");
         return;
       }
       source = open(gather, () => void client.invalidateQueries({ queryKey: keys.changing }));

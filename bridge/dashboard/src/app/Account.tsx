@@ -5,9 +5,10 @@ import type { Session } from "../api/messages";
 import { signOut } from "../api/session";
 import { Dialog } from "../parts/Dialog";
 import { Notice } from "../parts/feedback";
-import { When } from "../parts/time";
+import { useNow } from "../parts/time";
 import { EVERY, MEANINGS } from "../words/roles";
 import { plain } from "../words/text";
+import { span } from "../words/time";
 import classes from "./Account.module.css";
 
 const KNOWN_BY: Readonly<Record<string, string>> = {
@@ -19,6 +20,7 @@ const KNOWN_BY: Readonly<Record<string, string>> = {
 
 /** Who sits here, what they may do where, and the way out. */
 export default function Account({ session, close }: { session: Session; close: () => void }) {
+  const now = useNow();
   const out = useMutation({ mutationFn: signOut });
   const roles = Object.entries(session.roles).sort(([one], [other]) => one.localeCompare(other));
   return (
@@ -34,7 +36,7 @@ export default function Account({ session, close }: { session: Session; close: (
             </div>
           ))}
         </dl>
-        {session.expires_at && <p className="muted small">The session ends <When at={session.expires_at} />.</p>}
+        {session.expires_at && <p className="muted small">The session ends in {span(Date.parse(session.expires_at) - now)}.</p>}
         {out.error && <Notice tone="bad">{out.error.message}</Notice>}
         {session.signed_in && <Button variant="default" loading={out.isPending || out.isSuccess} onClick={() => out.mutate()}>Sign out</Button>}
       </div>

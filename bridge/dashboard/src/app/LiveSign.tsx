@@ -7,6 +7,7 @@ const WORDS: Record<LiveState, [word: string, told: string]> = {
   connecting: ["Connecting", "The page asks for the bridge's event stream"],
   live: ["Live", "Changes are shown as they happen; press to pause"],
   polling: ["Polling", "The event stream is away; the page asks every few seconds"],
+  ended: ["Ended", "The session has ended; the page goes on when you have signed in again"],
   paused: ["Paused", "The page stands still; press to go on"],
 };
 

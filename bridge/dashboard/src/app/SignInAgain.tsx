@@ -30,7 +30,7 @@ export function SignInAgain() {
   return (
     <section className={classes["bar"]} role="alert" aria-label="The session has ended">
       <p><strong>Your session has ended.</strong> The page stays as it is, and goes on when you have signed in again.</p>
-      <Button component="a" href={inside("/login/start?return_to=/login/done")} target="_blank">Sign in again</Button>
+      <Button component="a" variant="default" href={inside("/login/start?return_to=/login/done")} target="_blank">Sign in again</Button>
     </section>
   );
 }
