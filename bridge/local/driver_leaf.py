@@ -135,15 +135,15 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
     if problem is not None:
         say(log_path, problem)
         return _Attempt(None, problem, final=True)
+    staging = _staging(context, work_dir)
     try:
         pod = replace(pod, notes=notes)
-        launch = await asyncio.to_thread(_prepare, context, leaf, container, pod, log_path)
+        launch = await asyncio.to_thread(_prepare, context, leaf, container, pod, log_path, staging=staging)
         return await _launch(context, leaf, launch, pod.timeout_seconds)
     except ObjectStoreError as error:
         say(log_path, str(error))
         return _Attempt(None, str(error))
     finally:
-        staging = _staging(context, work_dir)
         if staging is not None:
             await asyncio.to_thread(staging.clear)
 
@@ -221,12 +221,19 @@ def _make_places(context: RunContext, work_dir: Path) -> Path:
     return log_path
 
 
-def _prepare(context: RunContext, leaf: Leaf, container: ContainerSpec, pod: Pod, log_path: Path) -> Launch:
+def _prepare(
+    context: RunContext,
+    leaf: Leaf,
+    container: ContainerSpec,
+    pod: Pod,
+    log_path: Path,
+    *,
+    staging: Staging | None = None,
+) -> Launch:
     work_dir = log_path.parent
     configured = task_config_inputs(leaf.component, container, pod)
     inputs = replace(leaf.inputs, parameters={**leaf.inputs.parameters, **configured})
     container, pod = without_passed_on(leaf.component, container, pod)
-    staging = _staging(context, work_dir)
     place = task_place(context.artifact_root, leaf.path)
     if context.objects is not None and context.run.retry and is_object(place):
         # What an earlier life of the run left there, which may be a folder of more files than come now.

@@ -50,8 +50,9 @@ class ObjectStore:
         with self._told(root):
             self._system.call_s3("list_objects_v2", Bucket=bucket_of(root), MaxKeys=1)
 
-    def bring(self, uri: str, target: Path) -> int:
-        """The object at a URI as a file, or those below it as a folder; how many bytes.
+    def bring(self, uri: str, target: Path, stop: threading.Event | None = None) -> int:
+        """The object at a URI as a file, or those below it as a folder; how many bytes. ``stop`` ends it
+        soon after it is set.
 
         Raises ``ObjectStoreError`` and, where there is no room for it, ``OSError``.
         """
@@ -62,19 +63,24 @@ class ObjectStore:
             pairs = {key: _inside(target, key[len(path) :]) for key in objects}
             for place in pairs.values():
                 place.parent.mkdir(parents=True, exist_ok=True)
-            self._system.get(list(pairs), [str(place) for place in pairs.values()])
+            places = [str(place) for place in pairs.values()]
+            self._system.get(list(pairs), places, callback=_until(stop))
             return sum(int(one["size"]) for one in objects.values())
 
-    def take(self, source: Path, uri: str) -> int:
-        """Puts a file, or each file of a folder, at a URI; how many bytes. Raises ``ObjectStoreError``, also
-        for a link: what it leads to may be of this machine and not of who made the link."""
+    def take(self, source: Path, uri: str, stop: threading.Event | None = None) -> int:
+        """Puts a file, or each file of a folder, at a URI; how many bytes. ``stop`` as for ``bring``.
+
+        Raises ``ObjectStoreError``, also for a link: what it leads to may be of this machine and not of who
+        made the link.
+        """
         files = {
             file: f"{_path(uri)}/{file.relative_to(source).as_posix()}".removesuffix("/.")
             for file in _files_of(source)
         }
         with self._told(uri):
             if files:
-                self._system.put([str(file) for file in files], list(files.values()))
+                sources = [str(file) for file in files]
+                self._system.put(sources, list(files.values()), callback=_until(stop))
         return sum(file.stat().st_size for file in files)
 
     def remove(self, uri: str) -> None:
@@ -171,6 +177,22 @@ class ObjectStore:
     def _where(self) -> str:
         named = self._options.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL")
         return f"the S3 server {named}" if named else "Amazon S3"
+
+
+def _until(stop: threading.Event | None) -> Any:
+    """What fsspec tells of each piece that it has moved: it goes no further once the event is set."""
+    from fsspec.callbacks import Callback
+
+    class Until(Callback):  # type: ignore[misc]
+        def relative_update(self, inc: int = 1) -> None:
+            super().relative_update(inc)
+            if stop is not None and stop.is_set():
+                raise ObjectStoreError("The task was ended while its artifacts were on their way.")
+
+        def branched(self, path_1: str, path_2: str, **kwargs: Any) -> Any:
+            return self
+
+    return Until()
 
 
 def _files_of(source: Path) -> Iterator[Path]:

@@ -7,9 +7,10 @@ when it has succeeded. To the component the folder is the bucket mounted: ``/s3/
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from bridge.local.artifacts import BUCKET_PLACES, FILELESS, mounted_path
@@ -28,6 +29,7 @@ class Staging:
     folder: Path
     objects: ObjectStore
     own: str | None = None
+    _stop: threading.Event = field(default_factory=threading.Event, compare=False)
 
     @property
     def mounts(self) -> list[Mount]:
@@ -75,7 +77,7 @@ class Staging:
             if place is None or place.exists():
                 continue
             try:
-                size += self.objects.bring(artifact.uri, place)
+                size += self.objects.bring(artifact.uri, place, self._stop)
                 count += 1
             except NothingThereError:
                 if not self._may_be_without_content(artifact):
@@ -91,7 +93,7 @@ class Staging:
         for artifact in artifacts:
             place = self.place(artifact.uri)
             if place is not None and place.exists():
-                size += self.objects.take(place, artifact.uri)
+                size += self.objects.take(place, artifact.uri, self._stop)
                 count += 1
         return f"Taken to the bucket: {_told(count, size, began)}." if count else None
 
@@ -101,7 +103,8 @@ class Staging:
         )
 
     def clear(self) -> None:
-        """Removes the folder: what is worth keeping is in the bucket."""
+        """Removes the folder, and ends what still goes on in it: what is worth keeping is in the bucket."""
+        self._stop.set()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -172,6 +172,19 @@ async def test_links_are_not_followed_into_this_machine(driver: Driver, s3: S3Se
     assert not list(s3.bucket("kept").objects.filter(Prefix=f"ml/by-hand/{run}"))
 
 
+def test_what_is_on_its_way_when_a_task_is_ended_goes_no_further(tmp_path: Path, s3: S3Server) -> None:
+    s3.bucket("lake").put_object(Key="large", Body=bytes(1 << 22))
+    large = StoredArtifact(schema_title="system.Dataset", uri="s3://lake/large")
+    staging = Staging(tmp_path / "buckets", ObjectStore(s3.options))
+    staging.clear()
+    with pytest.raises(ObjectStoreError, match="ended while its artifacts were on their way"):
+        staging.bring({"data": [large]})
+    written = tmp_path / "buckets" / "s3" / "lake" / "large"
+    written.write_bytes(b"what was written")
+    with pytest.raises(ObjectStoreError, match="ended while"):
+        staging.take([large])
+
+
 def test_an_object_whose_key_leads_out_of_its_folder_is_not_brought(
     tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
