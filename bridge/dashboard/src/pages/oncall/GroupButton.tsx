@@ -58,7 +58,8 @@ function Question({ verb, ids, close }: { verb: Verb; ids: readonly string[]; cl
 
 function Answer({ verb, runs, close }: { verb: Verb; runs: readonly Run[]; close: () => void }) {
   const client = useQueryClient();
-  const [chosen] = useState(() => split(verb, runs));
+  const mayClear = useRefusal("operate", runs.map((run) => run.project)) === null;
+  const [chosen] = useState(() => split(verb, runs, mayClear));
   const [done, setDone] = useState(0);
   const all = [...chosen.here, ...chosen.inAirflow];
   const [refused, setRefused] = useState<readonly string[]>([]);
@@ -115,14 +116,14 @@ interface Split {
 }
 
 /** What is done at the backend, what in Airflow, which would not know of a retry that it did not ask for, and the commands where the bridge has no way into it. */
-function split(verb: Verb, runs: readonly Run[]): Split {
+function split(verb: Verb, runs: readonly Run[], mayClear: boolean): Split {
   if (verb === "cancel") return { here: runs.filter(canCancel), inAirflow: [], commands: [] };
   const failed = runs.filter((run) => run.over && run.state === "FAILED");
   const tasks = new Map(failed.map((run) => [clearCommand(run), run]));
   const asked = [...tasks].flatMap(([command, run]) => (command === null ? [] : [{ command, run }]));
   return {
     here: failed.filter((run) => clearCommand(run) === null),
-    inAirflow: asked.filter(({ run }) => run.clearable).map(({ run }) => run),
-    commands: asked.filter(({ run }) => !run.clearable).map(({ command }) => command),
+    inAirflow: asked.filter(({ run }) => mayClear && run.clearable).map(({ run }) => run),
+    commands: asked.filter(({ run }) => !mayClear || !run.clearable).map(({ command }) => command),
   };
 }

@@ -5,6 +5,7 @@ import { Link } from "@tanstack/react-router";
 import { postJson } from "../../api/http";
 import type { Cleared, Run } from "../../api/messages";
 import { keys } from "../../api/queries";
+import { useRefusal } from "../../api/session";
 import { Command } from "../../parts/Copy";
 import { Dialog } from "../../parts/Dialog";
 import { Notice } from "../../parts/feedback";
@@ -31,13 +32,15 @@ export default function ActionDialog({ run, what, close }: { run: Run; what: "ca
 
 /** A run that Airflow asked for is tried again by clearing its task: the two sides never disagree silently. */
 function Retry({ run, close }: { run: Run; close: () => void }) {
+  const refused = useRefusal("operate", [run.project]);
   const command = clearCommand(run);
-  if (command && run.clearable) return <Clear run={run} command={command} close={close} />;
+  if (command && run.clearable && refused === null) return <Clear run={run} command={command} close={close} />;
   if (command) {
     return (
       <div className={classes["question"]}>
         <p>Airflow asked for this run. Clear its task, and Airflow asks again; its DagRun and this history then say the same.</p>
         <Command text={command} label="command that clears the task" />
+        {run.clearable && <p className="muted small">Operators have it cleared from here. {refused}</p>}
         {run.links.scheduler && <p><a href={run.links.scheduler} rel="noreferrer">Or clear it in Airflow <Icon name="external" size={13} /></a></p>}
       </div>
     );
