@@ -86,6 +86,7 @@ async def _signed_in(request: Request, context: Context, cookie: str) -> Caller:
     if is_foreign_read(request.headers):
         raise ProblemError("foreign-page", "another site's page asked for this by a browser")
     found = await context.authenticator.signed_in(cookie)
+    note_caller(request, found.principal)
     return Caller(found.principal, found)
 
 

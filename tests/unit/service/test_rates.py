@@ -3,13 +3,17 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from bridge.domain.access import Role
 from bridge.lineage.database import Database
+from bridge.lineage.sessions import SignIn, start_session
 from bridge.lineage.tokens import create_token
+from bridge.service.access.places import Site
+from bridge.service.access.tokens import shown_token
 from bridge.service.rates import _MOST_CALLERS, Buckets
 from tests.unit.service.harness import harness
 from tests.unit.service.test_api import problem
@@ -82,6 +86,25 @@ async def test_a_token_has_one_rate_however_it_is_written(
             codes.append(answer.status_code)
     # The first request with each way of writing is the address's, as nobody knows yet whose it is.
     assert codes == [200, 200, 200, 200, 200, 200, 200, 429, 429, 200, 429, 429]
+
+
+async def test_a_session_counts_as_the_token_that_it_was_begun_with(database: Database) -> None:
+    limits = {"caller_requests_per_second": 0.001, "caller_request_burst": 4}
+    _, token = database.transact(lambda s: create_token(s, name="a", role=Role.VIEWER, projects=["p"]))
+    shown = shown_token(token)
+    assert shown is not None
+    begun = SignIn(kind="token", name="token:a", token_id=shown[0], credential_sha256=shown[1])
+    started = database.transact(lambda s: start_session(s, begun, timedelta(hours=1)))
+    assert started is not None
+    by_cookie = {"Cookie": f"{Site('http://bridge', '').cookie('session')}={started[1]}"}
+    by_token = {"Authorization": f"Bearer {token}"}
+    async with harness(database, require_tokens=True, **limits) as service:
+        codes = []
+        for headers in (*[by_cookie] * 3, *[by_token] * 3, by_cookie, by_token):
+            answer = await service.client.get("/api/v1/runs", headers=headers)
+            codes.append(answer.status_code)
+    # The first request with each is the address's, as nobody knows yet whose it is.
+    assert codes == [200, 200, 200, 200, 200, 200, 429, 429]
 
 
 async def test_where_nobody_is_asked_credentials_make_no_callers(database: Database) -> None:
