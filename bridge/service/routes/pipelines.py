@@ -11,7 +11,7 @@ from bridge.client.history import ListedPipelineModel
 from bridge.client.models import AliasRequest, Page, PipelineAliasModel, PipelineModel, RegisterRequest
 from bridge.domain.access import Action
 from bridge.domain.aliases import alias_problem
-from bridge.lineage import aliases, specs
+from bridge.lineage import aliases, audit, specs
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import CursorError, NotStored
 from bridge.lineage.records import StoredAlias
@@ -66,7 +66,7 @@ async def register_pipeline(
     caller: CallerDep,
     project: _Project = "default",
 ) -> PipelineModel:
-    """Make a version of a pipeline known; nothing is run. The same again is 200.
+    """Make a version of a pipeline known; nothing is run. The same again is 200. Audited.
 
     A version's name stays with its digest: another pipeline under it is refused.
     """
@@ -75,7 +75,7 @@ async def register_pipeline(
     pipeline: Pipeline = await request.app.state.acceptance.pipelines.load(body.spec)
     check_admission(pipeline, context.settings.admission_of(project), project)
     new = await context.store.transact(
-        lambda s: _register(s, project, pipeline, body.version), repeatable=True
+        lambda s: _register(s, project, pipeline, body.version, actor=caller.actor), repeatable=True
     )
     if not new:
         response.status_code = 200
@@ -145,7 +145,8 @@ async def remove_alias(
         raise ProblemError("not-found", f"pipeline {name} of project {project} has no alias {alias}")
 
 
-def _register(session: Session, project: str, pipeline: Pipeline, version: str | None) -> bool:
+def _register(session: Session, project: str, pipeline: Pipeline, version: str | None, *, actor: str) -> bool:
+    named = None
     if version is not None:
         named = specs.find_pipeline(session, project, pipeline.name, version)
         if named is not None and named.digest != pipeline.digest:
@@ -155,6 +156,7 @@ def _register(session: Session, project: str, pipeline: Pipeline, version: str |
             told = f"{version} is an alias of {pipeline.name}; a version needs another name"
             raise ProblemError("invalid-request", told, errors=[("/version", told)])
     new = not specs.has_version(session, project, pipeline.name, pipeline.digest)
+    before = specs.find_digest(session, project, pipeline.name)
     specs.store_spec(
         session,
         project,
@@ -164,6 +166,16 @@ def _register(session: Session, project: str, pipeline: Pipeline, version: str |
         at=database_now(session),
         version_name=version,
     )
+    if new or (version is not None and named is None):
+        audit.record(
+            session,
+            "pipeline.register",
+            actor=actor,
+            data={"pipeline": pipeline.name, "version": version, "digest": pipeline.digest},
+            before={"newest": before},
+            after={"newest": specs.find_digest(session, project, pipeline.name)},
+            project=project,
+        )
     return new
 
 

@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from bridge.lineage import audit, audit_chain
 from bridge.lineage.database import Database
-from tests.unit.service.harness import Harness, harness
+from tests.unit.service.harness import SPEC, Harness, harness
 
 ORIGIN = {"dag_id": "d", "dag_run_id": "r", "task_id": "t", "try_number": 1, "map_index": -1}
 
@@ -57,6 +57,34 @@ async def test_where_nobody_is_asked_who_they_are_submissions_are_not_audited(da
         for _ in range(2):
             await service.client.post(f"/api/v1/runs/{failed['run_id']}:retry")
         assert await named(service) == [("run.retry", "")]
+
+
+async def test_who_registered_a_version_is_named_with_what_was_the_newest_before(database: Database) -> None:
+    def read(session: Session) -> list[audit.AuditRecord]:
+        return audit.newest(session, limit=10, project="default")
+
+    other = SPEC.replace("epochs", "rounds")
+    async with harness(database, api_token="t") as service:
+        service.client.headers["Authorization"] = "Bearer t"
+        digests = []
+        for body in (
+            {"spec": SPEC},
+            {"spec": SPEC},
+            {"spec": SPEC, "version": "1"},
+            {"spec": other, "version": "2"},
+        ):
+            answer = await service.client.post("/api/v1/pipelines", json=body)
+            assert answer.is_success, answer.text
+            digests.append(answer.json()["digest"])
+        found = list(reversed(await service.context.store.read(read)))
+    first, second = digests[0], digests[-1]
+    assert first != second
+    assert {(one.action, one.actor) for one in found} == {("pipeline.register", "api_token")}
+    assert [(one.data["version"], one.before, one.after) for one in found] == [
+        (None, {"newest": None}, {"newest": first}),
+        ("1", {"newest": first}, {"newest": first}),
+        ("2", {"newest": first}, {"newest": second}),
+    ]
 
 
 async def test_a_burst_has_its_entries_without_a_pause_and_the_head_is_logged(
