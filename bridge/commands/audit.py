@@ -139,6 +139,8 @@ def _hold(args: argparse.Namespace, console: Console, database: Database) -> int
         )
     except NotStored as error:
         raise CommandError(f"{error}, so nothing was held", exit_code=USAGE) from error
+    if args.project and not database.read(lambda s: holds.has_runs(s, args.project)):
+        console.note(f"project {args.project} has no run yet: is that its name? What comes to it is held")
     return _show_holds(args, console, [made])
 
 

@@ -53,6 +53,11 @@ def hold(
     return made
 
 
+def has_runs(session: Session, project: str) -> bool:
+    """Whether there is anything in the project that a hold could be meant for."""
+    return session.execute(select(RUNS.c.id).where(RUNS.c.project == project).limit(1)).first() is not None
+
+
 def release(session: Session, number: int, *, actor: str = "") -> Hold | None:
     """Let what was held be removed again; ``None`` if no such hold is in force. Audited."""
     in_force = and_(LEGAL_HOLDS.c.id == number, LEGAL_HOLDS.c.released_at.is_(None))

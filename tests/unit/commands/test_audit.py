@@ -43,6 +43,7 @@ def test_a_hold_is_set_listed_and_released(kfbridge: Shell, audited: Database) -
     unknown = kfbridge("audit", "hold", "--run", "0" * 32, "--reason", "case 17")
     assert (unknown.code, "there is no run" in unknown.err) == (2, True)
     made = kfbridge("audit", "hold", "--project", "fraud", "--reason", "case 17", "--json")
+    assert "project fraud has no run yet" in made.err
     number = str(made.json["items"][0]["number"])
     assert "project fraud" in kfbridge("audit", "holds").out
     assert kfbridge("audit", "release").code == 2
