@@ -27,7 +27,15 @@ ROUTES = frozenset(
         *("/runs", "/runs/{}", "/runs/{}/tasks", "/runs/{}/plan", "/runs/{}/metrics", "/runs/{}/artifacts"),
         *("/runs/{}/explain", "/runs/{}/logs", "/runs/{}/spec", "/compare", "/oncall", "/status"),
         *("/quarantine", "/webhooks", "/pipelines", "/pipelines/{}", "/pipelines/{}/metrics"),
-        *("/artifacts", "/artifacts/{}", "/artifacts/{}/content", "/lineage", "/cost", "/runs/{}/cost"),
+        *(
+            "/artifacts",
+            "/artifacts/{}",
+            "/artifacts/{}/content",
+            "/lineage",
+            "/cost",
+            "/runs/{}/cost",
+            "/session",
+        ),
     )
 )
 _MANY = 40
@@ -184,6 +192,7 @@ def _of_others() -> list[Case]:
         _case("on call: a project", "/oncall", {"window": "24h", "project": "pricing"}),
         _case("on call: small project", "/oncall", {"window": "24h", "project": "labs"}),
         _case("status", "/status"),
+        _case("who is signed in", "/session"),
         _case("quarantine", "/quarantine"),
         _case("webhooks", "/webhooks"),
         _case("cost: this month", "/cost"),

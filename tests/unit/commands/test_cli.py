@@ -38,6 +38,7 @@ COMMANDS = [
     "doctor",
     "retention",
     "token",
+    "session",
     "backup",
     "restore",
     "apply",
