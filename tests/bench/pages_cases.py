@@ -27,15 +27,8 @@ ROUTES = frozenset(
         *("/runs", "/runs/{}", "/runs/{}/tasks", "/runs/{}/plan", "/runs/{}/metrics", "/runs/{}/artifacts"),
         *("/runs/{}/explain", "/runs/{}/logs", "/runs/{}/spec", "/compare", "/oncall", "/status"),
         *("/quarantine", "/webhooks", "/pipelines", "/pipelines/{}", "/pipelines/{}/metrics"),
-        *(
-            "/artifacts",
-            "/artifacts/{}",
-            "/artifacts/{}/content",
-            "/lineage",
-            "/cost",
-            "/runs/{}/cost",
-            "/session",
-        ),
+        *("/artifacts", "/artifacts/{}", "/artifacts/{}/content", "/lineage", "/cost", "/runs/{}/cost"),
+        "/session",
     )
 )
 _MANY = 40

@@ -6,8 +6,8 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2] / "bridge"
-# What is shown, or checked by another party's clock, or replaced by the database's time before it is stored, or
-# bounds a sign-in of minutes, whose beginning is with the browser alone.
+# What is shown, or checked by another party's clock, or replaced by the database's time before it is stored,
+# or bounds a sign-in of minutes, whose beginning is with the browser alone.
 ALLOWED = {
     "service/accept.py": 1,
     "service/requests.py": 1,
