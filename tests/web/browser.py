@@ -134,8 +134,8 @@ class View:
             self.complaints.append(f"{answer.status} for {answer.url}")
 
     def _note_lost(self, request: Request) -> None:
-        # Questions are broken off when a page is left; what a page is made of is not.
-        if "/assets/" in request.url:
+        # Whoever leaves a page breaks off what it still asks for and loads.
+        if "/assets/" in request.url and request.failure != "net::ERR_ABORTED":
             self.complaints.append(f"lost: {request.url}: {request.failure}")
 
     def _refuse(self, dialog: Any) -> None:

@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { usePolling } from "../../api/live";
 import type { Status } from "../../api/messages";
 import { statusQuery } from "../../api/queries";
-import { useRefusalAnywhere } from "../../api/session";
+import { sessionQuery, useRefusalAnywhere } from "../../api/session";
 import { quarantineQuery, webhooksQuery } from "../../api/statusQueries";
 import { Facts } from "../../parts/Facts";
 import { Lines, Notice, Trouble } from "../../parts/feedback";
@@ -24,7 +24,9 @@ export function StatusPage() {
   const status = useQuery({ ...statusQuery(), ...(polling && { refetchInterval: polling }) });
   const quarantine = useQuery(quarantineQuery());
   const hidden = useRefusalAnywhere("operate");
-  const webhooks = useQuery({ ...webhooksQuery(), enabled: hidden === null });
+  // Not before it is known who asks: whoever may not see them is not to be refused on opening the page.
+  const known = !useQuery(sessionQuery()).isPending;
+  const webhooks = useQuery({ ...webhooksQuery(), enabled: known && hidden === null });
   if (status.isPending) return <Lines number={4} height={120} />;
   if (status.data === undefined) return <Trouble error={status.error} retry={() => void status.refetch()} what="The status" />;
   const troubles = troublesOf(status.data, quarantine.data ?? [], webhooks.data ?? []);
