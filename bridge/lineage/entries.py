@@ -144,7 +144,7 @@ class Candidates:
 
     def runs(self) -> set[int]:
         """All of them."""
-        return set(self._session.scalars(self._statement))
+        return _told(self._session, self._statement)
 
 
 class Worded(Candidates):
@@ -152,7 +152,7 @@ class Worded(Candidates):
     words.
 
     To begin is what costs: the index adds up all runs that have a word before it gives one. So it is asked
-    late, and then for all runs at once, in one text: a row for each would cost more than the index does.
+    late, and then for all runs at once.
     """
 
     at_least = 20_000
@@ -164,7 +164,7 @@ class Worded(Candidates):
         self._session = session
         self._asked = {word: is_whole(word) for word in words} | dict.fromkeys(names, True)
         self._telling: list[str] | None = None
-        self._runs: frozenset[int] = frozenset()
+        self._runs: set[int] = set()
 
     def count(self, most: int) -> int | None:
         """How many there are; ``None`` for more than ``most``, or if none of the words tells few."""
@@ -174,15 +174,12 @@ class Worded(Candidates):
             return None
         sqlite = self._session.get_bind().dialect.name == "sqlite"
         found = self._on_sqlite(self._telling) if sqlite else self._on_postgresql(self._telling)
-        part = found.limit(most + 1).subquery("part")
-        joined = func.group_concat if sqlite else func.string_agg
-        told = self._session.scalar(select(joined(cast(part.c.run, Text), literal(","))))
-        self._runs = frozenset(map(int, told.split(","))) if told else frozenset()
+        self._runs = _told(self._session, found.limit(most + 1))
         return len(self._runs) if len(self._runs) <= most else None
 
     def runs(self) -> set[int]:
         """Those that were counted."""
-        return set(self._runs)
+        return self._runs
 
     def _on_postgresql(self, words: Sequence[str]) -> Select[Any]:
         asked = " & ".join(f"'{word}'" if self._asked[word] else f"'{word}':*" for word in words)
@@ -214,6 +211,14 @@ def _telling(session: Session, words: Mapping[str, bool]) -> list[str]:
     most = max(1.0, len(sample) * _TELLING_SHARE)
     asked = {word: f" {word} " if whole else f" {word}" for word, whole in words.items()}
     return [word for word, part in asked.items() if sum(part in text for text in sample) <= most]
+
+
+def _told(session: Session, statement: Select[Any]) -> set[int]:
+    """The surrogate keys that a statement gives, as one text: to find them takes less than a row for each."""
+    part = statement.subquery("part")
+    joined = func.group_concat if session.get_bind().dialect.name == "sqlite" else func.string_agg
+    told = session.scalar(select(joined(cast(part.c[0], Text), literal(","))))
+    return set(map(int, told.split(","))) if told else set()
 
 
 def given(session: Session, ids: Sequence[int]) -> Select[Any]:

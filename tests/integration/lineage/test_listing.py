@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlmodel import Session
 
 from bridge.domain.lineage import Run, RunError
 from bridge.domain.states import RuntimeState
-from bridge.lineage import entries, listing, ways
+from bridge.lineage import entries, listing, paging, ways
 from bridge.lineage.convert import run_from_row
 from bridge.lineage.database import Database
 from bridge.lineage.listing import list_runs
@@ -150,6 +151,7 @@ def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """With the real budget such a small history is found in the first way that is tried."""
     monkeypatch.setattr(listing, "_FIRST_BUDGET", request.param)
     monkeypatch.setattr(ways, "_FIRST_MET", request.param // 4)
+    monkeypatch.setattr(paging, "_MANY", request.param // 1000)
     monkeypatch.setattr(entries.Worded, "worth_asking", None)
 
 
@@ -268,6 +270,47 @@ def test_words_that_most_runs_have_and_words_that_none_has(
     for share in (0.0, 0.2, 1.0):
         monkeypatch.setattr(entries, "_TELLING_SHARE", share)
         assert seeded.walked(RunFilter(text=text), RunOrder(), 30) == wanted
+
+
+def test_the_index_of_words_is_asked_once_and_only_where_a_walk_would_be_long(
+    seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_FIRST_BUDGET", 1)
+    monkeypatch.setattr(entries.Worded, "worth_asking", 20)
+    oldest = min(seeded.runs, key=lambda run: (run.created_at, str(run.run_id)))
+    day = f"{oldest.created_at:%Y %m %d}"
+
+    def asked(text: str) -> tuple[list[Run], int]:
+        found: list[Run] = []
+
+        def page(_: int) -> None:
+            found.extend(seeded.database.read(lambda s: list_runs(s, RunFilter(text=text), limit=2))[0])
+
+        sent = statements_of(seeded.database, page)
+        return found, sum("FROM run_words" in statement for statement, _ in sent)
+
+    newest = sorted(seeded.runs, key=lambda run: (run.created_at, str(run.run_id)), reverse=True)
+    assert asked("train") == (newest[:2], 0)
+    of_day = [run for run in newest if set(day.split()) <= set(words_of(run).split())]
+    assert asked(day) == (of_day[:2], 1)
+    assert asked("zebra") == ([], 1)
+
+
+def test_runs_are_counted_by_the_words_that_tell_few(seeded: Seeded) -> None:
+    def count(words: list[str], most: int, names: tuple[str, ...] = ()) -> tuple[int | None, int]:
+        def read(session: Session) -> tuple[int | None, int]:
+            worded = entries.Worded(session, words, names)
+            return worded.count(most), len(worded.runs())
+
+        return seeded.database.read(read)
+
+    some = sum(any(word.startswith("oomk") for word in words_of(run).split()) for run in seeded.runs)
+    assert some > 1
+    assert count(["oomk"], 100) == count(["oomk", "train"], 100) == (some, some)
+    assert count(["oomk"], some - 1) == (None, some)
+    assert count(["oomkilled"], 100, ("zebra",)) == (0, 0)
+    # Every run has it: the index would have to add all of them up.
+    assert count(["train"], 100) == (None, 0)
 
 
 def test_words_are_the_letters_and_digits_in_lower_case() -> None:
