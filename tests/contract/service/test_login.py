@@ -496,6 +496,18 @@ async def test_a_long_poll_ends_with_the_session(
         assert not service.context.wakeups.runs.watched
 
 
+async def test_people_behind_one_proxy_have_rates_of_their_own(
+    database: Database, issuer: ServedIssuer
+) -> None:
+    slow = {"caller_requests_per_second": 0.001, "caller_request_burst": 20}
+    async with harness(database, **configured(issuer), **slow) as service, person(service) as ada:
+        await ada.sign_in()
+        codes = [(await ada.bridge.get("/api/v1/session")).status_code for _ in range(25)]
+        assert (codes[:20], codes[-1]) == ([200] * 20, 429)
+        async with person(service) as grace:
+            assert (await grace.bridge.get("/login")).status_code == 200
+
+
 async def test_what_somebody_may_do_follows_the_settings_of_now(
     database: Database, issuer: ServedIssuer
 ) -> None:
