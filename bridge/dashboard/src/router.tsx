@@ -1,5 +1,5 @@
 /** The routes. Each page is a chunk of its own; what a route's address holds is read in one place beside its page. */
-import type { QueryClient } from "@tanstack/react-query";
+import { noop, type QueryClient } from "@tanstack/react-query";
 import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
 
 import { BASE } from "./api/http";
@@ -27,7 +27,7 @@ const runs = createRoute({
   loaderDeps: ({ search }) => search,
   // Asked while the page's chunk is on its way; see FIRST_QUESTION in bridge/service/dashboard.py.
   loader: ({ context, deps, cause }) => {
-    if (cause !== "preload") void context.queries.prefetchQuery(runsQuery(toQuery(deps)));
+    if (cause !== "preload") context.queries.query(runsQuery(toQuery(deps))).catch(noop);
   },
   component: lazyRouteComponent(() => import("./pages/runs/RunsPage"), "RunsPage"),
 });
