@@ -50,6 +50,7 @@ from bridge.service.airflow import Airflow
 from bridge.service.settings import ServiceSettings
 
 _OVER_WITHOUT_SETTLING = (RunPhase.REJECTED, RunPhase.LOST, RunPhase.ABANDONED)
+_PLAIN_ORIGIN = tuple(name for name in OriginModel.model_fields if name not in ("asset_events", "lineage"))
 
 
 def origin_of(model: OriginModel) -> Origin:
@@ -66,9 +67,8 @@ def origin_of(model: OriginModel) -> Origin:
 
 def origin_model(origin: Origin) -> OriginModel:
     """An origin as the API shows it."""
-    plain = OriginModel.model_fields.keys() - {"asset_events", "lineage"}
     return OriginModel(
-        **{name: getattr(origin, name) for name in plain},
+        **{name: getattr(origin, name) for name in _PLAIN_ORIGIN},
         asset_events=[redact_named(event) for event in origin.asset_events],
         lineage=None if origin.lineage is None else LineageParentModel(**asdict(origin.lineage)),
     )
