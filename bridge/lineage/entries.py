@@ -6,6 +6,7 @@ piece, so that whoever sorts a piece by further keys has the whole order.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,20 @@ ENTRIES_PER_RUN = 30
 # So many of the newest runs tell how often a word is; one that more than this share of them has is often.
 _SAMPLE = 300
 _TELLING_SHARE = 0.2
+# A word that is so many times as frequent as the rarest is not looked for in the index.
+_AS_RARE = 4
+# So many words that begin alike are looked for each by itself.
+_MOST_WHOLE = 8
+# From word to word through the index, whatever lies between them.
+_BEGINNING_SO = text("""
+    WITH RECURSIVE words (word) AS (
+      SELECT (SELECT term FROM run_words_terms WHERE term >= :word AND term < :end ORDER BY term LIMIT 1)
+      UNION ALL
+      SELECT (SELECT term FROM run_words_terms WHERE term > words.word AND term < :end ORDER BY term LIMIT 1)
+      FROM words WHERE words.word IS NOT NULL LIMIT :most
+    )
+    SELECT word FROM words WHERE word IS NOT NULL
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +178,7 @@ class Worded(Candidates):
     def __init__(self, session: Session, words: Sequence[str], names: Sequence[str] = ()) -> None:
         self._session = session
         self._asked = {word: is_whole(word) for word in words} | dict.fromkeys(names, True)
-        self._telling: list[str] | None = None
+        self._telling: dict[str, int] | None = None
         self._runs: set[int] = set()
 
     def count(self, most: int) -> int | None:
@@ -172,14 +187,30 @@ class Worded(Candidates):
             self._telling = _telling(self._session, self._asked)
         if not self._telling:
             return None
-        sqlite = self._session.get_bind().dialect.name == "sqlite"
-        found = self._on_sqlite(self._telling) if sqlite else self._on_postgresql(self._telling)
-        self._runs = _told(self._session, found.limit(most + 1))
-        return len(self._runs) if len(self._runs) <= most else None
+        found = self._words(most) if self._session.get_bind().dialect.name == "sqlite" else self._rarest(most)
+        self._runs = found
+        return len(found) if len(found) <= most else None
 
     def runs(self) -> set[int]:
         """Those that were counted."""
         return self._runs
+
+    def _rarest(self, most: int) -> set[int]:
+        """Those with the rarest words: PostgreSQL adds up all runs of each beginning before it compares."""
+        assert self._telling
+        limit = (min(self._telling.values()) + 1) * _AS_RARE
+        rare = [word for word, often in self._telling.items() if often <= limit]
+        found = self._told(self._on_postgresql(rare), most)
+        if len(found) <= most or len(rare) == len(self._telling):
+            return found
+        return self._told(self._on_postgresql(list(self._telling)), most)
+
+    def _words(self, most: int) -> set[int]:
+        asked = [_whole_words(self._session, word, whole=self._asked[word]) for word in self._telling or ()]
+        return self._told(_on_sqlite(asked), most) if all(asked) else set()
+
+    def _told(self, statement: Select[Any], most: int) -> set[int]:
+        return _told(self._session, statement.limit(most + 1))
 
     def _on_postgresql(self, words: Sequence[str]) -> Select[Any]:
         asked = " & ".join(f"'{word}'" if self._asked[word] else f"'{word}':*" for word in words)
@@ -188,10 +219,27 @@ class Worded(Candidates):
         # With a LIMIT beside the search it would rather read the table than the index.
         return select(found.cte("worded").prefix_with("MATERIALIZED").c.run)
 
-    def _on_sqlite(self, words: Sequence[str]) -> Select[Any]:
-        asked = " AND ".join(f'"{word}"' if self._asked[word] else f'"{word}"*' for word in words)
-        found = select(table("run_words", column("rowid")).c.rowid.label("run"))
-        return found.where(text("run_words MATCH :asked")).params(asked=asked)
+
+def _on_sqlite(asked: Sequence[str]) -> Select[Any]:
+    found = select(table("run_words", column("rowid")).c.rowid.label("run"))
+    return found.where(text("run_words MATCH :asked")).params(asked=" AND ".join(asked))
+
+
+def _whole_words(session: Session, word: str, *, whole: bool) -> str:
+    """What SQLite's index is asked for a word. A beginning is the words that begin so, if they are some: to
+    compare those it skips what it need not see, while of a beginning it adds up all runs first. Empty: no
+    run has such a word."""
+    if whole:
+        return f'"{word}"'
+    if not word.isascii():
+        # The index may spell its letters otherwise.
+        return f'"{word}"*'
+    given = {"word": word, "end": f"{word}{chr(sys.maxunicode)}", "most": _MOST_WHOLE + 1}
+    found = session.scalars(_BEGINNING_SO, given).all()
+    if len(found) > _MOST_WHOLE:
+        return f'"{word}"*'
+    told = " OR ".join(f'"{one}"' for one in found)
+    return f"({told})" if found else ""
 
 
 def measured(session: Session, metric: MetricFilter) -> Candidates:
@@ -201,8 +249,8 @@ def measured(session: Session, metric: MetricFilter) -> Candidates:
     return Candidates(session, select(METRICS.c.run).where(*wanted).order_by(METRICS.c.value))
 
 
-def _telling(session: Session, words: Mapping[str, bool]) -> list[str]:
-    """The words that hardly any of the newest runs has.
+def _telling(session: Session, words: Mapping[str, bool]) -> dict[str, int]:
+    """The words that hardly any of the newest runs has, and how many of some of these have it.
 
     An index adds up all runs that have a word before it can leave any out.
     """
@@ -210,7 +258,8 @@ def _telling(session: Session, words: Mapping[str, bool]) -> list[str]:
     sample = [f"{text} " for text in session.scalars(newest.limit(_SAMPLE))]
     most = max(1.0, len(sample) * _TELLING_SHARE)
     asked = {word: f" {word} " if whole else f" {word}" for word, whole in words.items()}
-    return [word for word, part in asked.items() if sum(part in text for text in sample) <= most]
+    often = {word: sum(part in text for text in sample) for word, part in asked.items()}
+    return {word: number for word, number in often.items() if number <= most}
 
 
 def _told(session: Session, statement: Select[Any]) -> set[int]:

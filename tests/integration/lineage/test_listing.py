@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -267,8 +268,10 @@ def test_words_that_most_runs_have_and_words_that_none_has(
         )
 
     wanted = expected(seeded, RunOrder(), matches)
-    for share in (0.0, 0.2, 1.0):
+    for share, whole, rare in ((0.0, 8, 4), (0.2, 8, 4), (1.0, 8, 4), (1.0, 1, 1), (1.0, 0, 1000)):
         monkeypatch.setattr(entries, "_TELLING_SHARE", share)
+        monkeypatch.setattr(entries, "_MOST_WHOLE", whole)
+        monkeypatch.setattr(entries, "_AS_RARE", rare)
         assert seeded.walked(RunFilter(text=text), RunOrder(), 30) == wanted
 
 
@@ -311,6 +314,35 @@ def test_runs_are_counted_by_the_words_that_tell_few(seeded: Seeded) -> None:
     assert count(["oomkilled"], 100, ("zebra",)) == (0, 0)
     # Every run has it: the index would have to add all of them up.
     assert count(["train"], 100) == (None, 0)
+
+
+def test_words_that_many_runs_have_each_and_few_have_together_are_counted_together(
+    seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_TELLING_SHARE", 1.0)
+    monkeypatch.setattr(entries, "_AS_RARE", 1)
+    having: dict[str, set[object]] = {}
+    for run in seeded.runs:
+        for word in words_of(run).split():
+            having.setdefault(word, set()).add(run.run_id)
+    # As beginnings these bring nothing else along.
+    alone = [word for word in having if word.isalpha() and sum(one.startswith(word) for one in having) == 1]
+    pairs = [
+        (one, other)
+        for one, other in combinations(sorted(alone), 2)
+        if 0 < len(having[one] & having[other]) < min(len(having[one]), len(having[other]))
+    ]
+    assert len(pairs) > 2
+
+    def count(words: tuple[str, str], most: int) -> int | None:
+        return seeded.database.read(lambda session: entries.Worded(session, words).count(most))
+
+    for one, other in pairs[:20]:
+        both, least = len(having[one] & having[other]), min(len(having[one]), len(having[other]))
+        counted = count((one, other), both)
+        assert counted == both
+        assert both <= (count((one, other), least) or 0) <= least
+        assert count((one, other), both - 1) is None
 
 
 def test_words_are_the_letters_and_digits_in_lower_case() -> None:
