@@ -1,7 +1,10 @@
-"""Where the bearer token comes from: a value, or a file that somebody else rotates."""
+"""Where the bearer token comes from: a value, a file that somebody else rotates, or somebody who gives it."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -85,6 +88,40 @@ class TokenSource:
             raise KfpAuthError(f"the token file {self._path} cannot be read: {error}") from error
         self._token = checked_token(text, f"the token file {self._path}")
         self._stamp = stamp
+
+
+class GivenToken:
+    """A token that somebody gives when asked: asked once for all who wait for it, and kept while it is good.
+
+    ``ask`` answers with the token and for how many seconds it is good. Errors: those of ``ask``.
+    """
+
+    def __init__(
+        self, ask: Callable[[], Awaitable[tuple[str, float]]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask, self._clock = ask, clock
+        self._token: str | None = None
+        self._good_until = 0.0
+        self._lock = asyncio.Lock()
+
+    async def current(self) -> str:
+        """A token that is good now."""
+        async with self._lock:
+            if self._token is None or self._clock() >= self._good_until:
+                return await self._renew()
+            return self._token
+
+    async def renewed(self, refused: str | None) -> bool:
+        """Ask for another token, since ``refused`` was; whether there is one that was not refused."""
+        async with self._lock:
+            if self._token == refused:
+                await self._renew()
+            return self._token != refused
+
+    async def _renew(self) -> str:
+        token, seconds = await self._ask()
+        self._token, self._good_until = token, self._clock() + seconds
+        return token
 
 
 def checked_token(text: str, what: str) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from bridge.kfp_api.auth import TokenSource, checked_token
+from bridge.kfp_api.auth import GivenToken, TokenSource, checked_token
 from bridge.kfp_api.errors import KfpAuthError, KfpUnreachable
 
 _MOST_BYTES = 256 * 1024
@@ -43,30 +43,21 @@ class ClientCredentials:
         self._url, self._client_id, self._secret = token_url, client_id, secret
         asked = {"grant_type": "client_credentials", "scope": scope, "audience": audience}
         self._form = {name: value for name, value in asked.items() if value is not None}
-        self._timeout_seconds, self._ca, self._transport, self._clock = timeout_seconds, ca, transport, clock
-        self._token: str | None = None
-        self._good_until = 0.0
-        self._lock = asyncio.Lock()
+        self._timeout_seconds, self._ca, self._transport = timeout_seconds, ca, transport
+        self._given = GivenToken(self._ask, clock)
 
     async def current(self) -> str:
         """A token that is good now."""
-        async with self._lock:
-            if self._token is None or self._clock() >= self._good_until:
-                await self._ask()
-            assert self._token is not None, "it was just given"
-            return self._token
+        return await self._given.current()
 
     async def renewed(self, refused: str | None) -> bool:
         """Ask for another token, since ``refused`` was; whether there is one that was not refused."""
-        async with self._lock:
-            if self._token == refused:
-                await self._ask()
-            return self._token != refused
+        return await self._given.renewed(refused)
 
     def __repr__(self) -> str:
         return f"ClientCredentials({self._url!r}, {self._client_id!r})"
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> tuple[str, float]:
         # The standard has both parts encoded as in a form before they are joined.
         auth = httpx.BasicAuth(quote(self._client_id, safe=""), quote(self._secret.token(), safe=""))
         trusted = ssl.create_default_context(cafile=self._ca) if isinstance(self._ca, str) else self._ca
@@ -89,9 +80,9 @@ class ClientCredentials:
             told = f"{self._url} gives no token: {type(error).__name__}: {error}"
             # Nothing was sent to KFP yet.
             raise KfpUnreachable(told, sent=False) from error
-        self._take(httpx.Response(answer.status_code, content=body))
+        return self._take(httpx.Response(answer.status_code, content=body))
 
-    def _take(self, answer: httpx.Response) -> None:
+    def _take(self, answer: httpx.Response) -> tuple[str, float]:
         try:
             told = answer.json()
         except ValueError:
@@ -110,5 +101,4 @@ class ClientCredentials:
         seconds = _UNSAID_SECONDS
         if isinstance(lasts, (int, float)) and lasts > 0:
             seconds = lasts * (1 - _EARLY_PART)
-        self._token = checked_token(token, f"the token of {self._url}")
-        self._good_until = self._clock() + seconds
+        return checked_token(token, f"the token of {self._url}"), seconds

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
+from functools import partial
+from math import inf
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from bridge.domain.identity import Origin
-from bridge.kfp_api.auth import Bearer, TokenSource, checked_token
+from bridge.kfp_api.auth import Bearer, GivenToken, TokenSource, checked_token
 from bridge.kfp_api.errors import KfpAuthError, KfpError, KfpUnreachable
 from bridge.service.airflow_settings import AirflowSettings
 from bridge.service.problems import ProblemError
@@ -104,41 +105,22 @@ class Airflow:
         return await self._client.request(method, f"/api/v2{path}", json=body, headers=headers)
 
 
-class _Login:
-    """The token that Airflow gives a user; without one that of an Airflow where everybody is an admin."""
-
-    def __init__(self, client: httpx.AsyncClient, settings: AirflowSettings) -> None:
-        self._client, self._settings = client, settings
-        self._token: str | None = None
-        self._lock = asyncio.Lock()
-
-    async def current(self) -> str:
-        async with self._lock:
-            if self._token is None:
-                await self._ask()
-            assert self._token is not None, "it was just given"
-            return self._token
-
-    async def renewed(self, refused: str | None) -> bool:
-        async with self._lock:
-            if self._token == refused:
-                await self._ask()
-            return self._token != refused
-
-    async def _ask(self) -> None:
-        username = self._settings.username
-        if username is None:
-            answer = await self._client.get("/auth/token")
-        else:
-            given = {"username": username, "password": _password(self._settings)}
-            answer = await self._client.post("/auth/token", json=given)
-        if answer.is_server_error:
-            raise KfpUnreachable(f"it answered {answer.status_code} when asked for a token", sent=False)
-        token = _object(answer).get("access_token")
-        if not answer.is_success or not isinstance(token, str):
-            who = username or "nobody in particular (the settings name no user)"
-            raise KfpAuthError(f"it gives no token to {who}: {answer.status_code} {_reason(answer)}")
-        self._token = checked_token(token, "what Airflow gave")
+async def _asked(client: httpx.AsyncClient, settings: AirflowSettings) -> tuple[str, float]:
+    """The token that Airflow gives a user, without one that of an Airflow where everybody is an admin; good
+    until it is refused."""
+    username = settings.username
+    if username is None:
+        answer = await client.get("/auth/token")
+    else:
+        given = {"username": username, "password": _password(settings)}
+        answer = await client.post("/auth/token", json=given)
+    if answer.is_server_error:
+        raise KfpUnreachable(f"it answered {answer.status_code} when asked for a token", sent=False)
+    token = _object(answer).get("access_token")
+    if not answer.is_success or not isinstance(token, str):
+        who = username or "nobody in particular (the settings name no user)"
+        raise KfpAuthError(f"it gives no token to {who}: {answer.status_code} {_reason(answer)}")
+    return checked_token(token, "what Airflow gave"), inf
 
 
 def _bearer_of(settings: AirflowSettings, client: httpx.AsyncClient) -> Bearer:
@@ -146,7 +128,7 @@ def _bearer_of(settings: AirflowSettings, client: httpx.AsyncClient) -> Bearer:
         return TokenSource.from_value(settings.token.get_secret_value())
     if settings.token_file is not None:
         return TokenSource.from_file(settings.token_file)
-    return _Login(client, settings)
+    return GivenToken(partial(_asked, client, settings))
 
 
 def _password(settings: AirflowSettings) -> str:
