@@ -7,7 +7,7 @@
     ├── foreign-page           403  a browser sent a change for another site's page
     ├── not-admitted           403  the pipeline breaks a rule of its project
     ├── not-found              404
-    ├── superseded             409  a lower try than one already seen, a stale cancel or :retry
+    ├── superseded             409  a lower try than one already seen, a stale cancel, :retry or :clear
     ├── canceling              409  retryable: the earlier run is being canceled
     ├── not-retryable          409  ``:retry`` of a run that has not failed
     ├── not-clearable          409  ``:clear`` of what goes on, or of what Airflow did not ask for

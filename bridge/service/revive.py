@@ -3,7 +3,9 @@ whose task is cleared."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from typing import Any
 
 from sqlmodel import Session
 
@@ -14,12 +16,15 @@ from bridge.domain.states import RunPhase, RuntimeState
 from bridge.kfp_api.errors import KfpError, KfpInvalid
 from bridge.lineage import audit, runs, submissions
 from bridge.lineage.database import now as database_now
+from bridge.lineage.errors import DatabaseUnavailable
 from bridge.lineage.switches import is_paused
 from bridge.service.backends import Backend
 from bridge.service.context import Context
 from bridge.service.convert import is_over
 from bridge.service.problems import ProblemError
 from bridge.service.workers.record import Recorded, observation_of, record
+
+log = logging.getLogger(__name__)
 
 # In the audit log; a cleared DagRun can have thousands.
 _MOST_TOLD = 100
@@ -82,28 +87,26 @@ async def clear_task(context: Context, run: Run, *, actor: str = "") -> ClearedM
         raise ProblemError(
             "not-clearable", f"only a run that is over is tried again; it is {run.shown_state}"
         )
-    tasks = await context.airflow.clear(run.origin)
-
-    def write(session: Session) -> None:
-        audit.record(
-            session,
-            "run.clear",
-            actor=actor,
-            run_id=run.run_id,
-            after={
-                "dag_id": run.origin.dag_id,
-                "dag_run_id": run.origin.dag_run_id,
-                "tasks": tasks[:_MOST_TOLD],
-            },
-            project=run.project,
-            backend=run.backend,
+    if run.is_good:
+        raise ProblemError("not-clearable", "the run succeeded: there is nothing to try again")
+    if not await context.store.read(lambda s: _is_newest(s, run)):
+        raise ProblemError(
+            "superseded", "a later try of the task, or a clear, took this run's place; look at that one"
         )
-
-    await context.store.transact(write)
+    origin = run.origin
+    asked = {"dag_id": origin.dag_id, "dag_run_id": origin.dag_run_id, "task_id": origin.task_id}
+    # Written down first: what Airflow has done cannot be taken back.
+    await context.store.transact(lambda s: _audit_clear(s, "task.clear", run, asked, actor))
+    tasks = await context.airflow.clear(origin)
+    told = {**asked, "tasks": tasks[:_MOST_TOLD]}
+    try:
+        await context.store.transact(lambda s: _audit_clear(s, "task.cleared", run, told, actor))
+    except DatabaseUnavailable as error:
+        log.error("what Airflow cleared is not in the audit log", extra={**told, "error": str(error)})
     return ClearedModel(
         run_id=run.run_id,
-        dag_id=run.origin.dag_id or "",
-        dag_run_id=run.origin.dag_run_id or "",
+        dag_id=origin.dag_id or "",
+        dag_run_id=origin.dag_run_id or "",
         tasks=tasks,
     )
 
@@ -113,6 +116,32 @@ def _is_current(session: Session, run: Run) -> bool:
     key = run.submission_key
     submission = submissions.find_submission(session, key) if key else None
     return submission is None or submission.current_run == run.run_id
+
+
+def _is_newest(session: Session, run: Run) -> bool:
+    """Whether nobody has asked for the task again since, by another try or after a clear."""
+    submission = (
+        submissions.find_submission(session, run.submission_key, lock=False) if run.submission_key else None
+    )
+    if submission is None:
+        return True
+    if submission.current_run != run.run_id:
+        return False
+    family = submission.family
+    other = submissions.newest_submission(session, family, other_than=submission.key) if family else None
+    return other is None or other.created_at < submission.created_at
+
+
+def _audit_clear(session: Session, action: str, run: Run, told: dict[str, Any], actor: str) -> None:
+    audit.record(
+        session,
+        action,
+        actor=actor,
+        run_id=run.run_id,
+        after=told,
+        project=run.project,
+        backend=run.backend,
+    )
 
 
 async def _revive(backend: Backend, run: Run) -> Observation:

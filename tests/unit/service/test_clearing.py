@@ -72,7 +72,40 @@ async def test_the_task_is_cleared_with_what_comes_after_it_and_it_is_audited(da
         (body,) = airflow.bodies
         assert (body["task_ids"], body["only_failed"], body["reset_dag_runs"]) == (["train"], False, True)
         told = await service.context.store.read(lambda s: audit.newest(s, limit=10))
-        assert [one.after["tasks"] for one in told if one.action == "run.clear"] == [["train", "register"]]
+        asked, cleared = sorted(
+            (one for one in told if one.action.startswith("task.")), key=lambda one: one.id
+        )
+        assert (asked.action, asked.after["task_id"]) == ("task.clear", "train")
+        assert (cleared.action, cleared.after["tasks"]) == ("task.cleared", ["train", "register"])
+
+
+async def test_a_run_whose_place_a_later_try_took_and_a_good_one_are_not_cleared(database: Database) -> None:
+    airflow = FakeAirflow({TRAIN: "failed"})
+    async with bridged(database, airflow) as service:
+        first = await failed(service)
+        second = await service.submitted(None, origin=origin(2))
+        assert second["run_id"] != first["run_id"]
+        assert "later try" in refused(await clear(service, first), 409, "superseded")
+        second = await service.ended(second, "SUCCEEDED")
+        assert "succeeded" in refused(await clear(service, second), 409, "not-clearable")
+    assert airflow.bodies == []
+
+
+async def test_a_run_whose_task_was_cleared_already_is_not_cleared_again(database: Database) -> None:
+    airflow = FakeAirflow({TRAIN: "failed"})
+    async with bridged(database, airflow) as service:
+        first = await failed(service)
+        await failed(service, max_tries=3)
+        assert "later try" in refused(await clear(service, first), 409, "superseded")
+    assert airflow.bodies == []
+
+
+async def test_what_airflow_refuses_to_clear_was_written_down_as_asked(database: Database) -> None:
+    airflow = FakeAirflow({TRAIN: "running"})
+    async with bridged(database, airflow) as service:
+        refused(await clear(service, await failed(service)), 409, "not-clearable")
+        told = await service.context.store.read(lambda s: audit.newest(s, limit=10))
+        assert [one.action for one in told if one.action.startswith("task.")] == ["task.clear"]
 
 
 async def test_a_task_that_airflow_is_not_done_with_is_left_alone(database: Database) -> None:

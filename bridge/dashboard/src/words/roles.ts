@@ -13,7 +13,7 @@ const LEAST: Record<Action, Role> = { submit: "submitter", operate: "operator" }
 export const MEANINGS: Record<Role, string> = {
   viewer: "see everything",
   submitter: "see everything; submit, cancel, retry and reproduce runs",
-  operator: "also move aliases, release what is set aside and, in all projects, pause backends",
+  operator: "also have Airflow clear tasks, move aliases, see webhooks, release what is set aside and, in all projects, pause backends",
   admin: "also make and change webhooks",
 };
 

@@ -3,14 +3,15 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { postJson } from "../../api/http";
-import type { Run } from "../../api/messages";
+import type { Run, Session } from "../../api/messages";
 import { keys, runsQuery } from "../../api/queries";
-import { useRefusal } from "../../api/session";
+import { sessionQuery, useRefusal } from "../../api/session";
 import { ActButton } from "../../parts/ActButton";
 import { Command } from "../../parts/Copy";
 import { Dialog } from "../../parts/Dialog";
 import { Lines, Notice } from "../../parts/feedback";
 import { Icon } from "../../parts/Icon";
+import { refusal } from "../../words/roles";
 import { canCancel, clearCommand } from "../../words/run";
 import { count, plain } from "../../words/text";
 import classes from "./GroupButton.module.css";
@@ -51,15 +52,15 @@ export function GroupButton({ verb, runs, of = runs.length }: Props) {
 /** The runs as they were when the question was asked: a group that changes meanwhile does not change the answer. */
 function Question({ verb, ids, close }: { verb: Verb; ids: readonly string[]; close: () => void }) {
   const runs = useQuery({ ...runsQuery({ ids, limit: MOST }), staleTime: Infinity });
-  if (runs.isPending) return <Lines number={2} />;
+  const session = useQuery(sessionQuery());
+  if (runs.isPending || session.isPending) return <Lines number={2} />;
   if (runs.data === undefined) return <Notice tone="bad">{runs.error.message}</Notice>;
-  return <Answer verb={verb} runs={runs.data.items} close={close} />;
+  return <Answer verb={verb} runs={runs.data.items} who={session.data} close={close} />;
 }
 
-function Answer({ verb, runs, close }: { verb: Verb; runs: readonly Run[]; close: () => void }) {
+function Answer({ verb, runs, who, close }: { verb: Verb; runs: readonly Run[]; who: Session | undefined; close: () => void }) {
   const client = useQueryClient();
-  const mayClear = useRefusal("operate", runs.map((run) => run.project)) === null;
-  const [chosen] = useState(() => split(verb, runs, mayClear));
+  const [chosen] = useState(() => split(verb, runs, who));
   const [done, setDone] = useState(0);
   const all = [...chosen.here, ...chosen.inAirflow];
   const [refused, setRefused] = useState<readonly string[]>([]);
@@ -116,14 +117,16 @@ interface Split {
 }
 
 /** What is done at the backend, what in Airflow, which would not know of a retry that it did not ask for, and the commands where the bridge has no way into it. */
-function split(verb: Verb, runs: readonly Run[], mayClear: boolean): Split {
+function split(verb: Verb, runs: readonly Run[], who: Session | undefined): Split {
   if (verb === "cancel") return { here: runs.filter(canCancel), inAirflow: [], commands: [] };
   const failed = runs.filter((run) => run.over && run.state === "FAILED");
-  const tasks = new Map(failed.map((run) => [clearCommand(run), run]));
+  // They come newest first, and a task is cleared for the newest of its runs: the last to be set.
+  const tasks = new Map([...failed].reverse().map((run) => [clearCommand(run), run]));
+  const cleared = (run: Run) => run.clearable && refusal(who, "operate", [run.project]) === null;
   const asked = [...tasks].flatMap(([command, run]) => (command === null ? [] : [{ command, run }]));
   return {
     here: failed.filter((run) => clearCommand(run) === null),
-    inAirflow: asked.filter(({ run }) => mayClear && run.clearable).map(({ run }) => run),
-    commands: asked.filter(({ run }) => !mayClear || !run.clearable).map(({ command }) => command),
+    inAirflow: asked.filter(({ run }) => cleared(run)).map(({ run }) => run),
+    commands: asked.filter(({ run }) => !cleared(run)).map(({ command }) => command),
   };
 }
