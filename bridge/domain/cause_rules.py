@@ -116,7 +116,9 @@ _TOLD = (
         text=r"KFP driver:|driver\.(Root)?(Container|DAG)\(|rpc error: code = (Unavailable|Internal|Unknown)"
         r"|failed (to )?(get|create|update|put) ?(pipeline context|execution|DAG|contexts?)"
         r"|metadata-grpc-service|no longer knows this run|failed calling webhook"
-        r"|failed to (upload|load|save) (output )?artifact|failed to resolve inputs",
+        r"|failed to (upload|load|save) (output )?artifact|failed to resolve inputs"
+        r"|(the S3 server \S+|Amazon S3) (does not answer|failed|refuses)|the S3 server (failed|refuses)"
+        r"|there is no bucket \S+ on",
     ),
     _rule(
         *(_K.OUT_OF_MEMORY, 55, "it was killed (signal 9), most often for its memory"),
@@ -179,6 +181,10 @@ _SAID = (
 _LAUNCHER = re.compile(r"failed to execute component: (?!exit status|signal: )(.+)")
 
 
+# How the local backend begins its own lines in a log.
+_LOCAL = "[kfbridge] "
+
+
 def findings(one: Evidence) -> Iterator[Finding]:
     """What the evidence says: at most one finding of each kind."""
     found = _of_log(one) if one.witness is Witness.LOG else _of_telling(one)
@@ -205,6 +211,9 @@ def _of_telling(one: Evidence) -> Iterator[Finding]:
 
 
 def _of_log(one: Evidence) -> Iterator[Finding]:
+    if one.message.rstrip().rpartition("\n")[2].startswith(_LOCAL):
+        # What the local backend adds at the end, the task's error has, too.
+        return
     launcher = _LAUNCHER.search(one.message)
     if launcher:
         yield Finding(CauseKind.BACKEND, 86, f"KFP's launcher failed: {launcher[1].strip()}")

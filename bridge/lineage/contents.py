@@ -18,9 +18,14 @@ from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, RUNS
 _IN_METADATA = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics")
 
 
+# What is said of an artifact that its store does not have.
+NOTHING = "there is nothing"
+
+
 def unseen_contents(session: Session, run_id: UUID, limit: int) -> dict[int, str]:
     """The URIs of what the run put out and nobody has seen to be there, by the artifacts' surrogate keys;
-    those that were looked at longest ago come first. Files of metrics are looked for once."""
+    those that were looked at longest ago come first. Files of metrics that were not there are not looked for
+    again."""
     statement = (
         select(ARTIFACTS.c.id, ARTIFACTS.c.uri)
         .join(ARTIFACT_USES, ARTIFACT_USES.c.artifact == ARTIFACTS.c.id)
@@ -30,7 +35,11 @@ def unseen_contents(session: Session, run_id: UUID, limit: int) -> dict[int, str
             ARTIFACT_USES.c.direction == Direction.OUTPUT.value,
             ARTIFACTS.c.uri.is_not(None),
             or_(ARTIFACTS.c.content.is_(None), ARTIFACTS.c.content != ContentState.AVAILABLE.value),
-            or_(ARTIFACTS.c.content_checked_at.is_(None), ARTIFACTS.c.type.not_in(_IN_METADATA)),
+            or_(
+                ARTIFACTS.c.content_checked_at.is_(None),
+                ARTIFACTS.c.type.not_in(_IN_METADATA),
+                ARTIFACTS.c.content_error != NOTHING,
+            ),
         )
         .order_by(ARTIFACTS.c.content_checked_at.is_not(None), ARTIFACTS.c.content_checked_at, ARTIFACTS.c.id)
         .limit(limit)

@@ -60,8 +60,7 @@ _PUBLIC = frozenset({NodeKind.ARTIFACT, NodeKind.RUN})
 class WalkedGraph:
     """A graph as it was walked. ``depths`` are its nodes in order, each with its distance; ``facts``
     have a surrogate key and what ``LineageNode`` has from ``name`` on, the moment as the driver gives it;
-    ``edges`` have source,
-    target and name; ``frontier`` are the nodes with neighbours that were left out."""
+    ``edges`` have source, target and name; ``frontier`` are the nodes with neighbours that were left out."""
 
     depths: Mapping[Key, int]
     ids: Mapping[Key, str]

@@ -64,12 +64,15 @@ def _resolved(context: RunContext, leaf: Leaf, container: ContainerSpec) -> Cont
 
 
 async def _run_container(context: RunContext, leaf: Leaf, container: ContainerSpec) -> TaskEnd:
-    mark = None
+    mark = cached = None
     if leaf.task.enable_cache and context.run.caching is not False:
         try:
             mark = await _fingerprint(context, leaf, container)
             cached = await find_cached(context, mark)
-        except (PlatformError, ObjectStoreError) as error:
+        except ObjectStoreError:
+            # The attempts meet the same server, with a log and retries.
+            mark = None
+        except PlatformError as error:
             return await finish(context, leaf.path, TaskEnd(RuntimeState.FAILED, message=str(error)))
         if cached is not None:
             return await finish_from_cache(context, leaf, cached)
@@ -138,13 +141,17 @@ async def _run_attempt(context: RunContext, leaf: Leaf, container: ContainerSpec
     staging = _staging(context, work_dir)
     try:
         pod = replace(pod, notes=notes)
-        launch = await asyncio.to_thread(_prepare, context, leaf, container, pod, log_path, staging=staging)
+        launch = await asyncio.to_thread(
+            _prepare, context, leaf, container, pod, log_path, staging=staging, again=number > 0
+        )
         return await _launch(context, leaf, launch, pod.timeout_seconds)
     except ObjectStoreError as error:
         say(log_path, str(error))
         return _Attempt(None, str(error))
     finally:
         if staging is not None:
+            # At once: the threads may all be busy with what is to end.
+            staging.stop()
             await asyncio.to_thread(staging.clear)
 
 
@@ -163,8 +170,7 @@ async def _launch(context: RunContext, leaf: Leaf, launch: Launch, timeout_secon
     try:
         async with limit:
             if launch.staging is not None:
-                told = await asyncio.to_thread(launch.staging.bring, leaf.inputs.artifacts)
-                _say_if(launch, told)
+                _say_if(launch, await _brought(launch.staging, leaf))
             code = await context.runner.run(launch)
     except TimeoutError:
         if not limit.expired():
@@ -188,6 +194,17 @@ async def _launch(context: RunContext, leaf: Leaf, launch: Launch, timeout_secon
         say(launch.log_path, message)
         return _Attempt(None, message, code)
     return _Attempt(result, exit_code=code)
+
+
+async def _brought(staging: Staging, leaf: Leaf) -> str | None:
+    """Brings the inputs. Raises ``ObjectStoreError``, and ``LaunchError`` where this machine has no place for
+    them."""
+    try:
+        return await asyncio.to_thread(staging.bring, leaf.inputs.artifacts)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise LaunchError(f"The inputs cannot be brought here: {error}.") from error
 
 
 def _outputs(leaf: Leaf, launch: Launch) -> TaskResult:
@@ -229,14 +246,16 @@ def _prepare(
     log_path: Path,
     *,
     staging: Staging | None = None,
+    again: bool = False,
 ) -> Launch:
     work_dir = log_path.parent
     configured = task_config_inputs(leaf.component, container, pod)
     inputs = replace(leaf.inputs, parameters={**leaf.inputs.parameters, **configured})
     container, pod = without_passed_on(leaf.component, container, pod)
     place = task_place(context.artifact_root, leaf.path)
-    if context.objects is not None and context.run.retry and is_object(place):
-        # What an earlier life of the run left there, which may be a folder of more files than come now.
+    if context.objects is not None and (context.run.retry or again) and is_object(place):
+        # What an earlier life of the run or an earlier attempt left there, which may be a folder of more
+        # files than come now.
         context.objects.remove(place)
     executor_input = make_executor_input(leaf.component, inputs, work_dir, place, staging)
     names = context.names(leaf.task.name, context.task_id(leaf.path))

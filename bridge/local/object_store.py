@@ -6,6 +6,7 @@ s3fs, or what AWS' own variables and files say.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from bridge.domain.redaction import redact_text
+from bridge.domain.redaction import redact_text, without_credentials
 
 OPTIONS_VARIABLE = "KFBRIDGE_LOCAL_ARTIFACT_OPTIONS"
 SCHEMES = ("s3", "minio")
@@ -86,8 +87,11 @@ class ObjectStore:
     def remove(self, uri: str) -> None:
         """Removes what is at a URI and below it, if anything is. Raises ``ObjectStoreError``."""
         with self._told(uri):
-            if self._system.exists(_path(uri)):
-                self._system.rm(_path(uri), recursive=True)
+            path = _path(uri)
+            # One by one: what removes all that is below takes a name for a pattern.
+            for key in {path, *self._below(path)}:
+                if self._system.exists(key):
+                    self._system.rm_file(key)
 
     def stamp(self, uri: str) -> Any:
         """What changes when the content does, as JSON; ``None`` if there is none. Raises
@@ -139,14 +143,13 @@ class ObjectStore:
             raise ObjectStoreError(
                 f"{uri}: this installation cannot speak S3: install airflow-kfp-bridge[local,s3]."
             ) from error
-        except FileNotFoundError as error:
-            raise self._missing(uri) from error
-        except PermissionError as error:
-            raise ObjectStoreError(_refused(uri, error)) from error
         except OSError as error:
-            if error.filename is not None and not _is_servers(error):
+            if _is_this_machines(error):
                 raise
-            raise ObjectStoreError(_failed(uri, error)) from error
+            if isinstance(error, FileNotFoundError):
+                raise self._missing(uri) from error
+            told = _refused if isinstance(error, PermissionError) else _failed
+            raise ObjectStoreError(told(uri, error)) from error
         except Exception as error:
             # botocore's own errors have a base of their own, and aiohttp's too.
             raise ObjectStoreError(self._away(uri, error)) from error
@@ -176,7 +179,7 @@ class ObjectStore:
     @property
     def _where(self) -> str:
         named = self._options.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL")
-        return f"the S3 server {named}" if named else "Amazon S3"
+        return f"the S3 server {without_credentials(named)}" if named else "Amazon S3"
 
 
 def _until(stop: threading.Event | None) -> Any:
@@ -240,5 +243,8 @@ def _failed(uri: str, error: Exception) -> str:
     return f"{uri}: the S3 server failed: {redact_text(str(error))[:300]}."
 
 
-def _is_servers(error: OSError) -> bool:
-    return getattr(error.__cause__, "response", None) is not None
+def _is_this_machines(error: OSError) -> bool:
+    """Whether a file here is the trouble, and not the server."""
+    if getattr(error.__cause__, "response", None) is not None:
+        return False
+    return error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)

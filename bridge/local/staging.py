@@ -72,13 +72,16 @@ class Staging:
         Raises ``ObjectStoreError``, and ``OSError`` where there is no room for them.
         """
         began, count, size = time.monotonic(), 0, 0
+        brought: list[Path] = []
         for artifact in (artifact for found in artifacts.values() for artifact in found):
             place = self.place(artifact.uri)
-            if place is None or place.exists():
+            # That a folder is there says nothing: another input, or what the task gives, may lie in it.
+            if place is None or any(place.is_relative_to(one) for one in brought):
                 continue
             try:
                 size += self.objects.bring(artifact.uri, place, self._stop)
                 count += 1
+                brought.append(place)
             except NothingThereError:
                 if not self._may_be_without_content(artifact):
                     raise
@@ -93,6 +96,10 @@ class Staging:
         for artifact in artifacts:
             place = self.place(artifact.uri)
             if place is not None and place.exists():
+                if not place.parent.resolve().is_relative_to(self.folder.resolve()):
+                    raise ObjectStoreError(
+                        f"{artifact.uri} lies behind a link that leads elsewhere: copy it."
+                    )
                 size += self.objects.take(place, artifact.uri, self._stop)
                 count += 1
         return f"Taken to the bucket: {_told(count, size, began)}." if count else None
@@ -102,9 +109,12 @@ class Staging:
             self.own is not None and artifact.uri.startswith(f"{self.own}/")
         )
 
-    def clear(self) -> None:
-        """Removes the folder, and ends what still goes on in it: what is worth keeping is in the bucket."""
+    def stop(self) -> None:
+        """Ends what is still on its way."""
         self._stop.set()
+
+    def clear(self) -> None:
+        """Removes the folder: what is worth keeping is in the bucket."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -7,6 +7,7 @@ from types import TracebackType
 import httpx
 
 from bridge.domain.lineage import ContentLook, ContentState
+from bridge.lineage.contents import NOTHING
 from bridge.service.outgoing import AddressRefused, Outgoing
 from bridge.service.settings import ServiceSettings
 from bridge.service.stores import NothingThere, Stores, StoreTrouble
@@ -56,7 +57,7 @@ class Contents:
 
     async def _look(self, uri: str, project: str) -> str | None:
         if uri.partition("://")[0] not in ("http", "https"):
-            return None if await self._stores.is_there(uri, project) else "there is nothing"
+            return None if await self._stores.is_there(uri, project) else NOTHING
         status = (await self._outgoing.get(uri, _FIRST_BYTE)).status
         empty = status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE
         return None if httpx.codes.is_success(status) or empty else f"HTTP {status}"

@@ -110,7 +110,10 @@ def _missing(session: Session, pipelines: Sequence[PipelineKey], now: datetime) 
     newest = oncall.newest_runs(session, [key for _, key in found[:_MISSING_SHOWN]])
     missing = []
     for late, (project, name) in found[:_MISSING_SHOWN]:
-        last = newest[project, name]
+        last = newest.get((project, name))
+        if last is None:
+            # Retention has taken it meanwhile.
+            continue
         missing.append(
             MissingRun(
                 pipeline=name,

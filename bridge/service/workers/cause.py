@@ -123,7 +123,8 @@ def error_of_run(
 def _error_of(task: Task, tail: tuple[str, ...], cause: Cause | None = None) -> RunError:
     known = task.error
     message = known.message if known and known.message else _last_words(tail)
-    if cause is not None and _names_the_thing(cause):
+    # A last line alone may be in the task's error, beside how the component ended.
+    if cause is not None and _names_the_thing(cause) and cause.message not in (message or ""):
         message = cause.message
     return RunError(
         message=message or f"task {task.path or task.name} failed",

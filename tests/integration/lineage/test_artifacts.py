@@ -11,7 +11,7 @@ import pytest
 from bridge.domain.lineage import Run, RunMirror
 from bridge.lineage import artifacts
 from bridge.lineage.artifacts import ArtifactFilter, ListedArtifact, list_artifacts
-from bridge.lineage.contents import unseen_contents
+from bridge.lineage.contents import NOTHING, unseen_contents
 from bridge.lineage.database import Database
 from bridge.lineage.errors import CursorError
 from bridge.lineage.mirror import store_mirror
@@ -51,7 +51,7 @@ def uris(listing: list[list[ListedArtifact]]) -> list[str | None]:
     return [one.artifact.uri for page in listing for one in page]
 
 
-def test_a_file_of_metrics_is_looked_for_once(database: Database) -> None:
+def test_a_file_of_metrics_that_was_not_there_is_not_looked_for_again(database: Database) -> None:
     def write(session: Any) -> Run:
         run = submit(session, a_submission())
         mirror = a_mirror(1)
@@ -64,11 +64,14 @@ def test_a_file_of_metrics_is_looked_for_once(database: Database) -> None:
 
     run = database.transact(write)
     first = database.read(lambda s: unseen_contents(s, run.run_id, 10))
-    database.transact(
-        lambda s: s.execute(ARTIFACTS.update().values(content="unavailable", content_checked_at=T0))
-    )
-    again = database.read(lambda s: unseen_contents(s, run.run_id, 10))
-    assert set(first.values()) - set(again.values()) == {"file:///artifacts/1/train/model"}
+
+    def after(error: str) -> dict[int, str]:
+        looked = {"content": "unavailable", "content_error": error, "content_checked_at": T0}
+        database.transact(lambda s: s.execute(ARTIFACTS.update().values(looked)))
+        return database.read(lambda s: unseen_contents(s, run.run_id, 10))
+
+    assert after("no answer within 10 s") == first
+    assert set(first.values()) - set(after(NOTHING).values()) == {"file:///artifacts/1/train/model"}
 
 
 def test_all_artifacts_page_by_page_with_what_made_them(database: Database) -> None:

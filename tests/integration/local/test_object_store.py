@@ -176,13 +176,90 @@ def test_what_is_on_its_way_when_a_task_is_ended_goes_no_further(tmp_path: Path,
     s3.bucket("lake").put_object(Key="large", Body=bytes(1 << 22))
     large = StoredArtifact(schema_title="system.Dataset", uri="s3://lake/large")
     staging = Staging(tmp_path / "buckets", ObjectStore(s3.options))
-    staging.clear()
+    staging.stop()
     with pytest.raises(ObjectStoreError, match="ended while its artifacts were on their way"):
         staging.bring({"data": [large]})
     written = tmp_path / "buckets" / "s3" / "lake" / "large"
     written.write_bytes(b"what was written")
     with pytest.raises(ObjectStoreError, match="ended while"):
         staging.take([large])
+
+
+async def test_a_folder_is_brought_whole_beside_an_input_that_lies_in_it(
+    tmp_path: Path, s3: S3Server
+) -> None:
+    for name in ("one", "two", "three"):
+        s3.bucket("lake").put_object(Key=f"within/{name}.csv", Body=name.encode())
+    staging = Staging(tmp_path / "buckets", ObjectStore(s3.options))
+    given = [
+        StoredArtifact(schema_title="system.Dataset", uri=f"s3://lake/{key}")
+        for key in ("within/one.csv", "within", "within/two.csv")
+    ]
+    staging.bring({"inputs": given})
+    place = staging.place("s3://lake/within")
+    assert place is not None
+    assert {one.name: one.read_text() for one in place.iterdir()} == {
+        "one.csv": "one",
+        "two.csv": "two",
+        "three.csv": "three",
+    }
+
+
+def test_what_is_removed_is_named_and_no_pattern(s3: S3Server) -> None:
+    store = ObjectStore(s3.options)
+    for key in ("r[1]/run/t/a", "r[1]/run/t/b*", "r[1]/run/t2/c", "r1/run/t/a"):
+        s3.bucket("kept").put_object(Key=key, Body=b"x")
+    store.remove("s3://kept/r[1]/run/t")
+    store.remove("s3://kept/nothing")
+    left = {one.key for one in s3.bucket("kept").objects.all() if one.key.startswith("r")}
+    assert left == {"r[1]/run/t2/c", "r1/run/t/a"}
+
+
+async def test_what_an_attempt_uploaded_that_failed_is_removed_by_the_next(
+    driver: Driver, s3: S3Server
+) -> None:
+    script = (
+        'if [ -e "$3" ]; then mkdir -p "$0" && echo b > "$0/part-B" && echo x > "$1"; '
+        'else touch "$3"; mkdir -p "$0" && echo a > "$0/part-A" && ln -s /etc/hostname "$1"; fi'
+    )
+    places = ("{{$.outputs.artifacts['data'].path}}", "{{$.outputs.artifacts['more'].path}}")
+    write = sh(script, *places, "", str(driver.folder / "tried"))
+    made = pipeline(
+        [task("write", "write", retryPolicy={"maxRetryCount": 1})], {"write": WRITE}, {"write": write}
+    )
+    outcome = await driver.execute(made, pipeline_root=ROOT)
+    assert outcome.state is RuntimeState.SUCCEEDED, outcome.message
+    run = driver.recorder.starts["write"][0].kfp_run_id
+    keys = {one.key for one in s3.bucket("kept").objects.filter(Prefix=f"ml/by-hand/{run}")}
+    assert keys == {f"ml/by-hand/{run}/write/data/part-B", f"ml/by-hand/{run}/write/more"}
+
+
+async def test_with_caching_too_a_server_that_fails_is_met_by_attempts_with_a_log(
+    driver: Driver, s3: S3Server
+) -> None:
+    driver.objects = ObjectStore({**s3.options, **QUICK, "endpoint_url": f"http://127.0.0.1:{free_port()}"})
+    made = reading(cachingOptions={"enableCache": True}, retryPolicy={"maxRetryCount": 1})
+    outcome = await driver.execute(made, parameters={"uri": "s3://lake/anything"})
+    assert outcome.state is RuntimeState.FAILED
+    attempts = driver.recorder.starts["read"]
+    assert len(attempts) == 2
+    assert attempts[0].log_path is not None
+    assert "does not answer" in attempts[0].log_path.read_text()
+
+
+def test_a_folder_that_is_a_link_leads_nothing_of_this_machine_to_the_bucket(
+    tmp_path: Path, s3: S3Server
+) -> None:
+    staging = Staging(tmp_path / "buckets", ObjectStore(s3.options))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "model").write_text("private")
+    place = staging.place("s3://kept/linked/model")
+    assert place is not None
+    place.parent.parent.mkdir(parents=True)
+    place.parent.symlink_to(tmp_path / "home")
+    with pytest.raises(ObjectStoreError, match="behind a link"):
+        staging.take([StoredArtifact(schema_title="system.Model", uri="s3://kept/linked/model")])
+    assert not list(s3.bucket("kept").objects.filter(Prefix="linked"))
 
 
 def test_an_object_whose_key_leads_out_of_its_folder_is_not_brought(

@@ -43,6 +43,11 @@ def _step(message: str) -> Evidence:
     )
 
 
+_STORE_AWAY = (
+    "s3://ml/x: the S3 server http://minio:9000 does not answer (EndpointConnectionError: Could not)"
+)
+
+
 def _told(message: str, reason: str | None = None) -> Evidence:
     return Evidence(witness=Witness.BACKEND, message=message, reason=reason)
 
@@ -393,6 +398,13 @@ FAULTS: dict[str, tuple[CauseKind, list[Evidence]]] = {
         [
             _told("The component exited with 1. Its last line: ValueError: boom"),
             _raised("ValueError: boom"),
+        ],
+    ),
+    "local-no-object-store": (
+        CauseKind.BACKEND,
+        [
+            _told(_STORE_AWAY),
+            _log("Brought here: 1 artifact, 0.1 MB in 0.0 s.", f"[kfbridge] {_STORE_AWAY}"),
         ],
     ),
     "terminated-by-a-person": (
