@@ -63,7 +63,8 @@ class Issuer:
 
     async def provider(self) -> Provider:
         """What the issuer says of itself. Raises ``IssuerUnavailable``."""
-        if self._is_due():
+        # Who has something from before does not wait for what others are asking.
+        if self._is_due() and not (self._provider and self._lock.locked()):
             async with self._lock:
                 if self._is_due():
                     await self._discover()
@@ -77,15 +78,16 @@ class Issuer:
         return old and now - self._tried >= LEAST_PAUSE_SECONDS
 
     async def _discover(self) -> None:
-        self._tried = self._clock()
         url = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
         try:
             self._provider = _provider_of(await self.get_object(url), self.settings.issuer)
         except (IssuerUnavailable, ValueError) as error:
             self._error = str(error)
             log.error("the issuer's configuration cannot be had", extra={"error": self._error})
-            return
-        self._fetched = self._clock()
+        else:
+            self._fetched = self._clock()
+        # Not before: those who come meanwhile wait for this answer. One who leaves has not tried.
+        self._tried = self._clock()
 
     async def get_object(self, url: str) -> dict[str, Any]:
         """The JSON object at an address of the issuer. Raises ``IssuerUnavailable``."""

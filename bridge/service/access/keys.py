@@ -39,12 +39,16 @@ class IssuerKeys:
 
     async def key(self, key_id: str | None) -> jwt.PyJWK | None:
         """The key of that id, or the only one for a token that names none. Raises ``KeysUnavailable``."""
-        if self._is_due(key_id):
+        # Whose key is known does not wait for what others are asking.
+        if self._is_due(key_id) and not (self._known(key_id) and self._lock.locked()):
             async with self._lock:
                 if self._is_due(key_id):
                     await self._fetch()
         if self._fetched is None:
             raise KeysUnavailable("the issuer's keys were never had")
+        return self._known(key_id)
+
+    def _known(self, key_id: str | None) -> jwt.PyJWK | None:
         if key_id is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(key_id)
@@ -58,7 +62,6 @@ class IssuerKeys:
         return key_id is not None and key_id not in self._keys
 
     async def _fetch(self) -> None:
-        self._tried = self._clock()
         try:
             url = self._settings.jwks_url or (await self._issuer.provider()).jwks_uri
             found = _keys_of(await self._issuer.get_object(url))
@@ -66,8 +69,10 @@ class IssuerKeys:
             log.error(
                 "the issuer's keys cannot be fetched", extra={"error": f"{type(error).__name__}: {error}"}
             )
-            return
-        self._keys, self._fetched = found, self._clock()
+        else:
+            self._keys, self._fetched = found, self._clock()
+        # Not before: those who come meanwhile wait for this answer. One who leaves has not tried.
+        self._tried = self._clock()
 
 
 def _keys_of(told: Mapping[str, Any]) -> dict[str | None, jwt.PyJWK]:

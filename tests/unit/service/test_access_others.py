@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -169,6 +170,54 @@ async def test_keys_are_kept_rotate_and_are_not_asked_for_in_a_hurry() -> None:
     clock.now += 10_000
     assert await oidc.principal_of(old) is not None
     assert len(issuer.asked) == count + 3
+
+
+async def test_those_who_come_while_the_issuer_is_asked_are_let_in_too() -> None:
+    issuer, clock = FakeIssuer(), Clock()
+    oidc = oidc_of(issuer, clock)
+
+    async def let_in(*tokens: str) -> list[bool]:
+        return [one is not None for one in await asyncio.gather(*map(oidc.principal_of, tokens))]
+
+    old = issuer.token()
+    assert await let_in(old, old, old) == [True, True, True]
+    assert issuer.asked == ["/realm/.well-known/openid-configuration", "/realm/keys"]
+    issuer.rotate("k2")
+    clock.now += 10
+    assert await let_in(issuer.token(), old, issuer.token()) == [True, True, True]
+    assert issuer.asked[2:] == ["/realm/keys"]
+
+
+async def test_who_leaves_while_the_issuer_is_asked_keeps_nobody_else_away() -> None:
+    issuer = FakeIssuer()
+    oidc = oidc_of(issuer)
+    leaving, staying = (asyncio.ensure_future(oidc.principal_of(issuer.token())) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await staying is not None
+
+
+async def test_a_known_description_and_key_count_while_the_issuer_is_asked_again() -> None:
+    issuer, clock, goes_on = FakeIssuer(), Clock(), asyncio.Event()
+    goes_on.set()
+
+    async def resolve(host: str, port: int) -> list[str]:
+        await goes_on.wait()
+        return await issuer.resolve(host, port)
+
+    known = Issuer(settings(), issuer.transport(), clock, resolve)
+    oidc = Oidc(known, IssuerKeys(known, clock))
+    assert await oidc.principal_of(issuer.token()) is not None
+    clock.now += 10_000
+    goes_on.clear()
+    asking = asyncio.ensure_future(oidc.principal_of(issuer.token()))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        assert await oidc.principal_of(issuer.token()) is not None
+        assert (await known.provider()).jwks_uri == f"{ISSUER}/keys"
+    assert not asking.done()
+    goes_on.set()
+    assert await asking is not None
 
 
 async def test_an_issuer_that_was_never_heard_is_told_as_such() -> None:
