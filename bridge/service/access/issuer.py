@@ -119,7 +119,7 @@ class Issuer:
 
     async def _ask(self, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         settings = self.settings
-        verify = ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True
+        verify = self._trusted()
         try:
             # It was named by the settings, and many an issuer is on a private address; never on one where a
             # cloud hands out credentials.
@@ -138,6 +138,17 @@ class Issuer:
             raise IssuerUnavailable(f"{url} did not answer in {settings.timeout_seconds:g} s") from error
         except (AddressRefused, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise IssuerUnavailable(f"{url}: {type(error).__name__}: {error}") from error
+
+    def _trusted(self) -> ssl.SSLContext | bool:
+        """The authorities to trust; read each time, as the file may be put right or renewed."""
+        ca_file = self.settings.ca_file
+        if ca_file is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=str(ca_file))
+        except (OSError, ValueError) as error:
+            told = f"oidc.ca_file {ca_file} cannot be used: {type(error).__name__}: {error}"
+            raise IssuerUnavailable(told) from error
 
 
 def _object(url: str, answer: Answer) -> dict[str, Any]:

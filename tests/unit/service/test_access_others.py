@@ -22,7 +22,7 @@ from bridge.kube.errors import KubeForbidden
 from bridge.kube.reviews import PATH, review_token
 from bridge.lineage.database import Database
 from bridge.service.access.authentication import Authenticator
-from bridge.service.access.issuer import Issuer
+from bridge.service.access.issuer import Issuer, IssuerUnavailable
 from bridge.service.access.keys import IssuerKeys
 from bridge.service.access.oidc import Oidc
 from bridge.service.access.reviews import TokenReviews
@@ -235,6 +235,21 @@ async def test_an_issuer_that_was_never_heard_is_told_as_such() -> None:
         await oidc.principal_of(issuer.token())
     # What the issuer may not know anything of does not depend on it.
     assert await oidc.principal_of(issuer.token(iss="https://other.example")) is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\xff\x00"])
+async def test_authorities_that_cannot_be_read_are_told_as_such(
+    issuer: FakeIssuer, tmp_path: Path, content: bytes | None
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    if content is not None:
+        ca_file.write_bytes(content)
+    given = settings(ca_file=ca_file)
+    with pytest.raises(IssuerUnavailable, match=r"oidc\.ca_file .*ca\.pem cannot be used"):
+        await Issuer(given, issuer.transport(), resolve=issuer.resolve).provider()
+    with pytest.raises(ProblemError) as told:
+        await oidc_of(issuer, ca_file=ca_file).principal_of(issuer.token())
+    assert told.value.slug == "identity-unavailable"
 
 
 async def test_a_key_that_is_none_does_not_keep_the_others_away() -> None:
