@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridge.domain.access import Principal
+from bridge.service.access.places import session_cookies
 from bridge.service.problems import ProblemError, problem_response
 
 _MOST_CALLERS = 10_000
@@ -126,7 +127,11 @@ def note_caller(request: HTTPConnection, principal: Principal) -> None:
 
 
 def _credential_of(scope: Scope) -> str | None:
-    presented = b"".join(value for name, value in scope["headers"] if name in (b"authorization", b"cookie"))
+    presented = b"".join(
+        session_cookies(value) if name == b"cookie" else value
+        for name, value in scope["headers"]
+        if name in (b"authorization", b"cookie")
+    )
     return hashlib.sha256(presented).hexdigest() if presented else None
 
 

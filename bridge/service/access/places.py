@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +16,7 @@ CALLBACK = "/login/callback"
 DONE = "/login/done"
 """The page of a window that was opened to sign in again."""
 _MOST_RETURN_CHARACTERS = 1500
+_SESSION = re.compile(rb"(?:__Host-)?kfbridge-session-[0-9a-f]{8}=[^;]*")
 _OWN_SITES = ("same-origin", "none")
 
 
@@ -68,6 +70,12 @@ def site_of(public_url: str | None, asked: HTTPConnection) -> Site:
 def prefix_of(public_url: str | None) -> str:
     """The path that a proxy serves the service under; empty at the root of a host."""
     return urlsplit(public_url or "").path.rstrip("/")
+
+
+def session_cookies(header: bytes) -> bytes:
+    """What of the header ``Cookie`` can be a session here. Any other cookie of the host is its neighbours',
+    who may change theirs with each answer."""
+    return b"; ".join(_SESSION.findall(header))
 
 
 def return_path(asked: str | None) -> str:

@@ -18,6 +18,8 @@ from bridge.service.rates import _MOST_CALLERS, Buckets
 from tests.unit.service.harness import harness
 from tests.unit.service.test_api import problem
 
+SESSION = Site("http://bridge", "").cookie("session")
+
 
 def test_a_bucket_fills_with_time_and_no_further_than_its_brim() -> None:
     now = [0.0]
@@ -67,7 +69,7 @@ async def test_each_token_has_a_rate_of_its_own_and_made_up_ones_share_their_add
     "written",
     [
         lambda token, n: {"Authorization": f"Bearer {' ' * n}{token}"},
-        lambda token, n: {"Authorization": f"Bearer {token}", "Cookie": f"made-up={n}"},
+        lambda token, n: {"Authorization": f"Bearer {token}", "Cookie": f"{SESSION}={n}"},
         lambda token, n: {
             "Authorization": f"Basic {base64.b64encode(f'user {n}:{token}'.encode()).decode()}"
         },
@@ -88,15 +90,21 @@ async def test_a_token_has_one_rate_however_it_is_written(
     assert codes == [200, 200, 200, 200, 200, 200, 200, 429, 429, 200, 429, 429]
 
 
-async def test_a_session_counts_as_the_token_that_it_was_begun_with(database: Database) -> None:
-    limits = {"caller_requests_per_second": 0.001, "caller_request_burst": 4}
+def signed_in(database: Database) -> tuple[str, str]:
+    """A new token, and the cookie of a session that was begun with it."""
     _, token = database.transact(lambda s: create_token(s, name="a", role=Role.VIEWER, projects=["p"]))
     shown = shown_token(token)
     assert shown is not None
     begun = SignIn(kind="token", name="token:a", token_id=shown[0], credential_sha256=shown[1])
     started = database.transact(lambda s: start_session(s, begun, timedelta(hours=1)))
     assert started is not None
-    by_cookie = {"Cookie": f"{Site('http://bridge', '').cookie('session')}={started[1]}"}
+    return token, f"{SESSION}={started[1]}"
+
+
+async def test_a_session_counts_as_the_token_that_it_was_begun_with(database: Database) -> None:
+    limits = {"caller_requests_per_second": 0.001, "caller_request_burst": 4}
+    token, session = signed_in(database)
+    by_cookie = {"Cookie": session}
     by_token = {"Authorization": f"Bearer {token}"}
     async with harness(database, require_tokens=True, **limits) as service:
         codes = []
@@ -105,6 +113,18 @@ async def test_a_session_counts_as_the_token_that_it_was_begun_with(database: Da
             codes.append(answer.status_code)
     # The first request with each is the address's, as nobody knows yet whose it is.
     assert codes == [200, 200, 200, 200, 200, 200, 429, 429]
+
+
+async def test_another_applications_cookies_make_no_new_caller(database: Database) -> None:
+    limits = {"caller_requests_per_second": 0.001, "caller_request_burst": 4}
+    _, session = signed_in(database)
+    async with harness(database, require_tokens=True, **limits) as service:
+        codes = []
+        for number in range(7):
+            headers = {"Cookie": f"rolling={number}; {session}; other={number}"}
+            codes.append((await service.client.get("/api/v1/runs", headers=headers)).status_code)
+    # The first request is the address's, as nobody knows yet whose it is.
+    assert codes == [200, 200, 200, 200, 200, 429, 429]
 
 
 async def test_where_nobody_is_asked_credentials_make_no_callers(database: Database) -> None:
