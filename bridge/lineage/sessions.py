@@ -27,8 +27,8 @@ REMEMBERED_SECONDS = 24 * 3600.0
 class SignIn:
     """What somebody signed in with. ``kind`` and ``name`` are those of the principal; ``claims`` the pairs of
     claim and value that gave roles, with the ``issuer`` who said so; ``token_id`` an API token and
-    ``credential_sha256`` the digest of the secret that was shown. ``attempt_sha256``: the sign-in at the
-    issuer, which makes one session at most."""
+    ``credential_sha256`` the digest of the secret that was shown; of the settings' token, which somebody
+    chose, a scrypt digest. ``attempt_sha256``: the sign-in at the issuer, which makes one session at most."""
 
     kind: str
     name: str

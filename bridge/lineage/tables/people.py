@@ -40,7 +40,7 @@ class SessionRow(Row, table=True):
 
     ``attempt_sha256`` stands for the sign-in at the issuer that made it: none makes two. ``claims`` are the
     pairs of claim and value that gave roles then; ``token_id`` and ``credential_sha256`` tell the API token
-    that it was made with, and counts no longer than.
+    that it was made with, and counts no longer than; of the token of the settings it is a scrypt digest.
     """
 
     __tablename__ = "sessions"

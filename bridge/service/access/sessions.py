@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import scrypt
 
 from bridge.domain.access import EVERY, Principal, Role, grants_of
 from bridge.domain.tokens import secret_digest
@@ -56,7 +57,8 @@ class Sessions:
         self._store, self._tokens = store, tokens
         self._oidc: OidcSettings | None = settings.oidc
         token = settings.api_token
-        self._configured = secret_digest(token.get_secret_value()) if token else None
+        self._typed = secret_digest(token.get_secret_value()) if token else None
+        self._stored = _slow_digest(token.get_secret_value()) if token else None
         self._lifetime = timedelta(seconds=settings.session_seconds)
         self._known: Recent[str, StoredSession | None] = Recent(
             settings.token_keep_seconds, _MOST_KEPT, clock
@@ -95,8 +97,8 @@ class Sessions:
     async def by_token(self, given: str) -> SignIn | None:
         """What somebody signs in with who shows an API token; ``None`` if it is none that counts."""
         digest = secret_digest(given)
-        if self._configured is not None and secrets.compare_digest(digest, self._configured):
-            return SignIn(kind=SETTING, name=CONFIGURED.name, credential_sha256=digest)
+        if self._typed is not None and secrets.compare_digest(digest, self._typed):
+            return SignIn(kind=SETTING, name=CONFIGURED.name, credential_sha256=self._stored)
         found = shown_token(given)
         if found is None:
             return None
@@ -112,7 +114,7 @@ class Sessions:
         if signed_in.kind == TOKEN:
             return await self._tokens.principal_by(signed_in.token_id or "", credential)
         if signed_in.kind == SETTING:
-            same = self._configured is not None and secrets.compare_digest(credential, self._configured)
+            same = self._stored is not None and secrets.compare_digest(credential, self._stored)
             return CONFIGURED if same else None
         if self._oidc is None or signed_in.kind != OIDC or signed_in.issuer != self._oidc.issuer:
             return None
@@ -121,3 +123,9 @@ class Sessions:
     async def _find_together(self, digests: Sequence[str]) -> list[StoredSession | None]:
         found = await self._store.read(lambda s: sessions.find_sessions(s, digests))
         return [found.get(digest) for digest in digests]
+
+
+def _slow_digest(chosen: str) -> str:
+    """What is stored of the token of the settings. People choose it: whoever read a plain digest in a copy of
+    the database could try out words. Takes 50 ms and 16 MB."""
+    return scrypt(chosen.encode(), salt=b"kfbridge api_token", n=2**14, r=8, p=1).hex()

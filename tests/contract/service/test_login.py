@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import hmac
 import json
 import time
@@ -182,6 +183,17 @@ async def test_only_a_digest_is_stored_and_no_token(service: Harness, ada: Perso
     told = repr([dict(row) for row in rows])
     assert "eyJ" not in told
     assert ada.session not in told
+
+
+async def test_of_a_token_that_somebody_chose_no_quick_digest_is_stored(database: Database) -> None:
+    async with harness(database, api_token="kitten", public_url=BASE) as service, person(service) as root:
+        await _token_form(root, "kitten")
+        assert (await root.bridge.get("/api/v1/session")).json()["kind"] == "setting"
+    newest = select(SESSIONS).where(SESSIONS.c.kind == "setting").order_by(SESSIONS.c.id.desc()).limit(1)
+    row = database.read(lambda s: s.execute(newest).mappings().one())
+    assert row["credential_sha256"] not in (None, "")
+    for name in ("md5", "sha1", "sha256", "sha512"):
+        assert hashlib.new(name, b"kitten").hexdigest() not in repr(dict(row))
 
 
 @pytest.mark.parametrize("secret", [None, CLIENT_SECRET], ids=["public", "in the body"])
