@@ -20,7 +20,7 @@ from bridge.service.app import create_app
 from bridge.service.applying import note_settings, serving_role
 from bridge.service.context import open_context
 from bridge.service.logs import configure_logging
-from bridge.service.settings import ServiceSettings, SettingsError
+from bridge.service.settings import ServiceSettings, SettingsError, is_loopback
 from bridge.service.store import REQUEST_THREADS, WORKER_THREADS
 from bridge.service.tracing import TelemetryMissing, check_installed
 from bridge.service.workers.hold import drop_database, name_holder, take_database
@@ -47,11 +47,7 @@ def serve(settings: ServiceSettings) -> None:
     with _listening(settings) as listener, _open_database(settings) as (database, holder):
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        if not settings.asks_who():
-            log.warning(
-                "callers are not asked who they are: whoever reaches this address may do everything",
-                extra={"address": url, "to_do": "docs/access.md"},
-            )
+        warn_of_access(settings, url)
         app = create_app(settings, database, holder=holder)
         note_settings(database, serving_role(settings), holder, settings)
         config = uvicorn.Config(
@@ -65,6 +61,20 @@ def serve(settings: ServiceSettings) -> None:
         )
         with _signals_end_quietly():
             _Server(config, f"kfbridge serve ready on {url}").run(sockets=[listener])
+
+
+def warn_of_access(settings: ServiceSettings, url: str) -> None:
+    """Log what of the access to the service at that address one may not have meant so."""
+    if not settings.asks_who():
+        log.warning(
+            "callers are not asked who they are: whoever reaches this address may do everything",
+            extra={"address": url, "to_do": "docs/access.md"},
+        )
+    elif not settings.public_url and not is_loopback(settings.host):
+        log.warning(
+            "public_url is not said: behind a proxy for https the cookies of sessions are not Secure",
+            extra={"address": url, "to_do": "set public_url (KFBRIDGE_PUBLIC_URL) to the https address"},
+        )
 
 
 def worker(settings: ServiceSettings) -> None:

@@ -17,7 +17,7 @@ from bridge.lineage.tables import API_TOKENS, AUDIT
 from bridge.service.access.cache import Recent
 from bridge.service.access.tokens import DatabaseTokens
 from bridge.service.backend_settings import ProjectSettings
-from bridge.service.main import serve
+from bridge.service.main import serve, warn_of_access
 from bridge.service.settings import ServiceSettings, SettingsError
 from tests.unit.service.harness import Harness, harness, mirror_of
 
@@ -179,6 +179,22 @@ def test_other_addresses_take_a_way_to_ask() -> None:
     ServiceSettings(host="0.0.0.0", require_tokens=True).check_served()
     ServiceSettings().check_served()
     assert not ServiceSettings().asks_who()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "callers are not asked who they are"),
+        ({"api_token": "a"}, None),
+        ({"api_token": "a", "host": "0.0.0.0"}, "public_url is not said"),
+        ({"api_token": "a", "host": "0.0.0.0", "public_url": "https://bridge.example"}, None),
+    ],
+)
+def test_what_one_may_not_have_meant_so_is_said_at_the_start(
+    caplog: pytest.LogCaptureFixture, given: dict[str, Any], told: str | None
+) -> None:
+    warn_of_access(ServiceSettings(**given), "http://address")
+    assert [one.getMessage().partition(":")[0] for one in caplog.records] == ([told] if told else [])
 
 
 async def test_what_one_did_stands_under_ones_name(database: Database) -> None:
