@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -117,7 +117,10 @@ def sign_in_first(request: Request) -> Response | None:
         return None
     context: Context = request.app.state.context
     site = site_asked(request, context)
-    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    # As it was written: the path of the scope has its blanks and letters back.
+    asked = quote(request.scope["path"], safe="/:@!$&'()*+,;=~") + (
+        f"?{request.url.query}" if request.url.query else ""
+    )
     # An issuer shows nothing in a frame.
     framed = request.headers.get("sec-fetch-dest") in ("iframe", "frame")
     path = "/login" if context.authenticator.login is None or framed else "/login/start"

@@ -177,6 +177,16 @@ async def test_from_a_deep_link_to_the_issuer_and_back_and_out_again(
     assert secret not in repr(rows)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/pipelines/train%20m%C3%BCller?label=a%20b", "/pipelines/a+b%25;c", "/pipelines/%5Cevil.example"],
+)
+async def test_a_deep_link_with_any_letters_is_come_back_to(ada: Person, path: str) -> None:
+    opened = await ada.bridge.get(f"/ml{path}", headers=PAGE)
+    sent = await ada.bridge.get(opened.headers["location"], headers=PAGE)
+    assert (await ada.bridge.get(await ada.back(sent))).headers["location"] == f"/ml{path}"
+
+
 async def test_only_a_digest_is_stored_and_no_token(service: Harness, ada: Person) -> None:
     await ada.sign_in()
     rows = service.context.store.database.read(lambda s: s.execute(select(SESSIONS)).mappings().all())
