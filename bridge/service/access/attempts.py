@@ -15,6 +15,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 
+from bridge.service.access.places import return_path
+
 ATTEMPT_SECONDS = 600.0
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 _MOST_STATE_CHARACTERS = 4096
@@ -78,12 +80,15 @@ def resume(cookie: str | None, state: str, now: float) -> Attempt:
     told, _, _ = state.partition(".")
     try:
         number, began, return_to = json.loads(urlsafe_b64decode(told + "=" * (-len(told) % 4)))
-        attempt = Attempt(cookie, str(number), int(began), str(return_to))
+        # Whoever has the cookie can seal anything.
+        attempt = Attempt(cookie, str(number), int(began), return_path(str(return_to)))
+        is_sealed = hmac.compare_digest(attempt.state, state)
+        age = now - attempt.began
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise WrongState("what came back was not begun by this browser") from error
-    if not hmac.compare_digest(attempt.state, state):
+    if not is_sealed:
         raise WrongState("what came back was not begun by this browser")
-    if not 0 <= now - attempt.began <= ATTEMPT_SECONDS:
+    if not 0 <= age <= ATTEMPT_SECONDS:
         raise WrongState(f"it was begun more than {ATTEMPT_SECONDS / 60:.0f} minutes ago")
     return attempt
 

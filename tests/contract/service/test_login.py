@@ -262,6 +262,22 @@ async def test_a_state_that_was_changed_is_refused(ada: Person, issuer: ServedIs
     assert "/token" not in issuer.asked
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"number": "\ud800"}, {"began": 10**400}, {"return_to": "/\ud800"}, {"return_to": "//evil.example"}],
+    ids=["no letter in its number", "an endless time", "no letter in its path", "another site"],
+)
+async def test_a_state_made_up_with_ones_own_cookie_is_refused(ada: Person, changed: dict[str, Any]) -> None:
+    await ada.start()
+    cookie = next(one.value for one in ada.bridge.cookies.jar if "login" in one.name)
+    number = changed.get("number", "n")
+    told = _part([number, changed.get("began", int(time.time())), changed.get("return_to", "/")])
+    purpose = f"state {told} {number}".encode("utf-8", "surrogatepass")
+    seal = _part(hmac.digest((cookie or "").encode(), purpose, "sha256"))
+    answer = await ada.bridge.get("/login/callback", params={"state": f"{told}.{seal}", "code": "c"})
+    _shown(answer, 400, "was not begun by this browser")
+
+
 async def test_an_attempt_is_over_after_ten_minutes(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     way = await ada.back(await ada.start())
     now = time.time()
