@@ -78,7 +78,11 @@ class Sessions:
         if stored is None or not stored.in_force:
             return None
         principal = await self._principal(stored.signed_in)
-        return None if principal is None else SignedIn(principal, stored.expires_at, digest)
+        if principal is None:
+            # What it was made with is not asked for again with each of the browser's requests.
+            self._known.keep(digest, None)
+            return None
+        return SignedIn(principal, stored.expires_at, digest)
 
     async def start(self, signed_in: SignIn) -> str | None:
         """A new session; the secret for its cookie, or ``None`` if the attempt has made one before.

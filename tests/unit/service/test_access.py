@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlmodel import Session
 
 from bridge.domain.access import EVERY, Role
 from bridge.domain.lineage import Artifact, ArtifactUse, Direction, RunMirror
@@ -15,6 +17,7 @@ from bridge.lineage.database import Database
 from bridge.lineage.errors import DatabaseUnavailable, NotStored
 from bridge.lineage.tables import API_TOKENS, AUDIT
 from bridge.service.access.cache import Recent
+from bridge.service.access.sessions import Sessions
 from bridge.service.access.tokens import DatabaseTokens
 from bridge.service.backend_settings import ProjectSettings
 from bridge.service.main import serve, warn_of_access
@@ -127,6 +130,32 @@ async def test_a_rotated_token_counts_at_once_although_the_old_one_is_kept(servi
     )
     assert await looks.principal_of(new) is not None
     assert await looks.principal_of(old) is None
+
+
+async def test_the_session_of_a_rotated_token_is_not_looked_up_for_each_request(
+    service: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = service.context.store
+    looks = DatabaseTokens(store, 300.0)
+    known = Sessions(ServiceSettings(token_keep_seconds=300.0), store, looks)
+    old = made(store.database)
+    shown = await known.by_token(old)
+    assert shown is not None
+    secret = await known.start(shown) or ""
+    assert await known.signed_in(secret) is not None
+    _, new = store.database.transact(
+        lambda s: tokens.rotate_token(s, old.split("_")[1], both_for=timedelta(seconds=0))
+    )
+    assert await looks.principal_of(new) is not None
+    asked, find = [], tokens.find_tokens
+
+    def counted(session: Session, token_ids: Collection[str]) -> dict[str, tokens.StoredToken]:
+        asked.append(token_ids)
+        return find(session, token_ids)
+
+    monkeypatch.setattr(tokens, "find_tokens", counted)
+    assert [await known.signed_in(secret) for _ in range(3)] == [None] * 3
+    assert len(asked) == 1
 
 
 async def test_a_use_is_noted_and_not_again_at_once(
