@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridge.domain.hosts import host_of, is_known_host
@@ -29,6 +30,7 @@ def security_headers(framed_by: str | None, *, style_nonce: str | None = None) -
 
 _SITE = re.compile(r"[A-Za-z0-9.\-\[\]:]+")
 _TOLD_CHARACTERS = 100
+_BY_SESSION = "by_session"
 
 
 class _BodyTooLarge(Exception):
@@ -133,7 +135,8 @@ class KnownHosts:
 
 
 class SecurityHeaders:
-    """Add the headers that keep pages from running or loading what is not the service's own.
+    """Add the headers that keep pages from running or loading what is not the service's own, and what a
+    session was answered from being shown to whoever has the browser next.
 
     ``framed_by`` is the address of a site that may show pages in a frame: Airflow's.
     """
@@ -148,8 +151,18 @@ class SecurityHeaders:
         async def completing_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message["headers"]}
-                missing = [item for item in self._headers if item[0] not in present]
+                missing = [item for item in self._complete(scope) if item[0] not in present]
                 message = {**message, "headers": [*message["headers"], *missing]}
             await send(message)
 
         await self._app(scope, receive, completing_send if scope["type"] == "http" else send)
+
+    def _complete(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        by_session = scope.get("state", {}).get(_BY_SESSION, False)
+        # Not no-store: a page's first question is asked ahead, and its answer taken once.
+        return [*self._headers, (b"cache-control", b"private, no-cache")] if by_session else self._headers
+
+
+def note_session(request: HTTPConnection) -> None:
+    """Tell that the request is let in by the cookie of a session."""
+    setattr(request.state, _BY_SESSION, True)

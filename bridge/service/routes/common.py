@@ -25,6 +25,7 @@ from bridge.service.access.places import Site, is_foreign_read, site_of
 from bridge.service.backends import waiting_for
 from bridge.service.bodies import check_values
 from bridge.service.context import Context
+from bridge.service.limits import note_session
 from bridge.service.problems import ProblemError
 from bridge.service.queueing import waiting_reasons
 from bridge.service.rates import note_caller
@@ -87,6 +88,7 @@ async def _signed_in(request: Request, context: Context, cookie: str) -> Caller:
         raise ProblemError("foreign-page", "another site's page asked for this by a browser")
     found = await context.authenticator.signed_in(cookie)
     note_caller(request, found.principal)
+    note_session(request)
     return Caller(found.principal, found)
 
 

@@ -129,7 +129,7 @@ async def get_run(
     if tag and tag.removeprefix("W/") == _etag(run):
         return Response(status_code=304, headers={"ETag": _etag(run)})
     model = await present_whole(context, request, run)
-    headers = {"ETag": _etag(run), "Cache-Control": "no-cache"}
+    headers = {"ETag": _etag(run), "Cache-Control": "private, no-cache"}
     return JSONResponse(model.model_dump(mode="json"), headers=headers)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -403,6 +404,17 @@ async def test_a_foreign_page_does_nothing_with_the_cookie(ada: Person) -> None:
     # To go there by a link of another page is no foreign page's question.
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     assert (await ada.bridge.get("/api/v1/runs", headers=link)).status_code == 200
+
+
+async def test_what_a_session_is_answered_is_kept_for_nobody_else(ada: Person) -> None:
+    assert "cache-control" not in (await ada.bridge.get("/livez")).headers
+    await ada.sign_in()
+    for path in ("/api/v1/runs", "/api/v1/status", "/ml/api/v1/pipelines"):
+        answer = await ada.bridge.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "private, no-cache"), path
+    # What says so itself is left as it is.
+    missing = await ada.bridge.get(f"/api/v1/runs/{uuid4()}")
+    assert (missing.status_code, missing.headers.get_list("cache-control")) == (404, ["no-store"])
 
 
 # ---- what goes wrong, in words

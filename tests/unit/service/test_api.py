@@ -219,6 +219,7 @@ async def test_a_long_poll_ends_by_itself(service: Harness) -> None:
     at_once = await service.client.get(url, params={"wait": "60s", "version": 0})
     assert at_once.json()["version"] == run["version"]
     tag = at_once.headers["etag"]
+    assert at_once.headers["cache-control"] == "private, no-cache"
     same = await service.client.get(url, params={"wait": "20ms"}, headers={"If-None-Match": tag})
     assert (same.status_code, same.content) == (304, b"")
     problem(await service.client.get(url, params={"wait": "soon"}), 422, "invalid-request")
