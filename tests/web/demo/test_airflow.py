@@ -19,11 +19,12 @@ from bridge.client.models import RunModel
 from bridge.client.sync import BridgeClient
 from deploy.laptop.stack import Stack
 from tests.web.browser import THEMES, new_context
+from tests.web.demo.conftest import Demo
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(500)]
 
 _LARGEST_BYTES = 200 * 1024
-HELLO, GROUP, ETL = "hello_kubeflow", "flights_as_tasks", "flights_etl"
+HELLO, GROUP = "hello_kubeflow", "flights_as_tasks"
 both_themes = pytest.mark.parametrize("theme", THEMES)
 # Of the pipeline's tasks, those that stand in the graph when the group is open.
 TASKS = ("submit", "validate", "features", "train", "evaluate", "register", "finish")
@@ -45,15 +46,13 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    """A laptop with a day of flights loaded, a greeting, and the flights' pipeline run task by task."""
-    with Stack(tmp_path_factory.mktemp("airflow-pages")) as stack:
-        hello = _run(stack, HELLO, conf={"name": "world"})
-        _run(stack, ETL, conf={"day": "2013-01-01"})
-        group = _run(stack, GROUP, conf={"window_days": 1})
-        with BridgeClient(stack.bridge_url) as client:
-            (run,) = client.list_runs(dag_id=HELLO, dag_run_id=hello).items
-        yield Shown(stack, hello, group, run)
+def shown(demo: Demo) -> Shown:
+    """A greeting, and the flights' pipeline run task by task, beside what the demo did."""
+    hello = _run(demo.stack, HELLO, conf={"name": "world"})
+    group = _run(demo.stack, GROUP, conf={"window_days": 1})
+    with BridgeClient(demo.stack.bridge_url) as client:
+        (run,) = client.list_runs(dag_id=HELLO, dag_run_id=hello).items
+    return Shown(demo.stack, hello, group, run)
 
 
 @pytest.fixture
