@@ -21,7 +21,7 @@ PLACES = {
     "metrics": ("/runs/{run}?tab=metrics", "text=evaluate"),
     "run's artifacts": ("/runs/{run}?tab=artifacts", "text=model"),
     "parameters": ("/runs/{run}?tab=parameters", "dl"),
-    "logs": ("/runs/{run}?tab=logs", "[data-testid=log] >> nth=1"),
+    "logs": ("/runs/{run}?tab=logs", "[data-testid=log]"),
     "events": ("/runs/{run}?tab=events", "text=settled"),
     "explain": ("/runs/{run}?tab=explain", "text=Run it again"),
     "pipelines": ("/pipelines", "td ol"),
