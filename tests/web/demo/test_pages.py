@@ -67,7 +67,7 @@ def test_a_model_leads_back_to_the_etl_and_the_partitions(look: OpenView, demo: 
     tasks = page.get_by_role("region", name=re.compile("^Airflow tasks"))
     expect(tasks).to_contain_text("load_day")
     for day in demo.did.days:
-        partition = re.compile(f"day={day.day:02d}/flights.parquet")
+        partition = re.compile(rf"day={day.day:02d}.flights\.parquet")
         expect(page.get_by_role("button", name=partition).first).to_be_visible()
     assert view.problems() == []
 
@@ -79,6 +79,7 @@ def test_a_partition_leads_forward_to_the_models(look: OpenView, demo: Demo) -> 
     page.get_by_role("button", name=re.compile(r"day=01.flights\.parquet$")).first.click()
     page.get_by_test_id("details").get_by_role("link", name="Begin here instead").click()
     page.get_by_text("List", exact=True).click()
-    models = page.get_by_role("region", name=re.compile(f"^Models {DAYS}"))
-    expect(models.get_by_role("listitem")).to_have_count(DAYS)
+    models = page.get_by_role("region", name=re.compile("^Models"))
+    # At least one of each retraining.
+    expect(models.get_by_role("listitem").nth(DAYS - 1)).to_be_visible()
     assert view.problems() == []
