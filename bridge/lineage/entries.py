@@ -37,8 +37,6 @@ ENTRIES_PER_RUN = 30
 # So many of the newest runs tell how often a word is; one that more than this share of them has is often.
 _SAMPLE = 300
 _TELLING_SHARE = 0.2
-# A word that is so many times as frequent as the rarest is not looked for in the index.
-_AS_RARE = 4
 # So many words that begin alike are looked for each by itself.
 _MOST_WHOLE = 8
 # From word to word through the index, whatever lies between them.
@@ -178,7 +176,7 @@ class Worded(Candidates):
     def __init__(self, session: Session, words: Sequence[str], names: Sequence[str] = ()) -> None:
         self._session = session
         self._asked = {word: is_whole(word) for word in words} | dict.fromkeys(names, True)
-        self._telling: dict[str, int] | None = None
+        self._telling: list[str] | None = None
         self._runs: set[int] = set()
 
     def count(self, most: int) -> int | None:
@@ -187,23 +185,16 @@ class Worded(Candidates):
             self._telling = _telling(self._session, self._asked)
         if not self._telling:
             return None
-        found = self._words(most) if self._session.get_bind().dialect.name == "sqlite" else self._rarest(most)
+        if self._session.get_bind().dialect.name == "sqlite":
+            found = self._words(most)
+        else:
+            found = self._told(self._on_postgresql(self._telling), most)
         self._runs = found
         return len(found) if len(found) <= most else None
 
     def runs(self) -> set[int]:
         """Those that were counted."""
         return self._runs
-
-    def _rarest(self, most: int) -> set[int]:
-        """Those with the rarest words: PostgreSQL adds up all runs of each beginning before it compares."""
-        assert self._telling
-        limit = (min(self._telling.values()) + 1) * _AS_RARE
-        rare = [word for word, often in self._telling.items() if often <= limit]
-        found = self._told(self._on_postgresql(rare), most)
-        if len(found) <= most or len(rare) == len(self._telling):
-            return found
-        return self._told(self._on_postgresql(list(self._telling)), most)
 
     def _words(self, most: int) -> set[int]:
         asked = [_whole_words(self._session, word, whole=self._asked[word]) for word in self._telling or ()]
@@ -249,8 +240,8 @@ def measured(session: Session, metric: MetricFilter) -> Candidates:
     return Candidates(session, select(METRICS.c.run).where(*wanted).order_by(METRICS.c.value))
 
 
-def _telling(session: Session, words: Mapping[str, bool]) -> dict[str, int]:
-    """The words that hardly any of the newest runs has, and how many of some of these have it.
+def _telling(session: Session, words: Mapping[str, bool]) -> list[str]:
+    """The words that hardly any of the newest runs has.
 
     An index adds up all runs that have a word before it can leave any out.
     """
@@ -258,8 +249,7 @@ def _telling(session: Session, words: Mapping[str, bool]) -> dict[str, int]:
     sample = [f"{text} " for text in session.scalars(newest.limit(_SAMPLE))]
     most = max(1.0, len(sample) * _TELLING_SHARE)
     asked = {word: f" {word} " if whole else f" {word}" for word, whole in words.items()}
-    often = {word: sum(part in text for text in sample) for word, part in asked.items()}
-    return {word: number for word, number in often.items() if number <= most}
+    return [word for word, part in asked.items() if sum(part in text for text in sample) <= most]
 
 
 def _told(session: Session, statement: Select[Any]) -> set[int]:

@@ -268,10 +268,9 @@ def test_words_that_most_runs_have_and_words_that_none_has(
         )
 
     wanted = expected(seeded, RunOrder(), matches)
-    for share, whole, rare in ((0.0, 8, 4), (0.2, 8, 4), (1.0, 8, 4), (1.0, 1, 1), (1.0, 0, 1000)):
+    for share, whole in ((0.0, 8), (0.2, 8), (1.0, 8), (1.0, 1), (1.0, 0)):
         monkeypatch.setattr(entries, "_TELLING_SHARE", share)
         monkeypatch.setattr(entries, "_MOST_WHOLE", whole)
-        monkeypatch.setattr(entries, "_AS_RARE", rare)
         assert seeded.walked(RunFilter(text=text), RunOrder(), 30) == wanted
 
 
@@ -320,7 +319,6 @@ def test_words_that_many_runs_have_each_and_few_have_together_are_counted_togeth
     seeded: Seeded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entries, "_TELLING_SHARE", 1.0)
-    monkeypatch.setattr(entries, "_AS_RARE", 1)
     having: dict[str, set[object]] = {}
     for run in seeded.runs:
         for word in words_of(run).split():
