@@ -71,18 +71,18 @@ test-unit: .venv/.made
 	$(PYTEST) tests/unit -q -n 2
 
 test-provider: .venv-airflow/.made
-	$(AIRFLOW_PYTEST) tests/unit/provider tests/unit/airflow_dags -q
+	$(AIRFLOW_PYTEST) tests/unit/provider tests/unit/airflow_dags -q -n 2
 
 test-contract: .venv/.made
-	$(PYTEST) tests/contract -q -m "not corpus and not slow"
+	$(PYTEST) tests/contract -q -m "not corpus and not slow" -n 2
 
 test-database: .venv/.made
-	$(PYTEST) tests/integration/lineage -q
+	$(PYTEST) tests/integration/lineage -q -n 2
 
 test-integration: env ## packages together, as real processes; the operators with dag.test()
-	$(PYTEST) tests/contract -q -m "slow and not corpus"
+	$(PYTEST) tests/contract -q -m "slow and not corpus" -n 2
 	$(PYTEST) tests/integration -q -m "not corpus" --ignore tests/integration/lineage -n 2 --dist loadfile
-	$(AIRFLOW_PYTEST) tests/integration/provider -q
+	$(AIRFLOW_PYTEST) tests/integration/provider -q -n 2
 
 test-main-job: env
 	$(PYTEST) tests/e2e/test_main_job.py -q

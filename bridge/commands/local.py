@@ -16,6 +16,7 @@ from bridge.commands.failures import FAILED, UNREACHABLE, CommandError
 from bridge.commands.options import add_command, add_secrets_option, count
 from bridge.commands.places import data_dir
 from bridge.commands.serving import missing_extra
+from bridge.local.object_store import OPTIONS_VARIABLE
 
 if TYPE_CHECKING:
     from bridge.commands.console import Console
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE = "KFBRIDGE_LOCAL_TOKEN"  # noqa: S105 - the name of a variable
 HOSTS_VARIABLE = "KFBRIDGE_LOCAL_ALLOWED_HOSTS"
 ARTIFACTS_VARIABLE = "KFBRIDGE_LOCAL_ARTIFACTS"
-OPTIONS_VARIABLE = "KFBRIDGE_LOCAL_ARTIFACT_OPTIONS"
 
 
 def register(commands: Any) -> None:

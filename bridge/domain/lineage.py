@@ -240,6 +240,13 @@ class ArtifactUse:
     index: int = 0
 
 
+FILELESS_TYPES = frozenset(
+    {"system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics"}
+)
+"""Types of artifacts that need no content: what they tell is in their metadata, and KFP's launcher writes no
+file for them."""
+
+
 class ContentState(StrEnum):
     """Whether what an artifact's URI names was there when the bridge last looked."""
 

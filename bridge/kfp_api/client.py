@@ -73,7 +73,7 @@ class KfpClient(Connection):
         empty answer, another run or a gateway's 404 proves nothing and is a ``KfpBadAnswer``."""
         path = f"{API}/runs/{_segment(kfp_run_id)}"
         with _only_kfps_own_404():
-            found = await self._get(Run, path, repeat=repeat)
+            found = await self.fetch(Run, path, repeat=repeat)
         if found.run_id != str(kfp_run_id):
             told = found.run_id or "without an id"
             raise KfpBadAnswer(f"a run {told} instead of the one asked for", request=f"GET {path}")
@@ -100,7 +100,7 @@ class KfpClient(Connection):
         if experiment_id:
             params["experiment_id"] = experiment_id
         kind = ListRuns if details else ListRunsBriefly
-        return await self._get(kind, f"{API}/runs", params, repeat=repeat)
+        return await self.fetch(kind, f"{API}/runs", params, repeat=repeat)
 
     async def get_runs(
         self,
@@ -220,7 +220,7 @@ class KfpClient(Connection):
         """The experiment of that name, or ``None``."""
         named = Filter().equals("display_name", name)
         params = _list_params(namespace, named, None, MAX_PAGE_SIZE, None)
-        page = await self._get(ListExperiments, f"{API}/experiments", params)
+        page = await self.fetch(ListExperiments, f"{API}/experiments", params)
         return next((one for one in page.experiments if one.display_name == name), None)
 
     # Pipelines
@@ -228,7 +228,7 @@ class KfpClient(Connection):
     async def get_pipeline_by_name(self, name: str, namespace: str | None = None) -> Pipeline:
         """The registered pipeline of that name. Raises ``KfpNotFound``."""
         params = {"namespace": namespace} if namespace else {}
-        return await self._get(Pipeline, f"{API}/pipelines/names/{_segment(name)}", params)
+        return await self.fetch(Pipeline, f"{API}/pipelines/names/{_segment(name)}", params)
 
     async def list_pipelines(
         self,
@@ -241,7 +241,7 @@ class KfpClient(Connection):
     ) -> ListPipelines:
         """One page of registered pipelines."""
         params = _list_params(namespace, filter, sort_by, page_size, page_token)
-        return await self._get(ListPipelines, f"{API}/pipelines", params)
+        return await self.fetch(ListPipelines, f"{API}/pipelines", params)
 
     async def upload_pipeline(
         self, text: str, name: str, namespace: str | None = None, *, description: str | None = None
@@ -276,14 +276,14 @@ class KfpClient(Connection):
     ) -> ListPipelineVersions:
         """One page of a pipeline's versions, specs included."""
         params = _list_params(None, filter, sort_by, page_size, page_token)
-        return await self._get(
+        return await self.fetch(
             ListPipelineVersions, f"{API}/pipelines/{_segment(pipeline_id)}/versions", params
         )
 
     async def get_version(self, pipeline_id: str, version_id: str) -> PipelineVersion:
         """A version with its spec. Raises ``KfpNotFound``."""
         path = f"{API}/pipelines/{_segment(pipeline_id)}/versions/{_segment(version_id)}"
-        return await self._get(PipelineVersion, path)
+        return await self.fetch(PipelineVersion, path)
 
 
 @contextmanager

@@ -102,17 +102,7 @@ class Connection:
         *,
         repeat: bool = True,
     ) -> MessageT:
-        """The message at a path of the server, for APIs that only some servers have."""
-        return await self._get(kind, path, params, repeat=repeat)
-
-    async def _get(
-        self,
-        kind: type[MessageT],
-        path: str,
-        params: Mapping[str, str] | None = None,
-        *,
-        repeat: bool = True,
-    ) -> MessageT:
+        """The message at a path of the server; asked for again after trouble that passes if ``repeat``."""
         request = Request(method="GET", path=path, params=params or {})
 
         async def call() -> MessageT:

@@ -8,15 +8,11 @@ from uuid import UUID
 from sqlalchemy import or_, select, update
 from sqlmodel import Session
 
-from bridge.domain.lineage import ContentLook, ContentState, Direction
+from bridge.domain.lineage import FILELESS_TYPES, ContentLook, ContentState, Direction
 from bridge.lineage.columns import database_time
 from bridge.lineage.duties import check_fence
 from bridge.lineage.records import Fence
 from bridge.lineage.tables import ARTIFACT_USES, ARTIFACTS, RUNS
-
-# KFP's launcher writes no file for them: what they hold is in their metadata.
-_IN_METADATA = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics")
-
 
 # What is said of an artifact that its store does not have.
 NOTHING = "there is nothing"
@@ -37,7 +33,7 @@ def unseen_contents(session: Session, run_id: UUID, limit: int) -> dict[int, str
             or_(ARTIFACTS.c.content.is_(None), ARTIFACTS.c.content != ContentState.AVAILABLE.value),
             or_(
                 ARTIFACTS.c.content_checked_at.is_(None),
-                ARTIFACTS.c.type.not_in(_IN_METADATA),
+                ARTIFACTS.c.type.not_in(FILELESS_TYPES),
                 ARTIFACTS.c.content_error != NOTHING,
             ),
         )

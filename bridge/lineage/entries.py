@@ -185,23 +185,21 @@ class Worded(Candidates):
             self._telling = _telling(self._session, self._asked)
         if not self._telling:
             return None
-        if self._session.get_bind().dialect.name == "sqlite":
-            found = self._words(most)
-        else:
-            found = self._told(self._on_postgresql(self._telling), most)
-        self._runs = found
-        return len(found) if len(found) <= most else None
+        is_sqlite = self._session.get_bind().dialect.name == "sqlite"
+        found = (self._on_sqlite if is_sqlite else self._on_postgresql)(self._telling)
+        self._runs = _told(self._session, found.limit(most + 1)) if found is not None else set()
+        return len(self._runs) if len(self._runs) <= most else None
 
     def runs(self) -> set[int]:
         """Those that were counted."""
         return self._runs
 
-    def _words(self, most: int) -> set[int]:
-        asked = [_whole_words(self._session, word, whole=self._asked[word]) for word in self._telling or ()]
-        return self._told(_on_sqlite(asked), most) if all(asked) else set()
-
-    def _told(self, statement: Select[Any], most: int) -> set[int]:
-        return _told(self._session, statement.limit(most + 1))
+    def _on_sqlite(self, words: Sequence[str]) -> Select[Any] | None:
+        asked = [_whole_words(self._session, word, whole=self._asked[word]) for word in words]
+        if not all(asked):
+            return None
+        found = select(table("run_words", column("rowid")).c.rowid.label("run"))
+        return found.where(text("run_words MATCH :asked")).params(asked=" AND ".join(asked))
 
     def _on_postgresql(self, words: Sequence[str]) -> Select[Any]:
         asked = " & ".join(f"'{word}'" if self._asked[word] else f"'{word}':*" for word in words)
@@ -209,11 +207,6 @@ class Worded(Candidates):
         found = found.where(text("run_words.words @@ CAST(:asked AS tsquery)")).params(asked=asked)
         # With a LIMIT beside the search it would rather read the table than the index.
         return select(found.cte("worded").prefix_with("MATERIALIZED").c.run)
-
-
-def _on_sqlite(asked: Sequence[str]) -> Select[Any]:
-    found = select(table("run_words", column("rowid")).c.rowid.label("run"))
-    return found.where(text("run_words MATCH :asked")).params(asked=" AND ".join(asked))
 
 
 def _whole_words(session: Session, word: str, *, whole: bool) -> str:

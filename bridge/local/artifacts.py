@@ -16,8 +16,6 @@ from urllib.parse import unquote, urlsplit
 from bridge.domain.uris import local_path, normalise_uri
 from bridge.local.recording import StoredArtifact
 
-FILELESS = frozenset({"system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics"})
-"""Types whose artifacts need no content: what they tell is in their metadata."""
 BUCKET_PLACES = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 """Where the kfp SDK looks for artifacts of these schemes."""
 _ITERATION = re.compile(r"\[(\d+)\]")

@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bridge.local.artifacts import FILELESS, is_missing, to_place
+from bridge.domain.lineage import FILELESS_TYPES
+from bridge.local.artifacts import is_missing, to_place
 from bridge.local.driver_finish import Leaf
 from bridge.local.driver_scope import RunContext
 from bridge.local.object_store import ObjectStore, is_object
@@ -67,7 +68,7 @@ async def find_cached(context: RunContext, mark: str) -> CachedTask | None:
 
 def _are_gone(artifacts: Sequence[StoredArtifact], objects: ObjectStore | None) -> bool:
     # Metrics and the like need no file, so only what is meant to have content is looked for.
-    uris = [artifact.uri for artifact in artifacts if artifact.schema_title not in FILELESS]
+    uris = [artifact.uri for artifact in artifacts if artifact.schema_title not in FILELESS_TYPES]
     return any(
         objects.stamp(uri) is None if objects is not None and is_object(uri) else is_missing(uri)
         for uri in uris

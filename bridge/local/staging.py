@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from bridge.local.artifacts import BUCKET_PLACES, FILELESS, mounted_path
+from bridge.domain.lineage import FILELESS_TYPES
+from bridge.local.artifacts import BUCKET_PLACES, mounted_path
 from bridge.local.mounts import Mount
 from bridge.local.object_store import SCHEMES, NothingThereError, ObjectStore, ObjectStoreError, is_object
 from bridge.local.recording import StoredArtifact
@@ -105,7 +106,7 @@ class Staging:
         return f"Taken to the bucket: {_told(count, size, began)}." if count else None
 
     def _may_be_without_content(self, artifact: StoredArtifact) -> bool:
-        return artifact.schema_title in FILELESS or (
+        return artifact.schema_title in FILELESS_TYPES or (
             self.own is not None and artifact.uri.startswith(f"{self.own}/")
         )
 

@@ -102,6 +102,8 @@ class Busy:
 
     url: str
     process: subprocess.Popen[bytes] = field(repr=False)
+    # One for all questions: to make one takes long enough to hold up a proxy in the same process.
+    client: httpx.Client = field(repr=False)
 
     def runs(self) -> dict[str, list[float]]:
         """When each run came, began and ended, by its name; seconds since the epoch."""
@@ -112,7 +114,7 @@ class Busy:
         return dict(self._told()["most_open"])
 
     def _told(self) -> Any:
-        return httpx.get(f"{self.url}{_CONTROL}", timeout=30, trust_env=False).raise_for_status().json()
+        return self.client.get(_CONTROL).raise_for_status().json()
 
 
 @contextmanager
@@ -133,7 +135,8 @@ def busy_kfp(log: Path, *, slots: int, seconds: float) -> Iterator[Busy]:
     try:
         said = process.stdout.readline().decode().split()
         assert said[:1] == ["ready"], f"the server did not start:\n{log.read_text(errors='replace')}"
-        yield Busy(said[1], process)
+        with httpx.Client(base_url=said[1], timeout=30, trust_env=False) as client:
+            yield Busy(said[1], process, client)
     finally:
         process.kill()
         process.wait()

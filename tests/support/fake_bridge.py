@@ -189,6 +189,11 @@ class FakeBridge:
         with self._changed:
             self._finish(self.runs[run_id], end)
 
+    def mirrored(self, run_id: str) -> None:
+        """Says that the run's tasks have changed; its version stays."""
+        with self._changed:
+            self._announce(self.runs[run_id], "run.mirrored", {})
+
     def change(self, run_id: str, **columns: Any) -> None:
         """Changes a run and wakes who waits for it."""
         with self._changed:
@@ -395,13 +400,12 @@ class FakeBridge:
     def _change(self, stored: Stored, **columns: Any) -> None:
         stored.run = stored.run.model_copy(update={**columns, "version": stored.run.version + 1})
         self._changed.notify_all()
+        self._announce(stored, "run.changed", {"version": stored.run.version})
+
+    def _announce(self, stored: Stored, kind: str, data: dict[str, Any]) -> None:
         number = len(self.events) + 1
         event = EventModel(
-            number=number,
-            type="run.changed",
-            time=datetime.now(UTC),
-            run_id=stored.run.run_id,
-            data={"version": stored.run.version},
+            number=number, type=kind, time=datetime.now(UTC), run_id=stored.run.run_id, data=data
         )
         self.events.append(f"id: {number}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n")
         if not self.mute:

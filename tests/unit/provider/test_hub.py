@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -120,13 +119,6 @@ def listings(fake: FakeBridge) -> list[Seen]:
     return [seen for seen in fake.requests if seen.path.endswith("/tasks")]
 
 
-def mirrored(fake: FakeBridge, run_id: str) -> None:
-    """The bridge says that the run's tasks have changed; its version stays."""
-    number = len(fake.events) + 1000
-    event = {"number": number, "type": "run.mirrored", "time": "2026-01-01T00:00:00Z", "run_id": run_id}
-    fake.say(f"id: {number}\nevent: run.mirrored\ndata: {json.dumps(event)}\n\n")
-
-
 def test_tasks_are_told_as_they_change_though_the_run_does_not(fake: FakeBridge) -> None:
     async def go() -> None:
         told: Told = []
@@ -134,7 +126,7 @@ def test_tasks_are_told_as_they_change_though_the_run_does_not(fake: FakeBridge)
         [ending] = waiters(fake, [run_id], told=told)
         await until(lambda: asked(fake) == 1 and len(fake.streams) == 1)
         fake.runs[run_id].tasks = [TaskModel(task_id="1", name="train", path="train", state="RUNNING")]
-        mirrored(fake, run_id)
+        fake.mirrored(run_id)
         await until(lambda: "  train: RUNNING" in told)
         assert len(listings(fake)) == 1
         fake.finish(run_id, End())
@@ -188,7 +180,7 @@ def test_who_waits_for_a_task_reads_the_tasks_only_when_they_have_changed(
         assert (len(listings(fake)), asked(fake)) == (1, 1)
         for number, path in enumerate(paths, start=2):
             fake.runs[run_id].tasks.append(a_task(path))
-            mirrored(fake, run_id)
+            fake.mirrored(run_id)
             waited = await ending[number - 2]
             assert waited.judgement is not None
             assert waited.judgement.verdict is Verdict.SUCCESS
@@ -204,7 +196,7 @@ def test_tasks_that_cannot_be_read_are_not_asked_for_without_a_pause(fake: FakeB
         [ending] = waiters(fake, [run_id], told=told)
         await until(lambda: asked(fake) == 1 and len(fake.streams) == 1)
         fake.fail_tasks = True
-        mirrored(fake, run_id)
+        fake.mirrored(run_id)
         await until(lambda: any("could not be read" in line for line in told))
         for _ in range(50):
             await asyncio.sleep(0.001)
