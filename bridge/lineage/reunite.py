@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select, union_all, update
 from sqlmodel import Session
 
 from bridge.domain.identity import kfp_run_id
 from bridge.domain.lineage import Direction, Run, Submission
 from bridge.domain.states import RunPhase
+from bridge.lineage.bulk import in_pieces
 from bridge.lineage.columns import database_time
 from bridge.lineage.datasets import record_inputs
 from bridge.lineage.jobs import expect_job_run
@@ -30,7 +31,9 @@ from bridge.lineage.tables import (
     METRICS,
     RUN_HISTORY,
     RUNS,
+    SUBMISSIONS,
     TASKS,
+    USED_KEYS,
 )
 
 # Which attempts are looked for: earlier ones may have been given up and never have been at the backend.
@@ -59,19 +62,23 @@ def adopt_found_runs(session: Session, submission: Submission) -> tuple[Submissi
     return known, newest
 
 
-def keys_with_found_runs(session: Session, submissions: Sequence[Submission]) -> set[UUID]:
-    """The keys of those submissions that ``adopt_found_runs`` would find runs for."""
-    ids: dict[str, dict[UUID, UUID]] = {}
-    for submission in submissions:
-        of_backend = ids.setdefault(submission.backend, {})
-        for number in range(1, _MOST_ATTEMPTS + 1):
-            of_backend[kfp_run_id(submission.key, number)] = submission.key
-    return {
-        keys[found]
-        for backend, keys in ids.items()
-        for found, run in get_by_kfp_id(session, backend, keys).items()
-        if run.submission_key is None
-    }
+def known_keys(session: Session, submissions: Sequence[Submission]) -> set[UUID]:
+    """The keys of those submissions that are stored, or were until they were removed, and of those that
+    ``adopt_found_runs`` would find runs for."""
+    known: set[UUID] = set()
+    for piece in in_pieces(submissions):
+        meant = {one.key: one.key for one in piece}
+        looks = [select(one.c.key).where(one.c.key.in_(list(meant))) for one in (SUBMISSIONS, USED_KEYS)]
+        attempts: dict[str, dict[UUID, UUID]] = {}
+        for one in piece:
+            of_backend = attempts.setdefault(one.backend, {})
+            of_backend |= {kfp_run_id(one.key, number): one.key for number in range(1, _MOST_ATTEMPTS + 1)}
+        for backend, ids in attempts.items():
+            found = (RUNS.c.backend == backend, RUNS.c.kfp_run_id.in_(ids), RUNS.c.submission_key.is_(None))
+            looks.append(select(RUNS.c.kfp_run_id).where(*found))
+            meant |= ids
+        known.update(meant[one] for one in session.scalars(union_all(*looks)))
+    return known
 
 
 def _tie(session: Session, submission: Submission, run: Run, attempt: int) -> Run:

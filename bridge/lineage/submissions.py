@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, union, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlmodel import Session
 
 from bridge.domain.lineage import Run, Submission
@@ -161,17 +161,6 @@ def gates_of(session: Session, keys: Collection[UUID]) -> dict[UUID, str]:
             SUBMISSIONS.c.key.in_(piece), SUBMISSIONS.c.gate.is_not(None)
         )
         found |= {row.key: row.gate for row in session.execute(statement)}
-    return found
-
-
-def known_keys(session: Session, keys: Collection[UUID]) -> set[UUID]:
-    """Those of the keys that are stored, or were until their submissions were removed."""
-    found: set[UUID] = set()
-    for piece in in_pieces(keys):
-        tables = (SUBMISSIONS, USED_KEYS)
-        found.update(
-            session.scalars(union(*(select(one.c.key).where(one.c.key.in_(piece)) for one in tables)))
-        )
     return found
 
 

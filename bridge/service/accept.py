@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from sqlmodel import Session
+
 from bridge.client.models import SubmitRequest
 from bridge.domain.identity import caller_key, lineage_of_key, submission_key
 from bridge.domain.lineage import OnClear, OnRetry, Run, Submission
@@ -18,7 +20,7 @@ from bridge.service.context import Context
 from bridge.service.convert import origin_of
 from bridge.service.crash import crash_point
 from bridge.service.grouping import Grouped
-from bridge.service.pipelines import Found, PipelineSource
+from bridge.service.pipelines import Found, PipelineSource, Reference, Resolved, reference_of, resolve
 from bridge.service.problems import ProblemError
 from bridge.service.queueing import QueueBounds
 from bridge.service.recording import (
@@ -46,6 +48,15 @@ class _Identity:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the database says of a request: its submission with the run that answers for it, if there is one,
+    and what the pipeline that it names means."""
+
+    stored: tuple[Submission, Run] | None
+    resolved: Resolved | None
+
+
 class Acceptance:
     """Accepts submissions for one service process."""
 
@@ -53,7 +64,7 @@ class Acceptance:
         self._context = context
         self._store = context.store
         self._recorder = Recorder(context.store)
-        self._find = Grouped(self._find_together, most=_MOST_TOGETHER)
+        self._look = Grouped(self._look_together, most=_MOST_TOGETHER)
         self._bounds = QueueBounds(context.store, context.settings)
         self.pipelines = PipelineSource(context.store)
 
@@ -67,7 +78,8 @@ class Acceptance:
         accepted once stays accepted.
         """
         identity = self._identify(request, idempotency_key)
-        repeat = await self._repeat_of(request, identity, actor)
+        known = await self._look((identity.key, reference_of(request)))
+        repeat = await self._repeat_of(request, identity, known, actor)
         if repeat is not None:
             return repeat
         if self._context.stopping:
@@ -75,12 +87,13 @@ class Acceptance:
             raise ProblemError("stopping", text, retry_after_seconds=_STOPPING_RETRY_SECONDS)
         backend = self._backend(request)
         await self._bounds.check(request.project)
-        submission, found = await self._prepare(request, identity, backend)
+        submission, found = await self._prepare(request, identity, known, backend)
         intent = Intent(submission, found, request.skip_if_unchanged, actor)
         accepted = await self._recorder.record(intent)
         if accepted is None:
             # The run failed between the two looks, and its failed tasks are to be retried.
-            repeat = await self._repeat_of(request, identity, actor)
+            known = await self._look((identity.key, None))
+            repeat = await self._repeat_of(request, identity, known, actor)
             assert repeat is not None, "a run that ended does not begin by itself"
             return repeat
         crash_point("accept.after_commit")
@@ -129,39 +142,50 @@ class Acceptance:
             raise ProblemError("forbidden", text, errors=[("/namespace", text)])
         return namespace
 
-    async def _find_together(self, keys: Sequence[UUID]) -> list[tuple[Submission, Run] | None]:
-        found = await self._store.read(lambda s: submissions.current_runs(s, keys))
-        return [found.get(key) for key in keys]
+    async def _look_together(self, asked: Sequence[tuple[UUID, Reference | None]]) -> list[_Known]:
+        def read(session: Session) -> list[_Known]:
+            stored = submissions.current_runs(session, [key for key, _ in asked])
+            named = {reference for _, reference in asked if reference is not None}
+            resolved = {reference: resolve(session, reference) for reference in named}
+            return [
+                _Known(stored.get(key), resolved[reference] if reference is not None else None)
+                for key, reference in asked
+            ]
 
-    async def _repeat_of(self, request: SubmitRequest, identity: _Identity, actor: str) -> Accepted | None:
+        return await self._store.read(read)
+
+    async def _repeat_of(
+        self, request: SubmitRequest, identity: _Identity, known: _Known, actor: str
+    ) -> Accepted | None:
         """The answer to a request whose try needs no new run; ``None`` if the whole request is needed."""
-        found = await self._find(identity.key)
-        if found is None:
+        if known.stored is None:
             return None
-        stored, run = found
+        stored, run = known.stored
         try_number = request.origin.try_number
         answer = answer_repeat(stored, run, identity.digest, try_number, OnRetry(request.on_retry))
         refuse(answer, stored, try_number)
         if answer is Answer.SAME:
             return Accepted(run, replayed=True)
         if answer is Answer.ADOPT:
-            warnings = await self._compared(request, stored, identity)
+            warnings = await self._compared(request, stored, identity, known)
             await self._record_try(identity, try_number)
             return Accepted(run, replayed=True, warnings=warnings)
         if answer is Answer.RETRY_TASKS:
             await self._store.read(lambda s: refuse_older_generation(s, stored, origin_of(request.origin)))
             revived = await retry_failed_tasks(self._context, run, actor=actor)
-            warnings = await self._compared(request, stored, identity)
+            warnings = await self._compared(request, stored, identity, known)
             await self._record_try(identity, try_number)
             return Accepted(revived, warnings=warnings)
         return None
 
-    async def _compared(self, request: SubmitRequest, stored: Submission, identity: _Identity) -> list[str]:
+    async def _compared(
+        self, request: SubmitRequest, stored: Submission, identity: _Identity, known: _Known
+    ) -> list[str]:
         """What to tell a later try whose body is another one: only what the run would compute counts."""
         if stored.request_digest == identity.digest:
             return []
         try:
-            wanted, _ = await self._prepare(request, identity, self._backend(request))
+            wanted, _ = await self._prepare(request, identity, known, self._backend(request))
         except ProblemError as error:
             # The run was accepted and goes on; a later try's mistake must not end it.
             return [f"{STARTED_EARLIER}; what this try asks for would be refused: {error}"]
@@ -175,11 +199,11 @@ class Acceptance:
         )
 
     async def _prepare(
-        self, request: SubmitRequest, identity: _Identity, backend: Backend
+        self, request: SubmitRequest, identity: _Identity, known: _Known, backend: Backend
     ) -> tuple[Submission, Found]:
         check_gate(request.gate)
         namespace = self._namespace(request, backend)
-        found = await self.pipelines.find(request, backend, namespace)
+        found = await self.pipelines.find(request, known.resolved, backend, namespace)
         rules = self._context.settings.admission_of(request.project)
         check_admission(found.pipeline, rules, request.project)
         inputs = inputs_of(request)

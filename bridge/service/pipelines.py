@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import anyio.to_thread
@@ -18,7 +17,6 @@ from bridge.kfp_api.errors import KfpError, KfpNotFound
 from bridge.kfp_api.messages import PipelineVersion
 from bridge.lineage import aliases, specs
 from bridge.service.backends import Backend
-from bridge.service.grouping import Grouped
 from bridge.service.problems import ProblemError
 from bridge.service.store import Store
 from bridge.service.workers.upload import find_version
@@ -26,18 +24,19 @@ from bridge.spec.caching import with_caching
 from bridge.spec.load import Pipeline, SpecError, load_pipeline
 
 _REMEMBERED = 64
-_MOST_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A pipeline to run. ``version`` is what was sent or registered; ``pipeline`` is the same unless the
-    request switches caching, which makes another text of it and no other version."""
+    request switches caching, which makes another text of it and no other version. ``is_stored``: the version
+    was found in the database, where versions stay."""
 
     pipeline: Pipeline
     version: Pipeline
     version_name: str | None = None
     alias: str | None = None
+    is_stored: bool = False
 
     @property
     def reference(self) -> PipelineRef:
@@ -51,11 +50,27 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reference:
+class Reference:
+    """A registered pipeline as a request names it."""
+
     project: str
     name: str
     version: str | None
     alias: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a reference means now: the digest of a stored spec, and its version's name where one is known."""
+
+    digest: str
+    version_name: str | None
+
+
+def reference_of(request: SubmitRequest) -> Reference | None:
+    """The registered pipeline that a request names, if it names one."""
+    named = request.pipeline
+    return Reference(request.project, named.name, named.version, named.alias) if named is not None else None
 
 
 class PipelineSource:
@@ -65,10 +80,12 @@ class PipelineSource:
         self._store = store
         # By the sha256 of the text that was loaded, and by the pipeline's own digest.
         self._loaded: OrderedDict[str, Pipeline] = OrderedDict()
-        self._resolve = Grouped(self._resolve_together, most=_MOST_TOGETHER)
 
-    async def find(self, request: SubmitRequest, backend: Backend, namespace: str | None) -> Found:
-        """The pipeline that a request means. Raises ``ProblemError``."""
+    async def find(
+        self, request: SubmitRequest, resolved: Resolved | None, backend: Backend, namespace: str | None
+    ) -> Found:
+        """The pipeline that a request means; ``resolved`` is what ``resolve`` said of its reference. Raises
+        ``ProblemError``."""
         if (request.spec is None) == (request.pipeline is None):
             text = "give either spec (a compiled pipeline) or pipeline (the name of a registered one)"
             raise ProblemError("invalid-request", text, errors=[("/spec", text)])
@@ -77,8 +94,11 @@ class PipelineSource:
             found = Found(pipeline, pipeline)
         else:
             assert request.pipeline is not None
-            pipeline, version = await self._registered(request.project, request.pipeline, backend, namespace)
-            found = Found(pipeline, pipeline, version, request.pipeline.alias)
+            pipeline, version = await self._registered(
+                request.project, request.pipeline, resolved, backend, namespace
+            )
+            is_stored = resolved is not None
+            found = Found(pipeline, pipeline, version, request.pipeline.alias, is_stored)
         if request.caching is not None:
             found = replace(found, pipeline=await self.load(_with_caching(pipeline, request.caching)))
         return found
@@ -107,14 +127,16 @@ class PipelineSource:
         return known
 
     async def _registered(
-        self, project: str, wanted: PipelineVersionModel, backend: Backend, namespace: str | None
+        self,
+        project: str,
+        wanted: PipelineVersionModel,
+        resolved: Resolved | None,
+        backend: Backend,
+        namespace: str | None,
     ) -> tuple[Pipeline, str | None]:
         """A registered pipeline, and its version's name where one is known."""
-        reference = _Reference(project, wanted.name, wanted.version, wanted.alias)
-        resolved = await self._resolve(reference)
         if resolved is not None:
-            digest, version_name = resolved
-            return await self._by_digest(project, digest), version_name
+            return await self._by_digest(project, resolved.digest), resolved.version_name
         named = wanted.version or wanted.alias
         version = await self._at_backend(wanted.name, named, backend, namespace)
         if version is None or not version.pipeline_spec:
@@ -126,15 +148,6 @@ class PipelineSource:
             )
             raise ProblemError("unknown-pipeline", told, errors=[("/pipeline/name", told)])
         return await self.load(canonical_json(version.pipeline_spec)), named
-
-    async def _resolve_together(
-        self, references: Sequence[_Reference]
-    ) -> list[tuple[str, str | None] | None]:
-        def read(session: Session) -> dict[_Reference, tuple[str, str | None] | None]:
-            return {reference: _resolved(session, reference) for reference in set(references)}
-
-        found = await self._store.read(read)
-        return [found[reference] for reference in references]
 
     async def _by_digest(self, project: str, digest: str) -> Pipeline:
         known = self._remembered(digest)
@@ -165,15 +178,15 @@ class PipelineSource:
         return next(iter(page.pipeline_versions), None)
 
 
-def _resolved(session: Session, wanted: _Reference) -> tuple[str, str | None] | None:
-    """The digest of what the reference means now, and its version's name."""
+def resolve(session: Session, wanted: Reference) -> Resolved | None:
+    """What a reference means now; ``None`` if the bridge knows no such pipeline."""
     if wanted.alias is not None:
         alias = aliases.find_alias(session, wanted.project, wanted.name, wanted.alias)
         if alias is not None and specs.has_spec(session, wanted.project, alias.digest):
-            return alias.digest, alias.version_name
+            return Resolved(alias.digest, alias.version_name)
     named = wanted.version or wanted.alias
     digest = specs.find_digest(session, wanted.project, wanted.name, named)
-    return None if digest is None else (digest, named)
+    return None if digest is None else Resolved(digest, named)
 
 
 def _load(text: str) -> Pipeline:

@@ -19,7 +19,7 @@ from bridge.domain.unchanged import unknown_versions, what_changed
 from bridge.lineage import audit, runs, specs, submissions, waiters
 from bridge.lineage.database import now as database_now
 from bridge.lineage.errors import DatabaseUnavailable, DuplicateSubmission
-from bridge.lineage.reunite import adopt_found_runs, keys_with_found_runs
+from bridge.lineage.reunite import adopt_found_runs, known_keys
 from bridge.service.differences import changed_work
 from bridge.service.grouping import Grouped
 from bridge.service.pipelines import Found
@@ -106,8 +106,7 @@ def _record_new(session: Session, intents: Sequence[Intent]) -> list[Accepted | 
     """Write those whose key and family nobody has used; the others are ``None``, and nothing of them is
     written."""
     moment = database_now(session)
-    known = submissions.known_keys(session, [intent.submission.key for intent in intents])
-    known |= keys_with_found_runs(session, [intent.submission for intent in intents])
+    known = known_keys(session, [intent.submission for intent in intents])
     families = {one for intent in intents if (one := intent.submission.family) is not None}
     taken = submissions.known_families(session, families)
     new: dict[UUID, tuple[Submission, Run]] = {}
@@ -134,6 +133,8 @@ def _record_new(session: Session, intents: Sequence[Intent]) -> list[Accepted | 
 def _store_specs(session: Session, intents: Sequence[Intent], moment: datetime) -> None:
     wanted = {}
     for intent in intents:
+        if intent.found.is_stored:
+            continue
         version = intent.found.version
         key = (intent.submission.project, version.name, version.digest, intent.found.version_name)
         wanted[key] = version

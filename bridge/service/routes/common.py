@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Request, Response
 from pydantic import BaseModel, ValidationError
 
 from bridge.client.models import RunModel
@@ -142,6 +142,13 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
         fields = [(pointer(item["loc"]), str(item["msg"])) for item in error.errors(include_url=False)]
         detail = "; ".join(f"{place or '/'}: {text}" for place, text in fields[:3])
         raise ProblemError("invalid-request", detail, errors=fields) from error
+
+
+def as_json(model: BaseModel, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A message as the answer, where FastAPI is not to make it."""
+    return Response(
+        model.model_dump_json(), status_code=status_code, headers=headers, media_type="application/json"
+    )
 
 
 def pointer(location: tuple[Any, ...]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from bridge.client.reproduction import ReproduceRequest, ReproductionModel
 from bridge.domain.access import Action
@@ -13,7 +12,7 @@ from bridge.domain.reproducibility import Grade, allows
 from bridge.service.describing import body_of
 from bridge.service.problems import ProblemError
 from bridge.service.reproducing import THOROUGH_BYTES, graded, read_recipe, request_of
-from bridge.service.routes.common import CallerDep, ContextDep, present, read_body, seen_run
+from bridge.service.routes.common import CallerDep, ContextDep, as_json, present, read_body, seen_run
 from bridge.service.routes.compare import load_stored
 
 router = APIRouter(tags=["runs"])
@@ -43,7 +42,7 @@ async def reproduce(request: Request, context: ContextDep, caller: CallerDep, ru
     model = found.model
     answer = ReproductionModel(reproducibility=model, of=run_id)
     if body.dry_run:
-        return JSONResponse(answer.model_dump(mode="json"), status_code=200)
+        return as_json(answer)
     if pipeline is None or not allows(Grade(body.allow), Grade(model.grade)):
         told = [(f"/{one.kind}", one.detail) for one in model.reasons]
         detail = f"run {run_id} can be made again {model.grade} only: " + "; ".join(text for _, text in told)
@@ -58,4 +57,4 @@ async def reproduce(request: Request, context: ContextDep, caller: CallerDep, ru
     headers = {"Location": f"/api/v1/runs/{accepted.run.run_id}"}
     if accepted.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return JSONResponse(answer.model_dump(mode="json"), status_code=202, headers=headers)
+    return as_json(answer, status_code=202, headers=headers)

@@ -7,7 +7,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse
 from sqlmodel import Session
 
 from bridge.client.calls import WAITS_HEADER
@@ -28,6 +27,7 @@ from bridge.service.routes.common import (
     MAX_LIMIT,
     CallerDep,
     ContextDep,
+    as_json,
     present,
     present_all,
     present_whole,
@@ -69,7 +69,7 @@ async def submit(request: Request, context: ContextDep, caller: CallerDep) -> Re
         headers["Idempotency-Replayed"] = "true"
     if accepted.unchanged:
         headers["Skipped-Unchanged"] = "true"
-    return JSONResponse(model.model_dump(mode="json"), status_code=202, headers=headers)
+    return as_json(model, status_code=202, headers=headers)
 
 
 @router.get("/runs", response_model=Page[RunModel])
@@ -130,7 +130,7 @@ async def get_run(
         return Response(status_code=304, headers={"ETag": _etag(run)})
     model = await present_whole(context, request, run)
     headers = {"ETag": _etag(run), "Cache-Control": "private, no-cache"}
-    return JSONResponse(model.model_dump(mode="json"), headers=headers)
+    return as_json(model, headers=headers)
 
 
 @router.post(

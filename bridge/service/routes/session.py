@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, Response
 
 from bridge.client.access import SessionModel, SignedOutModel
 from bridge.service.access.sessions import OIDC
-from bridge.service.routes.common import CallerDep, ContextDep, site_asked
+from bridge.service.routes.common import CallerDep, ContextDep, as_json, site_asked
 
 SIGNED_OUT = "/login?signed_out=1"
 
@@ -15,7 +14,7 @@ router = APIRouter(tags=["session"])
 
 
 @router.get("/session", response_model=SessionModel)
-async def session(caller: CallerDep) -> JSONResponse:
+async def session(caller: CallerDep) -> Response:
     """Who asks, which roles they have in which projects, and until when their session lasts."""
     found = caller.session
     told = SessionModel.model_validate(
@@ -27,11 +26,11 @@ async def session(caller: CallerDep) -> JSONResponse:
             "expires_at": found.expires_at if found else None,
         }
     )
-    return JSONResponse(told.model_dump(mode="json"), headers={"Cache-Control": "no-store"})
+    return as_json(told, headers={"Cache-Control": "no-store"})
 
 
 @router.post("/session:end", response_model=SignedOutModel)
-async def end(request: Request, context: ContextDep, caller: CallerDep) -> JSONResponse:
+async def end(request: Request, context: ContextDep, caller: CallerDep) -> Response:
     """Sign out: end the session of the browser's cookie. A token that came instead goes on to count."""
     site = site_asked(request, context)
     authenticator = context.authenticator
@@ -41,6 +40,6 @@ async def end(request: Request, context: ContextDep, caller: CallerDep) -> JSONR
         if caller.principal.kind == OIDC and authenticator.login is not None:
             continue_at = await authenticator.login.end_address(site, SIGNED_OUT) or continue_at
     told = SignedOutModel(continue_at=continue_at)
-    answer = JSONResponse(told.model_dump(mode="json"), headers={"Cache-Control": "no-store"})
+    answer = as_json(told, headers={"Cache-Control": "no-store"})
     site.drop_cookie(answer, "session")
     return answer

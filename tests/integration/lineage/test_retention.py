@@ -19,6 +19,7 @@ from bridge.lineage import deliveries, holds, leases, outbox, retention, submiss
 from bridge.lineage.database import Database, now
 from bridge.lineage.mirror import set_task_error, store_mirror
 from bridge.lineage.reading import artifacts_of, tasks_of
+from bridge.lineage.reunite import known_keys
 from bridge.lineage.runs import change_run, get_run
 from bridge.lineage.tables import (
     ARTIFACTS,
@@ -188,7 +189,8 @@ def test_a_key_is_remembered_with_its_attempts_when_its_submission_goes(database
     assert clean(database).runs == 2
     assert database.read(lambda s: submissions.find_submission(s, key)) is None
     assert database.read(lambda s: submissions.attempts_made(s, key)) == 2
-    assert database.read(lambda s: submissions.known_keys(s, [key, uuid4()])) == {key}
+    others = [a_submission(key=key), a_submission(key=uuid4())]
+    assert database.read(lambda s: known_keys(s, others)) == {key}
 
 
 def test_a_run_that_answers_a_younger_submission_stays_until_that_is_old(database: Database) -> None:
