@@ -81,6 +81,7 @@ class ManagedProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_hear_interrupts,  # noqa: PLW1509 - nothing but one system call
             )
 
     @property
@@ -146,6 +147,11 @@ class ManagedProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _hear_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all that this starts, for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def descendants(process: psutil.Process) -> list[psutil.Process]:

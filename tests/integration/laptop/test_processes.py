@@ -52,3 +52,21 @@ def _alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_it_hears_its_stop_signal_where_this_process_ignores_that(tmp_path: Path) -> None:
+    """As whatever a shell or a CI has started in the background does."""
+    log = tmp_path / "log"
+    code = "import time\nprint('up', flush=True)\ntry:\n    time.sleep(600)\nfinally:\n    print('ended')"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = ManagedProcess(
+            "hears", [sys.executable, "-c", code], env=os.environ, log=log, stop_signal=signal.SIGINT
+        )
+        try:
+            wait_for(lambda: "up" in log.read_text(), seconds=20, what="it to start")
+        finally:
+            process.stop(grace_seconds=10)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "ended" in log.read_text()
