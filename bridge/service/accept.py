@@ -92,7 +92,7 @@ class Acceptance:
         accepted = await self._recorder.record(intent)
         if accepted is None:
             # The run failed between the two looks, and its failed tasks are to be retried.
-            known = await self._look((identity.key, None))
+            known = await self._look((identity.key, reference_of(request)))
             repeat = await self._repeat_of(request, identity, known, actor)
             assert repeat is not None, "a run that ended does not begin by itself"
             return repeat
