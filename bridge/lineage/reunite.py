@@ -48,7 +48,7 @@ def adopt_found_runs(session: Session, submission: Submission) -> tuple[Submissi
     Of which try they are nobody knows any more: as many tries are taken as done as there were attempts.
     Raises ``DuplicateSubmission`` if the key is stored.
     """
-    attempts = {kfp_run_id(submission.key, number): number for number in range(1, _MOST_ATTEMPTS + 1)}
+    attempts = _attempts(submission.key)
     stored = get_by_kfp_id(session, submission.backend, attempts)
     found = {attempts[run.kfp_run_id]: run for run in stored.values() if run.submission_key is None}
     if not found:
@@ -71,14 +71,18 @@ def known_keys(session: Session, submissions: Sequence[Submission]) -> set[UUID]
         looks = [select(one.c.key).where(one.c.key.in_(list(meant))) for one in (SUBMISSIONS, USED_KEYS)]
         attempts: dict[str, dict[UUID, UUID]] = {}
         for one in piece:
-            of_backend = attempts.setdefault(one.backend, {})
-            of_backend |= {kfp_run_id(one.key, number): one.key for number in range(1, _MOST_ATTEMPTS + 1)}
+            attempts.setdefault(one.backend, {}).update(dict.fromkeys(_attempts(one.key), one.key))
         for backend, ids in attempts.items():
             found = (RUNS.c.backend == backend, RUNS.c.kfp_run_id.in_(ids), RUNS.c.submission_key.is_(None))
             looks.append(select(RUNS.c.kfp_run_id).where(*found))
             meant |= ids
         known.update(meant[one] for one in session.scalars(union_all(*looks)))
     return known
+
+
+def _attempts(key: UUID) -> dict[UUID, int]:
+    """The numbers of a submission's attempts that are looked for, by their ids at the backend."""
+    return {kfp_run_id(key, number): number for number in range(1, _MOST_ATTEMPTS + 1)}
 
 
 def _tie(session: Session, submission: Submission, run: Run, attempt: int) -> Run:

@@ -10,6 +10,7 @@ import pytest
 
 from bridge.lineage.database import Database
 from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.sqlite import migrated_sqlite
 
 __all__ = ["postgres_server"]
 
@@ -17,11 +18,7 @@ __all__ = ["postgres_server"]
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file to copy."""
-    path = tmp_path_factory.mktemp("lineage") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
+    return migrated_sqlite(tmp_path_factory.mktemp("lineage"))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 from sqlalchemy import select
 
@@ -11,9 +12,9 @@ from bridge.domain.states import MirrorState, RunPhase, RuntimeState
 from bridge.lineage.database import Database
 from bridge.lineage.datasets import inputs_of
 from bridge.lineage.mirror import store_mirror
-from bridge.lineage.reunite import adopt_found_runs
+from bridge.lineage.reunite import adopt_found_runs, known_keys
 from bridge.lineage.runs import add_found_run, change_run, get_run
-from bridge.lineage.submissions import current_run, find_submission
+from bridge.lineage.submissions import add_submission, current_run, find_submission
 from bridge.lineage.tables import ARTIFACTS, METRICS, TASKS
 from tests.support.lineage_samples import T0, a_mirror, a_run, a_submission, partition
 
@@ -22,6 +23,19 @@ def test_nothing_is_written_when_nothing_was_found(database: Database) -> None:
     submission = a_submission()
     assert database.transact(lambda s: adopt_found_runs(s, submission)) is None
     assert database.read(lambda s: find_submission(s, submission.key)) is None
+
+
+def test_a_key_is_known_that_is_stored_or_whose_run_was_found_at_its_backend(database: Database) -> None:
+    stored, found, elsewhere, new = (a_submission(key=uuid4()) for _ in range(4))
+    database.transact(lambda s: add_submission(s, stored, a_run(stored)))
+    for submission, backend in ((found, found.backend), (elsewhere, "another")):
+        run = a_run(
+            kfp_run_id=kfp_run_id(submission.key, 3), backend=backend, submission_key=None, origin=Origin()
+        )
+        database.transact(lambda s, run=run: add_found_run(s, run))
+    asked = [stored, found, elsewhere, new, replace(elsewhere, key=uuid4(), backend="another")]
+    assert database.read(lambda s: known_keys(s, asked)) == {stored.key, found.key}
+    assert database.read(lambda s: known_keys(s, [])) == set()
 
 
 def test_found_runs_become_the_attempts_of_their_submission(database: Database) -> None:

@@ -12,6 +12,7 @@ from bridge.lineage.database import Database
 from bridge.service.contents import Contents
 from bridge.service.settings import ServiceSettings
 from tests.support.s3 import running_s3
+from tests.support.sqlite import migrated_sqlite
 from tests.unit.service.harness import harness
 from tests.unit.service.test_content import address
 
@@ -28,11 +29,7 @@ def s3() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("stores") / "empty.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
+    return migrated_sqlite(tmp_path_factory.mktemp("stores"))
 
 
 async def test_an_object_is_given_whole_in_parts_and_in_its_beginning(

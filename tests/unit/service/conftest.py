@@ -7,17 +7,14 @@ from pathlib import Path
 import pytest
 
 from bridge.lineage.database import Database
+from tests.support.sqlite import migrated_sqlite
 from tests.unit.service.harness import Harness, harness
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated, empty SQLite database to copy: migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("service") / "empty.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
+    """A migrated, empty SQLite database to copy."""
+    return migrated_sqlite(tmp_path_factory.mktemp("service"))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from tests.contract.service.login.people import (
     person,
 )
 from tests.support.served_issuer import ServedIssuer, served_issuer
+from tests.support.sqlite import migrated_sqlite
 from tests.unit.service.harness import Harness, harness
 
 
@@ -34,11 +35,7 @@ def issuer(one_issuer: ServedIssuer) -> ServedIssuer:
 
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("login") / "bridge.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
+    return migrated_sqlite(tmp_path_factory.mktemp("login"))
 
 
 @pytest.fixture

@@ -33,9 +33,10 @@ async def test_a_session_ends_with_its_time_and_streams_end_with_it(
     async with harness(database, **configured(issuer), **quick) as service, person(service) as ada:
         await ada.sign_in()
 
-        async def stream() -> int:
+        async def stream() -> None:
             async with ada.bridge.stream("GET", "/api/v1/events") as events:
-                return len([line async for line in events.aiter_lines()])
+                async for _ in events.aiter_lines():
+                    pass
 
         reading = asyncio.create_task(stream())
         while not service.context.wakeups._numbered:
@@ -43,7 +44,7 @@ async def test_a_session_ends_with_its_time_and_streams_end_with_it(
         ended = database.transact(lambda s: sessions.end_sessions_of(s, "ada", actor="test"))
         assert ended >= 1
         async with asyncio.timeout(10):
-            assert await reading >= 0
+            await reading
         assert (await ada.bridge.get("/api/v1/runs")).status_code == 401
 
 
